@@ -1,0 +1,240 @@
+/*
+ * store.h - the one asynchronous store interface.
+ *
+ * A store holds two kinds of things under relative names ("a/b/c"):
+ *
+ *   records   small, written once, never changed: STORE_PUT creates one
+ *             exclusively and completes when it is durable (its bytes and its
+ *             name); the first to create a name wins, all others get -EEXIST
+ *             and nothing of theirs is ever visible under that name. A reader
+ *             sees a record whole or not at all.
+ *   segments  large preallocated files, written in place at page-aligned
+ *             offsets. One opened for writing is locked exclusively through
+ *             the very descriptor that its I/O uses, so that nobody else gets
+ *             the lock while a write of a dead process is still in flight.
+ *
+ * Life of a request. The caller fills a struct store_req, submits it, and gets
+ * exactly one callback, on the thread that polls the store, never from inside
+ * store_submit(). Until then the request, its name, and its buffer belong to
+ * the store. The callback may submit again, also the same request. Requests
+ * may complete in any order. Beyond max_inflight they wait in order.
+ *
+ * Results are 0 or a count, or -errno. A read or write is whole or an error:
+ * short ones are finished inside. -ECANCELED only at store_close().
+ *
+ * Threads. A store belongs to one thread. Back ends may own threads or a ring,
+ * but completions are handed over in store_poll() alone.
+ *
+ * Only store.c calls through the table, and checks this contract there.
+ */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include "common/err.h"
+#include "common/id.h"
+#include "common/list.h"
+
+struct store;
+struct store_seg; /* an open segment */
+
+enum store_op {
+    STORE_PUT,        /* name, buf, len: create durably; -EEXIST */
+    STORE_GET,        /* name, buf, len (capacity): the whole record; result =
+                         its length; -ENOENT; -EFBIG when it is larger */
+    STORE_LIST,       /* name (a folder): fills `names`; an absent folder is
+                         empty. Names that are not finished do not show. */
+    STORE_REMOVE,     /* name: durable removal of a record; -ENOENT */
+    STORE_STAT,       /* name of a record: result = its length; fills
+                         `stat_mtime_ms`; -ENOENT */
+    STORE_SEG_OPEN,   /* name, flags, len = size when creating: fills `seg` and
+                         sets result = its size in bytes; -ENOENT; -EEXIST;
+                         -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT.
+                         A created segment has its space reserved and its name
+                         durable. */
+    STORE_SEG_CLOSE,  /* seg: lets go of the lock; no I/O may be in flight */
+    STORE_SEG_SHARE,  /* seg: turn the exclusive lock into a shared one */
+    STORE_SEG_REMOVE, /* name: unlink, durable */
+    STORE_READ,       /* seg, buf, len, off: aligned; -EIO at end of file */
+    STORE_WRITE,      /* seg, buf, len, off: aligned, inside the size */
+    STORE_SYNC,       /* seg: everything completed so far is durable. After a
+                         failed sync the segment answers -EIO for ever. */
+};
+
+enum store_seg_flags {
+    STORE_SEG_WRITE = 1,  /* exclusive lock; else shared, read-only */
+    STORE_SEG_CREATE = 2, /* must not exist; with WRITE only */
+    STORE_SEG_NOLOCK = 4, /* read-only without a lock: for tools that look */
+};
+
+/* The answer to STORE_LIST: `count` names, sorted by byte, in one block. The
+ * receiver frees it with store_names_free(). */
+struct store_names {
+    char *block;
+    char **name;
+    size_t count;
+};
+
+struct store_req {
+    enum store_op op;
+    unsigned flags;
+    const char *name;
+    struct store_seg *seg;
+    void *buf;
+    uint64_t len;
+    uint64_t off;
+    struct store_names names;
+    int64_t stat_mtime_ms;
+    void (*done)(struct store_req *req, int64_t result);
+    void *owner; /* the caller's */
+    /* The store's, from submit to done. */
+    struct list link;
+    struct store *store;
+    int64_t result;
+    void *priv[4];
+    uint64_t priv_u64[4];
+};
+
+struct store_limits {
+    uint32_t align_bytes;      /* of segment buffers, lengths and offsets */
+    uint32_t max_inflight;     /* requests handed to the back end at once */
+    uint64_t max_io_bytes;     /* of one READ or WRITE */
+    uint64_t max_record_bytes; /* of one PUT */
+};
+
+/* What a back end is. All members are required. */
+struct store_ops {
+    const char *kind; /* "file", "memory", "fault", ... for messages only */
+    void (*submit)(struct store *store, struct store_req *req);
+    /* Wait up to timeout_ms (-1 for ever, 0 not at all) for a completion and
+     * hand over all there are via store_complete(). 0 or -errno (-EINTR). */
+    int (*poll)(struct store *store, int timeout_ms);
+    /* A descriptor that turns readable when poll has something to do; -1 when
+     * completions only ever happen inside poll (memory). */
+    int (*poll_fd)(struct store *store);
+    /* Memory that I/O will use often (an arena piece, <= 1 GiB). Optional for
+     * speed: 0, or -errno when it could not be registered (I/O still works). */
+    int (*buffer_add)(struct store *store, void *base, size_t bytes);
+    void (*buffer_remove)(struct store *store, void *base);
+    /* One line: which back end, what it fell back from and why. */
+    void (*describe)(struct store *store, char *text, size_t capacity);
+    /* Waits for what is in flight, completes what waits with -ECANCELED. */
+    void (*close)(struct store *store);
+};
+
+/* Every back end's struct begins with one. */
+struct store {
+    const struct store_ops *ops;
+    struct store_limits limits;
+    struct list waiting;  /* beyond max_inflight, in order */
+    struct list finished; /* completed inside submit, delivered by poll */
+    uint32_t inflight;
+    bool closing;
+};
+
+/* For back ends: prepare the common part; hand over one completion (any time,
+ * also inside submit: the callback still runs from store_poll). */
+void store_init(struct store *store, const struct store_ops *ops,
+                const struct store_limits *limits);
+void store_complete(struct store_req *req, int64_t result);
+
+/* For callers. */
+void store_submit(struct store *store, struct store_req *req);
+int store_poll(struct store *store, int timeout_ms) MUST_USE;
+int store_poll_fd(struct store *store);
+int store_buffer_add(struct store *store, void *base, size_t bytes) MUST_USE;
+void store_buffer_remove(struct store *store, void *base);
+void store_describe(struct store *store, char *text, size_t capacity);
+void store_close(struct store *store); /* takes NULL; frees the store */
+
+/* Submit and poll until done: for tools and tests, never in the engine. Other
+ * requests' callbacks may run meanwhile. Returns the result. */
+int64_t store_run(struct store *store, struct store_req *req) MUST_USE;
+
+void store_names_free(struct store_names *names);
+
+/* Relative, at most 1,000 bytes, components of letters, digits, '.', '_', '-',
+ * none starting with '.', none empty. */
+bool store_name_is_good(const char *name);
+
+/*
+ * Back ends. Each returns 0 and *out, or a negative code with words.
+ *
+ * File: a directory (absolute path or relative to the working directory), all
+ * access below it by openat2(BENEATH | NO_SYMLINKS | NO_MAGICLINKS).
+ * STORE_OPEN_CREATE makes the directory (0700) if its parent exists.
+ * STORE_OPEN_WRITE demands that the directory belongs to the caller's uid
+ * (-EPERM names both uids) and, for records, probes once that link() is
+ * exclusive and locks work, refusing by name what is missing; without it
+ * nothing is ever written. Engine AUTO takes io_uring where io_uring_setup
+ * and O_DIRECT work and threads otherwise, and describe() says why.
+ */
+enum store_open_flags {
+    STORE_OPEN_WRITE = 1,
+    STORE_OPEN_CREATE = 2,
+    STORE_OPEN_LOCAL = 4, /* refuse network file systems */
+};
+
+enum store_engine {
+    STORE_ENGINE_AUTO,
+    STORE_ENGINE_URING, /* fails when io_uring is refused */
+    STORE_ENGINE_THREADS,
+};
+
+int store_file_open(const char *path, unsigned flags, enum store_engine engine,
+                    struct store **out, struct err *err) MUST_USE;
+
+/* Memory: gone when closed. Completions are handed over in the order of a
+ * seeded shuffle, so that nobody relies on an order (seed 0: first in, first
+ * out). */
+int store_memory_open(uint64_t seed, struct store **out,
+                      struct err *err) MUST_USE;
+
+/*
+ * Wrappers: they own the store below and close it.
+ *
+ * Fault: rules are tried in order; the first whose op (or -1 for any) and name
+ * substring (NULL for any; for segment I/O the name the segment was opened by)
+ * match fires on its nth match (1 = first) and, if persistent, on all later
+ * ones. A fired rule answers `error` (negative) without reaching the store
+ * below, or, with `after`, after it did (done, but reported as failed); with
+ * error 0 it delays the request by `delay_polls` polls.
+ */
+struct store_fault {
+    int op;
+    const char *name_part;
+    uint64_t nth;
+    bool persistent;
+    bool after;
+    int error;
+    uint32_t delay_polls;
+};
+
+int store_fault_open(struct store *below, struct store **out,
+                     struct err *err) MUST_USE;
+/* The rule is copied, the string not. Rules stay until cleared. */
+int store_fault_add(struct store *store,
+                    const struct store_fault *fault) MUST_USE;
+void store_fault_clear(struct store *store);
+/* How often a rule fired since open. */
+uint64_t store_fault_count(const struct store *store);
+
+/* Record: everything that was submitted, and its result, in the order of
+ * submission; bytes of PUT and WRITE are copied. Entries live until close. */
+struct store_entry {
+    enum store_op op;
+    unsigned flags;
+    const char *name; /* of the record, or the segment's */
+    uint64_t off, len;
+    const void *data; /* PUT, WRITE; NULL otherwise */
+    bool is_done;
+    int64_t result;
+    uint64_t submitted_at, done_at; /* one counter over both */
+};
+
+int store_record_open(struct store *below, struct store **out,
+                      struct err *err) MUST_USE;
+size_t store_record_count(const struct store *store);
+const struct store_entry *store_record_at(const struct store *store,
+                                          size_t index);
+
+#endif
