@@ -1,0 +1,46 @@
+/*
+ * table.h - a rank's descriptors: what it saves or wants, without addresses.
+ *
+ * The same table serves save and load, on the wire (table_encode/decode) and
+ * in memory. A decoded table has been checked entirely: names (1 to 1,024
+ * bytes, UTF-8 without control characters), geometry, regions, replicas
+ * (index < count <= 65,536), and counts against what is left to read before
+ * anything is allocated.
+ */
+#ifndef FORMATS_TABLE_H
+#define FORMATS_TABLE_H
+
+#include "common/bytes.h"
+#include "common/hash.h"
+#include "formats/region.h"
+
+#define TABLE_NAME_MAX 1024
+
+struct entry {
+    const char *name;
+    struct geometry geometry;
+    struct region region;
+    uint32_t replica_index, replica_count; /* count >= 1 */
+};
+
+struct table {
+    struct entry *entry;
+    size_t count;
+    void *memory; /* what the pointers above lead into; table_free() */
+};
+
+/* -CKPT_ESHAPE / -EINVAL with words that begin with "tensor NAME: ". */
+int entry_check(const struct entry *e, struct err *err) MUST_USE;
+
+/* Writes a table of checked entries; w->failed on no memory. */
+void table_encode(const struct entry *entries, size_t count, struct wr *w);
+
+/* Reads and checks; -EBADMSG (not a table), -CKPT_ESHAPE, -EINVAL, -ENOMEM. */
+int table_decode(const void *data, size_t bytes, struct table *out,
+                 struct err *err) MUST_USE;
+void table_free(struct table *t);
+
+/* Of the encoded bytes: equal for equal descriptors in equal order. */
+struct digest table_digest(const void *data, size_t bytes);
+
+#endif
