@@ -56,12 +56,12 @@ static inline struct list *list_pop(struct list *list)
     return node;
 }
 
-#define LIST_FOR_EACH(node, list)                                              \
-    for (struct list *node = (list)->next; node != (list); node = node->next)
+#define LIST_FOR_EACH(node, head)                                              \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 
 /* Safe against removal (and freeing) of `node` inside the body. */
-#define LIST_FOR_EACH_SAFE(node, after, list)                                  \
-    for (struct list *node = (list)->next, *after = node->next;                \
-         node != (list); node = after, after = node->next)
+#define LIST_FOR_EACH_SAFE(node, after, head)                                  \
+    for (struct list *node = (head)->next, *after = node->next;                \
+         node != (head); node = after, after = node->next)
 
 #endif
