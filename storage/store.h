@@ -20,10 +20,25 @@
  * may complete in any order. Beyond max_inflight they wait in order.
  *
  * Results are 0 or a count, or -errno. A read or write is whole or an error:
- * short ones are finished inside. -ECANCELED only at store_close().
+ * short ones are finished inside. -ECANCELED only at store_close(). A request
+ * that breaks the contract (name, alignment, limits, flags) answers -EINVAL
+ * and reaches no back end; a writing one on a store that was opened for
+ * reading answers -EROFS.
  *
- * Threads. A store belongs to one thread. Back ends may own threads or a ring,
- * but completions are handed over in store_poll() alone.
+ * Durability of names. 0 of a PUT, a creating SEG_OPEN, REMOVE and SEG_REMOVE
+ * says that the change is on media. So do -EEXIST of a PUT (the record that
+ * is there is whole and durable: whoever acts on another's record may PUT
+ * first) and -ENOENT of a REMOVE. After any other error the outcome is
+ * unknown: read it back. A GET may show a record whose PUT has not yet
+ * finished making its name durable.
+ *
+ * Threads. A store belongs to one thread: the first that submits. It may be
+ * opened by another before. Back ends may own threads or a ring, but
+ * completions are handed over in store_poll() alone.
+ *
+ * Wake-ups. store_poll_fd() is readable (level, not edge) whenever
+ * store_poll(store, 0) has something to do, requests that ended inside
+ * store_submit() included, so that an epoll loop needs no other care.
  *
  * Only store.c calls through the table, and checks this contract there.
  */
@@ -41,8 +56,11 @@ enum store_op {
     STORE_PUT,        /* name, buf, len: create durably; -EEXIST */
     STORE_GET,        /* name, buf, len (capacity): the whole record; result =
                          its length; -ENOENT; -EFBIG when it is larger */
-    STORE_LIST,       /* name (a folder): fills `names`; an absent folder is
-                         empty. Names that are not finished do not show. */
+    STORE_LIST,       /* name (a folder; "" is the root): fills `names` with
+                         the last components of the records, segments and
+                         folders right below; an absent folder is empty; a
+                         folder may show when it is empty. Names that are not
+                         finished, or not good, do not show. */
     STORE_REMOVE,     /* name: durable removal of a record; -ENOENT */
     STORE_STAT,       /* name of a record: result = its length; fills
                          `stat_mtime_ms`; -ENOENT */
@@ -51,13 +69,18 @@ enum store_op {
                          -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT.
                          A created segment has its space reserved and its name
                          durable. */
-    STORE_SEG_CLOSE,  /* seg: lets go of the lock; no I/O may be in flight */
-    STORE_SEG_SHARE,  /* seg: turn the exclusive lock into a shared one */
-    STORE_SEG_REMOVE, /* name: unlink, durable */
+    STORE_SEG_CLOSE,  /* seg: lets go of the lock and frees seg; -EBUSY while
+                         a request on it is in flight. Not a sync. */
+    STORE_SEG_SHARE,  /* seg: turn the exclusive lock into a shared one; no
+                         writes from then on (-EBADF). -EAGAIN: another took
+                         the lock in between, and the handle is poisoned. */
+    STORE_SEG_REMOVE, /* name: unlink, durable; -ENOENT. Open handles go on. */
     STORE_READ,       /* seg, buf, len, off: aligned; -EIO at end of file */
     STORE_WRITE,      /* seg, buf, len, off: aligned, inside the size */
-    STORE_SYNC,       /* seg: everything completed so far is durable. After a
-                         failed sync the segment answers -EIO for ever. */
+    STORE_SYNC,       /* seg: everything completed before the submission is
+                         durable. After a failed sync, or a write that failed
+                         with -EIO, the handle is poisoned: everything but
+                         closing it answers -EIO for ever. */
 };
 
 enum store_seg_flags {
@@ -106,10 +129,12 @@ struct store_ops {
     const char *kind; /* "file", "memory", "fault", ... for messages only */
     void (*submit)(struct store *store, struct store_req *req);
     /* Wait up to timeout_ms (-1 for ever, 0 not at all) for a completion and
-     * hand over all there are via store_complete(). 0 or -errno (-EINTR). */
+     * hand over all there are via store_complete(). 0 or -EINTR: whatever else
+     * goes wrong is the result of a request. */
     int (*poll)(struct store *store, int timeout_ms);
     /* A descriptor that turns readable when poll has something to do; -1 when
-     * completions only ever happen inside poll (memory). */
+     * completions only ever happen inside poll (memory), which then keeps
+     * `wants_poll` up to date. Called at most once. */
     int (*poll_fd)(struct store *store);
     /* Memory that I/O will use often (an arena piece, <= 1 GiB). Optional for
      * speed: 0, or -errno when it could not be registered (I/O still works). */
@@ -117,7 +142,7 @@ struct store_ops {
     void (*buffer_remove)(struct store *store, void *base);
     /* One line: which back end, what it fell back from and why. */
     void (*describe)(struct store *store, char *text, size_t capacity);
-    /* Waits for what is in flight, completes what waits with -ECANCELED. */
+    /* Nothing is in flight any more: lets go of what is open, and of store. */
     void (*close)(struct store *store);
 };
 
@@ -129,6 +154,9 @@ struct store {
     struct list finished; /* completed inside submit, delivered by poll */
     uint32_t inflight;
     bool closing;
+    bool wants_poll; /* the back end's: poll has work that no descriptor tells */
+    bool is_signalled;      /* ready_fd is readable */
+    int epoll_fd, ready_fd; /* made by the first store_poll_fd(), else -1 */
 };
 
 /* For back ends: prepare the common part; hand over one completion (any time,
@@ -137,14 +165,37 @@ void store_init(struct store *store, const struct store_ops *ops,
                 const struct store_limits *limits);
 void store_complete(struct store_req *req, int64_t result);
 
-/* For callers. */
+/*
+ * For callers.
+ */
+
+/* Never blocks on I/O, never calls back, never fails: what is wrong comes as
+ * the result. */
 void store_submit(struct store *store, struct store_req *req);
+
+/* Wait up to timeout_ms (-1 for ever, 0 not at all) for something to end and
+ * run the callbacks of what has. Returns at once when nothing is in flight.
+ * 0, or -EINTR. */
 int store_poll(struct store *store, int timeout_ms) MUST_USE;
+
+/* See "Wake-ups" above. The store's own, until it is closed; -errno when it
+ * could not be made. */
 int store_poll_fd(struct store *store);
+
+/* Memory that I/O will use often: at most 1 GiB each. 0, or -errno when it
+ * could not be registered: I/O from it works all the same, more slowly, and
+ * describe() says so. The memory must stay until buffer_remove or close. */
 int store_buffer_add(struct store *store, void *base, size_t bytes) MUST_USE;
+/* No request may be using it. Unknown memory is ignored. */
 void store_buffer_remove(struct store *store, void *base);
+
+/* One line: which back end, what it fell back from and why. */
 void store_describe(struct store *store, char *text, size_t capacity);
-void store_close(struct store *store); /* takes NULL; frees the store */
+
+/* Waits for what is in flight; what still waits, and what its callbacks
+ * submit, ends with -ECANCELED; closes the segments that are open; frees the
+ * store. Takes NULL. */
+void store_close(struct store *store);
 
 /* Submit and poll until done: for tools and tests, never in the engine. Other
  * requests' callbacks may run meanwhile. Returns the result. */
@@ -163,10 +214,13 @@ bool store_name_is_good(const char *name);
  * access below it by openat2(BENEATH | NO_SYMLINKS | NO_MAGICLINKS).
  * STORE_OPEN_CREATE makes the directory (0700) if its parent exists.
  * STORE_OPEN_WRITE demands that the directory belongs to the caller's uid
- * (-EPERM names both uids) and, for records, probes once that link() is
- * exclusive and locks work, refusing by name what is missing; without it
- * nothing is ever written. Engine AUTO takes io_uring where io_uring_setup
- * and O_DIRECT work and threads otherwise, and describe() says why.
+ * (-EPERM names both uids) and that others cannot write to it (-EPERM), and
+ * probes once that link() is exclusive (-EOPNOTSUPP) and locks work (-ENOLCK),
+ * refusing by name what is missing; it also removes the temporaries of dead
+ * writers. Without it nothing is ever written. STORE_OPEN_LOCAL answers
+ * -EREMOTE on a network file system. Engine AUTO takes io_uring where
+ * io_uring_setup and O_DIRECT work and threads otherwise, and describe() says
+ * why. Blocks for a few system calls.
  */
 enum store_open_flags {
     STORE_OPEN_WRITE = 1,
@@ -183,9 +237,10 @@ enum store_engine {
 int store_file_open(const char *path, unsigned flags, enum store_engine engine,
                     struct store **out, struct err *err) MUST_USE;
 
-/* Memory: gone when closed. Completions are handed over in the order of a
- * seeded shuffle, so that nobody relies on an order (seed 0: first in, first
- * out). */
+/* Memory: gone when closed. Requests take effect and complete inside poll, in
+ * the order of a seeded shuffle and a random number of them at a time, so that
+ * nobody relies on an order (seed 0: first in, first out, all of them).
+ * stat_mtime_ms counts PUTs: there is no clock. */
 int store_memory_open(uint64_t seed, struct store **out,
                       struct err *err) MUST_USE;
 
@@ -197,7 +252,9 @@ int store_memory_open(uint64_t seed, struct store **out,
  * match fires on its nth match (1 = first) and, if persistent, on all later
  * ones. A fired rule answers `error` (negative) without reaching the store
  * below, or, with `after`, after it did (done, but reported as failed); with
- * error 0 it delays the request by `delay_polls` polls.
+ * error 0 it delays the request by `delay_polls` polls. A segment that was
+ * opened under an `after` rule is closed again. A failed SYNC poisons the
+ * segment as a real one does.
  */
 struct store_fault {
     int op;

@@ -1,0 +1,45 @@
+/*
+ * store_internal.h - what back ends share: the head of an open segment, and
+ * the list of names that answers STORE_LIST. Not for anybody outside storage/.
+ */
+#ifndef STORAGE_STORE_INTERNAL_H
+#define STORAGE_STORE_INTERNAL_H
+
+#include "storage/store.h"
+
+#define STORE_NAME_MAX 1000 /* bytes, without the NUL */
+
+/* Every back end's segment begins with one. Wrappers hand the segment of the
+ * store below through unchanged, so that what is poisoned is so for all. */
+struct store_seg {
+    char *name;    /* as opened */
+    uint64_t size; /* bytes, whole pages */
+    uint32_t users; /* requests on it between submit and done, of all layers */
+    bool is_writable;
+    bool is_poisoned; /* a sync failed: -EIO for ever (see STORE_SYNC) */
+};
+
+/* 0 or -ENOMEM; `name` is copied. Freed by store_seg_fini(). */
+int store_seg_init(struct store_seg *seg, const char *name,
+                   uint64_t size) MUST_USE;
+void store_seg_fini(struct store_seg *seg);
+
+/* True for a single component that a listing shows. */
+bool store_name_is_visible(const char *component);
+
+/* Collects names for STORE_LIST. Zero-initialised is empty. */
+struct names_builder {
+    char *block;
+    size_t bytes, capacity;
+    size_t count;
+};
+
+/* 0 or -ENOMEM. */
+int names_add(struct names_builder *builder, const char *name) MUST_USE;
+/* Sorts, drops doubles, and moves everything into *out: 0 or -ENOMEM. The
+ * builder is empty afterwards in both cases. */
+int names_finish(struct names_builder *builder,
+                 struct store_names *out) MUST_USE;
+void names_fini(struct names_builder *builder);
+
+#endif
