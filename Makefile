@@ -35,10 +35,12 @@ VERSION := 0.1.0
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-qual -Wstrict-prototypes \
 	-Wmissing-prototypes -Wformat=2 -Wswitch-enum -Werror
 OPT ?= -O2
-CFLAGS_ALL := -std=c17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' -I. \
-	$(WARN) $(OPT) -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer \
-	-MMD -MP $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) \
-	-fno-sanitize-recover=all) $(CFLAGS)
+# What the language needs, which is what static analysis sees too.
+CFLAGS_LANG := -std=c17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' -I. \
+	$(WARN) $(PKG_CFLAGS)
+CFLAGS_ALL := $(CFLAGS_LANG) $(OPT) -g -fPIC -fvisibility=hidden \
+	-fno-omit-frame-pointer -MMD -MP \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 src = $(wildcard $(addsuffix /*.c,$(1)))
@@ -67,11 +69,23 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 PROGS := $(patsubst tests/progs/%.c,$(B)/tests/%,$(wildcard tests/progs/*.c))
 BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all demo test test-long test-gpu test-ceph bench lint clean install \
-	check-deps report tests format
-.SECONDARY:
+# Objects depend on the flags and archives on the list of all sources: a
+# changed flag or a removed file leaves nothing stale.
+keep_text = $(if $(call differ,$(file <$(1)),$(2)),$(shell mkdir -p $(dir \
+	$(1)))$(file >$(1),$(2)))
+differ = $(subst x$(1)x,,x$(2)x)$(subst x$(2)x,,x$(1)x)
+ifneq ($(MAKECMDGOALS),clean)
+$(call keep_text,$(B)/flags,$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL))
+$(call keep_text,$(B)/sources,$(COMMON) $(FORMATS) $(STORAGE) $(ENGINE) \
+	$(DAEMON) $(CLIENT) $(TRAINER) $(CKPT) $(TRAIN_LM) $(TESTLIB))
+endif
 
-all: check-deps $(BINS) $(LIB_SO) report
+.PHONY: all demo test test-long test-gpu test-ceph bench lint clean install \
+	check-deps report tests format print-cflags
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(BINS) $(LIB_SO) report
 
 check-deps:
 	@pkg-config --exists $(PKGS) || { \
@@ -83,19 +97,21 @@ report:
 	@$(if $(HAVE_MPI),:,echo "left out: train_lm (no mpicc on this machine)")
 	@echo "left out: CUDA, NCCL and RADOS (not part of this version)"
 
-$(B)/obj/%.o: %.c
+$(B)/obj/%.o: %.c $(B)/flags | check-deps
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_ALL) $(EXTRA_$(subst /,_,$*)) -c -o $@ $<
 
-$(LIB_TRAINER): $(call obj,$(COMMON) $(FORMATS) $(CLIENT) $(TRAINER))
-	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $^
+$(LIB_TRAINER): $(call obj,$(COMMON) $(FORMATS) $(CLIENT) $(TRAINER)) \
+		$(B)/sources
+	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
 $(LIB_ENGINE): $(call obj,$(COMMON) $(FORMATS) $(STORAGE) $(ENGINE) \
-		$(DAEMON_PARTS))
-	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $^
+		$(DAEMON_PARTS)) $(B)/sources
+	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
 $(LIB_SO): $(call obj,$(COMMON) $(FORMATS) $(CLIENT) $(TRAINER)) \
 		trainer/ckpt.map
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libckpt.so.0 \
+	  $(if $(SAN),,-Wl,-z,defs) \
 	  -Wl,--version-script=trainer/ckpt.map -o $@ $(filter %.o,$^) $(PKG_LIBS) -lm
 
 $(B)/bin/ckptd: $(call obj,ckptd/daemon/main.c) $(LIB_ENGINE)
@@ -139,8 +155,13 @@ test-ceph:
 	  echo "0 passed, 0 failed, 0 skipped"
 bench: all $(BENCH)
 	@B=$(B) python3 tests/bench/run.py $(if $(ID),--id $(ID))
-lint:
-	@sh tools/lint/lint.sh "$(CFLAGS_ALL)"
+# The engine's objects and the library are built because their symbols are
+# checked too.
+lint: $(call obj,$(COMMON) $(FORMATS) $(STORAGE) $(ENGINE)) $(LIB_SO)
+	@B=$(B) sh tools/lint/lint.sh
+# For lint.sh, which lints single files as well.
+print-cflags:
+	$(info $(CFLAGS_LANG))@:
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 clean:
