@@ -1,0 +1,106 @@
+/*
+ * wire_query.c - the messages that ask: VALUES, LIST and DESCRIBE. See wire.h
+ * and wire.c.
+ */
+#include "formats/wire_internal.h"
+
+void wire_values_encode(const struct wire_values *v, struct wr *w)
+{
+    wire_put_save_id(w, &v->id);
+}
+
+int wire_values_decode(const void *data, size_t bytes, struct wire_values *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->id = wire_get_save_id(&r);
+    return wire_end(&r, true);
+}
+
+void wire_values_ok_encode(const struct wire_values_ok *v, struct wr *w)
+{
+    wire_put_save_id(w, &v->id);
+    layout_encode(&v->layout, w);
+    wire_put_blob(w, v->values, v->values_bytes);
+    wire_put_blob(w, v->large, v->large_bytes);
+}
+
+int wire_values_ok_decode(const void *data, size_t bytes,
+                          struct wire_values_ok *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    *v = (struct wire_values_ok){0};
+    v->id = wire_get_save_id(&r);
+    if (layout_decode(&r, &v->layout))
+        return -EBADMSG;
+    v->values = wire_get_blob(&r, &v->values_bytes);
+    v->large = wire_get_blob(&r, &v->large_bytes);
+    return wire_end(&r, true);
+}
+
+void wire_info_encode(const struct wire_info *v, struct wr *w)
+{
+    wire_put_save_id(w, &v->id);
+    wr_u64(w, v->logical_bytes);
+    wr_u64(w, v->stored_bytes);
+    wr_u64(w, v->tensor_count);
+    wr_u64(w, v->rank_count);
+    wr_u64(w, v->created_unix_ms);
+}
+
+int wire_info_decode(struct rd *r, struct wire_info *v)
+{
+    v->id = wire_get_save_id(r);
+    v->logical_bytes = rd_u64(r);
+    v->stored_bytes = rd_u64(r);
+    v->tensor_count = rd_u64(r);
+    v->rank_count = rd_u64(r);
+    v->created_unix_ms = rd_u64(r);
+    return r->bad ? -EBADMSG : 0;
+}
+
+void wire_list_ok_encode(const struct wire_list_ok *v, struct wr *w)
+{
+    wr_u32(w, v->count);
+    wr_bytes(w, v->infos, (size_t)v->count * WIRE_INFO_BYTES);
+}
+
+int wire_list_ok_decode(const void *data, size_t bytes, struct wire_list_ok *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->count = rd_u32(&r);
+    v->infos = wire_get_items(&r, v->count, WIRE_INFO_BYTES);
+    return wire_end(&r, true);
+}
+
+void wire_describe_encode(const struct wire_describe *v, struct wr *w)
+{
+    wire_put_save_id(w, &v->id);
+    wr_u64(w, v->index);
+}
+
+int wire_describe_decode(const void *data, size_t bytes,
+                         struct wire_describe *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->id = wire_get_save_id(&r);
+    v->index = rd_u64(&r);
+    return wire_end(&r, true);
+}
+
+void wire_describe_ok_encode(const struct wire_describe_ok *v, struct wr *w)
+{
+    wr_bytes(w, v->table, v->table_bytes);
+}
+
+int wire_describe_ok_decode(const void *data, size_t bytes,
+                            struct wire_describe_ok *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->table = wire_get_rest(&r, &v->table_bytes);
+    return wire_end(&r, true);
+}
