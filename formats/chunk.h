@@ -10,6 +10,8 @@
  * misplaced, swapped and stale blocks do not pass. The header page carries a
  * digest of itself. Padding must be zero. Thus every byte of the extent is
  * covered, and a raw chunk is hashed once: payload digest = content digest.
+ *
+ * Nothing here allocates, blocks, or keeps a pointer.
  */
 #ifndef FORMATS_CHUNK_H
 #define FORMATS_CHUNK_H
@@ -41,6 +43,15 @@ static inline uint64_t chunk_extent_bytes(uint32_t payload_bytes)
 {
     return PAGE_BYTES + align_up(payload_bytes, PAGE_BYTES);
 }
+
+/* The largest chunk that any reader must take. */
+#define CHUNK_RAW_MAX ((uint32_t)4 << 20)
+
+/* Whether lengths and codec go together: raw bytes in 1..CHUNK_RAW_MAX, a raw
+ * chunk stored as long as it is (codec_param 0 or a unit), an encoded one
+ * shorter and with a unit of 1, 2, 4 or 8 bytes. */
+bool chunk_sizes_are_good(uint32_t raw_bytes, uint32_t payload_bytes,
+                          uint32_t codec, uint32_t codec_param);
 
 /* From the payload's XXH3-128. */
 uint64_t chunk_stored_digest(const struct id128 *segment, uint32_t number,

@@ -12,8 +12,18 @@
 #define VALUE_NAME_MAX   1024
 #define VALUE_INLINE_MAX ((uint64_t)64 << 10) /* larger: a reserved tensor */
 
-/* Reserved U8 tensors that carry values over VALUE_INLINE_MAX are named
- * "\x01extra/AXES/COORDINATES/NAME" hidden from users; see FORMAT.md. */
+/*
+ * A value over VALUE_INLINE_MAX travels and is stored as a reserved tensor of
+ * one dimension, hidden from users, of dtype U8 (VALUE_BYTES) or I8
+ * (VALUE_STRING), named
+ *
+ *     "\x01extra/AXES/COORDINATES/NAME"      "\x01extra/dp,pp/0,1/rng"
+ *
+ * axes in the layout's order, their coordinates likewise, both empty for a
+ * value of no axes ("\x01extra///rng"). The whole name has at most 1,024 bytes
+ * like any tensor's; value_check() sees to that.
+ */
+#define RESERVED_NAME_BYTES 1025 /* with the NUL */
 
 struct axis {
     char name[AXIS_NAME_BYTES];
@@ -53,21 +63,47 @@ struct values {
     void *memory;
 };
 
+/* At most MAX_AXES axes, names of 1 to 15 letters, digits or '_', none twice,
+ * degrees of at least 1. -EINVAL with words. */
 int layout_check(const struct layout *l, struct err *err) MUST_USE;
 void layout_encode(const struct layout *l, struct wr *w);
+/* Reads and checks; -EBADMSG, and the reader is bad then. */
 int layout_decode(struct rd *r, struct layout *out) MUST_USE;
 bool layout_equal(const struct layout *a, const struct layout *b);
 /* "dp=2,tp=2", "-" for no axes. */
 void layout_text(const struct layout *l, char *text, size_t capacity);
+/* The same of coordinates on the axes of a mask: "dp=0,pp=1", "-" for none. */
+void coordinates_text(const struct layout *l, uint32_t axes,
+                      const uint32_t *coordinate, char *text, size_t capacity);
 /* "dp,tp" -> mask; "" -> 0. -EINVAL for a name that the layout lacks. */
 int layout_mask(const struct layout *l, const char *axes, uint32_t *mask,
                 struct err *err) MUST_USE;
 
+/* Name, type, length, axes and coordinates of any value, also of one that will
+ * be a reserved tensor. The layout was checked. -EINVAL with words. */
 int value_check(const struct layout *l, const struct value *v,
                 struct err *err) MUST_USE;
+/* Parts of that, for tables that are used in place. MAX_AXES coordinates. */
+bool value_coordinates_are_good(const struct layout *l, uint32_t axes,
+                                const uint32_t *coordinate);
+bool value_size_is_good(uint32_t type, uint64_t bytes);
+
+/* Checked values, each of at most VALUE_INLINE_MAX; w->failed on no memory. */
 void values_encode(const struct value *values, size_t count, struct wr *w);
+/* Reads and checks. Names and data are copied (values_free()); a name has a
+ * NUL behind it. -EBADMSG, -EINVAL or -ENOMEM, with words. */
 int values_decode(const void *data, size_t bytes, const struct layout *l,
                   struct values *out, struct err *err) MUST_USE;
-void values_free(struct values *v);
+void values_free(struct values *v); /* takes NULL */
+
+/* The reserved tensor's name of a value that was checked, with a NUL. Returns
+ * its length; -EINVAL when it would be too long, -ENOMEM. */
+int value_reserved_name(const struct layout *l, const struct value *v,
+                        char name[RESERVED_NAME_BYTES]) MUST_USE;
+/* Name (a pointer into `name`), axes and coordinates from such a name; type is
+ * VALUE_BYTES, the caller sets VALUE_STRING for dtype I8. -EINVAL when it is
+ * none, or one of other axes. */
+int value_reserved_parse(const struct layout *l, const char *name,
+                         size_t name_bytes, struct value *out) MUST_USE;
 
 #endif
