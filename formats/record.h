@@ -142,6 +142,12 @@ struct record_mark {
     char note[256];
 };
 
+/* Whether bytes begin like a record (a container begins otherwise): tells a
+ * parts record from a vote or manifest of one part. Checks nothing else. */
+bool record_is(const void *data, size_t bytes);
+
+/* Encoders: every text field has its NUL inside its array; a record that would
+ * exceed RECORD_MAX_BYTES sets w->failed like missing memory. */
 void record_store_encode(const struct record_store *v, struct wr *w);
 int record_store_decode(const void *data, size_t bytes, struct record_store *v,
                         struct err *err) MUST_USE;
@@ -157,6 +163,8 @@ int record_member_decode(const void *data, size_t bytes,
                          struct record_member *v, struct err *err) MUST_USE;
 void record_member_fini(struct record_member *v);
 void record_decision_encode(const struct record_decision *v, struct wr *w);
+/* How many bytes of manifest fit inline beside the other fields of `v`. */
+uint64_t record_decision_room(const struct record_decision *v);
 /* inline_bytes points into `data`, at a multiple of 8 from its start. */
 int record_decision_decode(const void *data, size_t bytes,
                            struct record_decision *v, struct err *err) MUST_USE;
