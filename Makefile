@@ -85,7 +85,7 @@ endif
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(BINS) $(LIB_SO) report
+all: report
 
 check-deps:
 	@pkg-config --exists $(PKGS) || { \
@@ -93,7 +93,7 @@ check-deps:
 	  exit 1; }
 
 # What this build leaves out, said once per make.
-report:
+report: $(BINS) $(LIB_SO)
 	@$(if $(HAVE_MPI),:,echo "left out: train_lm (no mpicc on this machine)")
 	@echo "left out: CUDA, NCCL and RADOS (not part of this version)"
 

@@ -95,9 +95,10 @@ if cat "$RESULTS"/*.skips 2>/dev/null | grep -q .; then
 fi
 echo
 echo "took $(($(date +%s) - started)) s"
-cat "$RESULTS"/*.counts | awk '
+cat "$RESULTS"/*.counts | awk -v sum="$RESULTS/sum" '
     { passed += $1; failed += $2; skipped += $3 }
     END {
+        print passed, failed, skipped >sum
         printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
         exit failed > 0
     }'

@@ -97,8 +97,8 @@ apt_failed() {
                 "main repository (deb.debian.org/debian bookworm main)"
     done
     grep -qE 'Could not resolve|Connection (failed|timed out)|Failed to fetch' \
-        "$log" && say "the package mirror could not be reached: check the" \
-        "network, or http_proxy, and the mirror in /etc/apt"
+        "$log" "$log.update" && say "the package mirror could not be" \
+        "reached: check the network, http_proxy, and the mirror in /etc/apt"
     grep -qE 'not enough free space|No space left' "$log" &&
         say "the disk is full: free some space (apt-get clean helps)"
     grep -qE 'Could not get lock|Unable to (lock|acquire)' "$log" &&
@@ -119,13 +119,15 @@ install_missing() {
         sudo=sudo
     fi
     log=$(mktemp) || exit 1
-    trap 'rm -f "$log"' EXIT
+    trap 'rm -f "$log" "$log.update"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     say "to install: $*"
     # A third-party source that fails to update may not matter: go on and see.
     apt "updating the package lists" update ||
-        say "apt-get update failed, trying on: $(tail -n 1 "$log")"
+        say "apt-get update failed; going on with the lists there are"
+    grep -m 3 -E '^[WE]: ' "$log" >&2
+    cp "$log" "$log.update"
     apt "installing $# packages" install -y --no-install-recommends "$@" ||
         apt_failed "$@"
     still=$(missing_of "$@")
@@ -140,5 +142,5 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
 else
     say "this is not Debian: install what stands for these yourself:" $packages
 fi
-rm -f "${log:-}"
+[ -z "${log:-}" ] || rm -f "$log" "$log.update"
 exec make -C "$root" --no-print-directory -j"$(nproc)" "$goal"

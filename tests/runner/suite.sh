@@ -57,7 +57,15 @@ check_mounts() {
     done
 }
 
+# Sanitizers write their reports to files: so they are seen too when they come
+# from a daemon, whose output nobody reads.
 run_suite() {
+    to=log_path=$RESULTS/$key.sanitizer
+    rules=$ROOT/tests/runner
+    export ASAN_OPTIONS="detect_stack_use_after_return=1:$to"
+    export LSAN_OPTIONS="suppressions=$rules/lsan.supp:print_suppressions=0"
+    export UBSAN_OPTIONS="print_stacktrace=1:$to"
+    export TSAN_OPTIONS="second_deadlock_stack=1:$to"
     set -- timeout -k 5 "$limit"
     case $kind in
     unit) set -- "$@" "$ROOT/$path" ;;
@@ -78,6 +86,11 @@ elapsed_ms=$((($(date +%s%N) - started) / 1000000))
 
 left=$(check_leftovers 2>&1; check_mounts 2>&1)
 [ -n "$left" ] && printf '%s\n' "$left" >>"$log"
+for report in "$RESULTS/$key".sanitizer*; do
+    [ -s "$report" ] || continue
+    echo "sanitizer report: ${report##*.}" >>"$log"
+    cat "$report" >>"$log"
+done
 chmod -R u+rwX "$TMPDIR" 2>/dev/null
 rm -rf --one-file-system "$TMPDIR"
 

@@ -66,7 +66,7 @@ kind == "golden" && /^skip/ {
     next
 }
 
-/^left behind:/ {
+/^(left behind|sanitizer report):/ {
     failed++
     note($0)
     next

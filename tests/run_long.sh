@@ -1,0 +1,51 @@
+#!/bin/sh
+# tests/run_long.sh MAKE - the suite under the sanitizers, with longer property
+# tests: everything under ASan and UBSan with leak detection, then the unit
+# suites (one process, many threads) under TSan. Called by make test-long.
+# The last line sums up both runs; the exit status is 1 when anything failed.
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+make=${1:-make}
+sums=$(mktemp) || exit 1
+trap 'rm -f "$sums"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+CKPT_TEST_LONG=1
+export CKPT_TEST_LONG
+
+# The sanitizers' shadow memory has a fixed place, which a kernel with many
+# random address bits may already have given away: start without them, where
+# that is allowed.
+CKPT_TEST_WRAP=
+setarch "$(uname -m)" -R true 2>/dev/null &&
+    CKPT_TEST_WRAP="setarch $(uname -m) -R"
+export CKPT_TEST_WRAP
+
+# under LABEL SANITIZERS [SUITES...]: builds and runs, and keeps the sum.
+under() {
+    label=$1
+    sanitizers=$2
+    shift 2
+    folder=build-$(echo "$sanitizers" | tr , -)
+    echo "== $label: building into $folder"
+    if $make SAN="$sanitizers" --no-print-directory tests; then
+        echo "== $label: running"
+        B=$folder sh tests/run.sh "$@"
+        cat "$folder/tmp/results/sum" >>"$sums" && return
+    fi
+    echo "FAIL  $label: did not build or run"
+    echo "0 1 0" >>"$sums"
+}
+
+started=$(date +%s)
+under "ASan and UBSan" address,undefined
+under "TSan" thread unit
+echo
+echo "took $(($(date +%s) - started)) s in all"
+awk '
+    { passed += $1; failed += $2; skipped += $3 }
+    END {
+        printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+        exit failed > 0
+    }' "$sums"
