@@ -1,0 +1,92 @@
+/*
+ * catalog.h - what a run's folder in a home says, as one picture in memory.
+ *
+ * catalog_load() reads it through the store; everything else is pure. The
+ * daemon keeps a catalog per run up to date by itself (catalog_note_*); tools
+ * load a fresh one each time. Read access is enough.
+ *
+ * Which save counts: a tomb outranks any decision; COMMIT makes a checkpoint;
+ * an intent without a decision is undecided. `latest` is the highest commit of
+ * the newest generation that has one; a newest generation without one hands on
+ * to its origin: the save its last VERIFIED load names, else its parent.
+ */
+#ifndef CKPTD_CATALOG_H
+#define CKPTD_CATALOG_H
+
+#include "ckptd/engine/recio.h"
+
+enum save_status {
+    SAVE_UNDECIDED = 1,
+    SAVE_COMMITTED = 2,
+    SAVE_ABORTED = 3,
+    SAVE_REMOVED = 4,    /* tomb */
+    SAVE_UNREADABLE = 5, /* a decision that does not decode: see `reason` */
+};
+
+struct catalog_save {
+    struct save_id id;
+    enum save_status status;
+    bool is_pinned, is_verified, is_leased;
+    int32_t code;
+    char reason[REASON_MAX + 1];
+    uint64_t created_unix_ms;
+    uint64_t logical_bytes, stored_bytes, tensor_count;
+    uint32_t rank_count, node_count;
+    struct layout layout;
+};
+
+struct catalog_generation {
+    struct record_generation record;
+    struct save_id origin; /* last VERIFIED load, else the parent */
+    bool is_closed;
+};
+
+struct catalog {
+    char run[RUN_NAME_MAX + 1];
+    struct id128 uuid;
+    struct catalog_generation *generation; /* ascending */
+    size_t generation_count;
+    struct catalog_save *save; /* ascending by save_id */
+    size_t save_count;
+};
+
+typedef void (*catalog_fn)(void *arg, int result, const struct err *err);
+
+/* Fill `c` (zeroed by the caller) from runs/RUN. -ENOENT when there is no such
+ * run; -CKPT_ECORRUPT names a record that everything depends on. */
+void catalog_load(struct store *s, const char *run, struct catalog *c,
+                  catalog_fn done, void *arg);
+void catalog_free(struct catalog *c);
+
+/* NULL if there is none. Pointers are good until the catalog changes. */
+struct catalog_save *catalog_find(const struct catalog *c,
+                                  const struct save_id *id);
+const struct catalog_generation *catalog_newest(const struct catalog *c);
+const struct catalog_generation *catalog_generation_at(const struct catalog *c,
+                                                       uint32_t generation);
+
+/* What `latest` means now; generation 0 when there is no checkpoint. */
+struct save_id catalog_latest(const struct catalog *c);
+
+/* The next older checkpoint of the branch that ends in `id`: an earlier
+ * commit of its generation, else that generation's origin and so on. */
+struct save_id catalog_older(const struct catalog *c, const struct save_id *id);
+
+/* A checkpoint of this step: in `generation`, or (0) the newest generation
+ * that has it. Generation 0 in the answer: none. */
+struct save_id catalog_at_step(const struct catalog *c, uint64_t step,
+                               uint32_t generation);
+
+/* Is `id` on the branch that ends in `tip` (tip included)? */
+bool catalog_on_branch(const struct catalog *c, const struct save_id *tip,
+                       const struct save_id *id);
+
+/* Keep it up to date: insert or replace. -ENOMEM. */
+int catalog_note_save(struct catalog *c,
+                      const struct catalog_save *save) MUST_USE;
+int catalog_note_generation(struct catalog *c,
+                            const struct record_generation *g) MUST_USE;
+void catalog_note_load(struct catalog *c, uint32_t generation,
+                       const struct save_id *origin);
+
+#endif

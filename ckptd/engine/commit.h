@@ -1,0 +1,77 @@
+/*
+ * commit.h - the durable half of a save: intent, vote, decision.
+ *
+ *   NEW -> INTENT -> OPEN -> VOTING -> VOTED -> DECIDED(COMMIT | ABORT)
+ *
+ * commit_begin() settles the attempt number, writes intent/SAVE.DAEMON, then
+ * looks for closed/GENERATION. commit_vote() writes the vote, and from then on
+ * everything goes by itself: wait until all members have voted (LOCAL), merge
+ * and check coverage, write a large manifest, create the decision exclusively,
+ * read back who won on -EEXIST or on any failure with unknown outcome. The
+ * committer is hash(save_id) mod members; others step in after a jittered
+ * delay. At the decide deadline, or on commit_abort(), ABORT is created; a
+ * vote that is on record is never taken back other than by that.
+ *
+ * The segments of a save belong to it until `decided` is called: on ABORT the
+ * owner releases them, on COMMIT they are referenced by the manifest.
+ */
+#ifndef CKPTD_COMMIT_H
+#define CKPTD_COMMIT_H
+
+#include "ckptd/engine/home.h"
+
+struct commit;
+
+struct commit_events {
+    /* Intent is durable, the attempt is settled: capture may begin. */
+    void (*opened)(void *arg, struct commit *c);
+    /* All members' votes are on record. */
+    void (*local)(void *arg, struct commit *c);
+    /* Once, last: c->decision says which. The commit is freed after it. */
+    void (*decided)(void *arg, struct commit *c);
+};
+
+enum commit_phase {
+    COMMIT_NEW,
+    COMMIT_INTENT,
+    COMMIT_OPEN,
+    COMMIT_VOTING,
+    COMMIT_VOTED,
+    COMMIT_DECIDING,
+    COMMIT_DECIDED,
+    COMMIT_PHASES,
+};
+
+struct commit {
+    struct list link; /* run.commits */
+    struct run *run;
+    struct save_id id;
+    enum commit_phase phase;
+    const struct commit_events *events;
+    void *arg;
+    uint32_t decision; /* enum decision, when decided */
+    struct err error;  /* of an ABORT: code and reason */
+    void *state;       /* commit.c's own */
+};
+
+/* Begin save `step` of the run's generation. Never fails at once: failures
+ * arrive as decided(ABORT), also -CKPT_ECONFLICT (the step is committed in
+ * this generation, or is lower than the highest one), -ESTALE (closed). NULL
+ * only on no memory. */
+struct commit *commit_begin(struct run *run, uint64_t step,
+                            const struct commit_events *events,
+                            void *arg) MUST_USE;
+
+/* This daemon's vote, a container of kind VOTE; taken over (free()). */
+void commit_vote(struct commit *c, void *vote, size_t bytes);
+
+/* Decide ABORT with this reason, unless it is decided already. After
+ * commit_vote() it is still allowed and may lose against a COMMIT. */
+void commit_abort(struct commit *c, int code, const char *reason);
+
+/* Settle what an earlier life of this daemon left undecided in this run: own
+ * intents without own vote become ABORT, with own vote go on as VOTED; others'
+ * are left alone. done() after all of them are at least being watched. */
+void commit_recover(struct run *run, catalog_fn done, void *arg);
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * env.h - everything the engine knows of the world.
+ *
+ * The engine is one thread of pure logic. Time, randomness, storage, workers,
+ * shared memory and messages reach it through this table, which the reactor
+ * provides in the daemon and a simulator provides in tests. No file of the
+ * engine includes pthread.h, calls a clock or does a system call
+ * (tools/lint/layers.sh looks at its object files).
+ */
+#ifndef CKPTD_ENV_H
+#define CKPTD_ENV_H
+
+#include "common/err.h"
+#include "common/id.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "formats/wire.h"
+#include "storage/store.h"
+
+struct env;
+
+/* Work for another thread. run() touches nothing but the job and memory that
+ * the job alone may use; done() is called on the engine's thread. Every job
+ * that was given gets its done(). */
+struct env_job {
+    void (*run)(struct env_job *job);
+    void (*done)(struct env_job *job);
+    struct list link;
+};
+
+/* One-shot. Zero it, set fire, then env->ops->timer_set(). */
+struct env_timer {
+    void (*fire)(struct env_timer *timer);
+    uint64_t at_ns;
+    struct list link;
+};
+
+/* Shared memory of one rank: what ARENA_OK describes, mapped here too. */
+struct env_arena {
+    struct wire_arena_ok shape;
+    uint8_t *base[WIRE_PIECES_MAX];
+    int fd[WIRE_PIECES_MAX]; /* the environment's */
+};
+
+/* One connection, named by number; numbers are never used again. */
+typedef uint64_t env_peer;
+
+struct env_ops {
+    uint64_t (*now_ns)(struct env *env);  /* monotonic */
+    uint64_t (*unix_ms)(struct env *env); /* for people only */
+    void (*random)(struct env *env, void *to, size_t bytes);
+    void (*timer_set)(struct env *env, struct env_timer *timer, uint64_t at_ns);
+    void (*timer_stop)(struct env *env, struct env_timer *timer); /* any time */
+    void (*work)(struct env *env, struct env_job *job);
+    /* Queue a frame; what cannot be sent now waits in a bounded queue, a peer
+     * that lets it overflow is cut off (peer_gone follows). Never blocks,
+     * never fails for the caller. arena: its descriptors go along. */
+    void (*send)(struct env *env, env_peer peer, const struct wire_header *h,
+                 const void *payload, const struct env_arena *arena);
+    /* End the connection once what was queued is out. */
+    void (*hang_up)(struct env *env, env_peer peer);
+    /* Open a home's store for writing. */
+    int (*home_open)(struct env *env, const char *path, struct store **out,
+                     struct err *err);
+    /* Sealed, mapped, pre-faulted by and by; registered with `local`'s I/O.
+     * want_bytes is what the rank asked for; may give less; -ENOMEM. */
+    int (*arena_new)(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
+                     struct env_arena *out, struct err *err);
+    void (*arena_free)(struct env *env, struct env_arena *arena);
+    /* Page-aligned buffers of equal size for decoding and packed chunks, each
+     * env->buffer_bytes; a fixed number exists; NULL when all are out. */
+    void *(*buffer_get)(struct env *env);
+    void (*buffer_put)(struct env *env, void *buffer);
+    void (*log)(struct env *env, enum log_level level, const char *format, ...)
+        PRINTF_LIKE(3, 4);
+};
+
+struct env {
+    const struct env_ops *ops;
+    struct store *local;     /* segments */
+    struct id128 local_uuid; /* of that store: this daemon's id */
+    char local_path[1024];
+    char host[256];
+    char mode[512]; /* HELLO_OK.mode */
+    uint32_t worker_count;
+    uint32_t buffer_count;
+    uint64_t buffer_bytes; /* >= chunk_extent_bytes(CHUNK_BYTES_DEFAULT) */
+    double tier_bytes_s;   /* what the local store was seen to write */
+    double encode_bytes_s; /* what all workers were seen to encode */
+    bool is_service;
+};
+
+#endif

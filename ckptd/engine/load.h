@@ -1,0 +1,33 @@
+/*
+ * load.h - ckpt_load and ckpt_read on this daemon.
+ *
+ *   GATHERING -> PLANNING -> READING -> VOTING -> RECORDED -> DONE
+ *   (all ranks)  (manifest)  (deliver)  (ranks)   (load/G.K)
+ *   VOTING -> PLANNING with the next older checkpoint on failure
+ *
+ * A collective load waits for all members here, plans once for all of them,
+ * reads each needed chunk once and delivers it to every rank's slots; it
+ * succeeds only when every rank has voted verified and the outcome is on
+ * record. Failures of the checkpoint (-CKPT_ECORRUPT, -EIO, -ENOENT of a
+ * segment) fall back down the branch, recorded; failures of the wish (shape,
+ * missing tensor, hole) do not. An independent read has one rank and no vote.
+ */
+#ifndef CKPTD_LOAD_H
+#define CKPTD_LOAD_H
+
+#include "ckptd/engine/reader.h"
+#include "ckptd/engine/session.h"
+
+void load_request(struct session *s, uint64_t request_id,
+                  const struct wire_load *v);
+void load_consumed(struct session *s, const struct wire_slots *v);
+void load_vote(struct session *s, const struct wire_load_vote *v);
+void load_session_gone(struct session *s);
+void load_values(struct session *s, uint64_t request_id,
+                 const struct wire_values *v);
+void load_list(struct session *s, uint64_t request_id);
+void load_describe(struct session *s, uint64_t request_id,
+                   const struct wire_describe *v);
+bool loads_pending(const struct run *run);
+
+#endif

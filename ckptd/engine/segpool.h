@@ -1,0 +1,113 @@
+/*
+ * segpool.h - the segments of the local store.
+ *
+ *   UNKNOWN -> FREE | HELD          found at start, lock obtained, header read
+ *   FREE -> TAKEN                   for a save: new id durable in the header
+ *   TAKEN -> HELD                   sealed: synced, lock shared
+ *   TAKEN -> FREE                   nothing of it was voted for
+ *   HELD -> FREE                    nothing references it any more
+ *   any -> POISONED                 a sync failed; never used again
+ *
+ * HELD segments are referenced by committed saves (counted per save) or by
+ * undecided ones, or belong to a home that is not attached or readable; only
+ * when the last reference is gone is one FREE. At most one save's worth of FREE
+ * segments is kept, the rest is unlinked. Segments of a dead process are not
+ * touched, nor read, before their lock is had (retried by timer).
+ */
+#ifndef CKPTD_SEGPOOL_H
+#define CKPTD_SEGPOOL_H
+
+#include "ckptd/engine/env.h"
+#include "formats/manifest.h"
+
+struct segpool;
+struct seg_writer;
+
+#define SEGMENT_BYTES_MAX ((uint64_t)256 << 20)
+
+enum segment_state {
+    SEGMENT_UNKNOWN,
+    SEGMENT_FREE,
+    SEGMENT_TAKEN,
+    SEGMENT_HELD,
+    SEGMENT_POISONED,
+    SEGMENT_STATES,
+};
+
+typedef void (*segpool_fn)(void *arg, int result, const struct err *err);
+
+/* List and read all segment headers; done when all are known or are waiting
+ * for a lock (those become known later by themselves). */
+void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
+                  void *arg);
+void segpool_close(struct segpool *pool); /* no writer is open */
+
+/*
+ * A save's segments. Reserves room for extents of `bytes` in all (each segment
+ * loses one page to its header), new ones fallocated, recycled ones preferred,
+ * headers durable; then done(). -ENOSPC/-EDQUOT with words and nothing kept.
+ */
+void seg_writer_open(struct segpool *pool, const struct segment_header *base,
+                     uint64_t bytes, uint64_t largest_extent,
+                     void (*done)(void *arg, int result, struct seg_writer *w,
+                                  const struct err *err),
+                     void *arg);
+
+struct seg_place {
+    struct store_seg *seg; /* for STORE_WRITE */
+    struct id128 segment;
+    char file[64];   /* name in the local store */
+    uint64_t offset; /* of the extent */
+    uint32_t number; /* of the chunk in the segment */
+    uint32_t index;  /* of the segment in the writer, for seg_failed */
+};
+
+/* Room for one extent; never fails within what was reserved (-ENOSPC). */
+int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
+                     struct seg_place *out) MUST_USE;
+/* A write to it failed: poisoned; the caller places the chunk again. More room
+ * is reserved if needed: done() says whether. */
+void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
+                       void *arg);
+/* Sync every segment that was written to. On failure the segment is poisoned
+ * and the result says so. Unused segments go back to FREE. */
+void seg_writer_sync(struct seg_writer *w, segpool_fn done, void *arg);
+/* The end. keep: they are HELD on behalf of save `id` (voted); else FREE. */
+void seg_writer_close(struct seg_writer *w, bool keep);
+
+/* References. An undecided save's own segments are held by its writer's close
+ * with keep; on COMMIT segpool_commit() adds the manifest's; segpool_release()
+ * drops all that run/save held. */
+int segpool_commit(struct segpool *pool, const struct id128 *run,
+                   const struct manifest *m) MUST_USE;
+void segpool_release(struct segpool *pool, const struct id128 *run,
+                     const struct save_id *id);
+/* All saves of this run of this home are accounted for (attach is complete):
+ * HELD segments of it without references become FREE. */
+void segpool_run_known(struct segpool *pool, const struct id128 *run);
+
+/* Live share of a segment as save `m` references it: referenced extents /
+ * used bytes, 0..1; for compaction (rewrite when below 0.5). */
+double segpool_live(struct segpool *pool, const struct manifest *m,
+                    const struct id128 *segment);
+
+/* Open for reading (shared lock), cached; NULL and -EAGAIN while a dead writer
+ * may still hold it, -ENOENT, -CKPT_ECORRUPT when the header shows another
+ * incarnation. put() when done. */
+void segpool_get(struct segpool *pool, const char *file,
+                 const struct id128 *segment,
+                 void (*done)(void *arg, int result, struct store_seg *seg,
+                              const struct err *err),
+                 void *arg);
+void segpool_put(struct segpool *pool, struct store_seg *seg);
+
+struct segpool_stats {
+    uint64_t allocated_bytes, free_bytes, referenced_bytes, poisoned_bytes;
+    uint32_t count[SEGMENT_STATES];
+};
+void segpool_stats(const struct segpool *pool, struct segpool_stats *out);
+/* Unlink FREE segments down to `keep_bytes`. */
+void segpool_trim(struct segpool *pool, uint64_t keep_bytes, segpool_fn done,
+                  void *arg);
+
+#endif
