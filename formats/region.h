@@ -19,8 +19,9 @@
  * is at most 2 * ndim - 1 boxes.
  *
  * Units. Elements of whole bytes are units of that size. Of sub-byte types the
- * unit is one byte and the innermost dimension is counted in bytes; a row or
- * cut that is not whole bytes is -CKPT_ESHAPE. struct geometry hides that.
+ * unit is one byte and the innermost dimension is counted in bytes; a row,
+ * offset, stride or cut that is not whole bytes is -CKPT_ESHAPE. struct
+ * geometry hides that.
  */
 #ifndef FORMATS_REGION_H
 #define FORMATS_REGION_H
@@ -73,6 +74,12 @@ struct slabs {
 int geometry_check(const struct geometry *g, struct err *err) MUST_USE;
 /* Bytes of the logical tensor; the geometry was checked. */
 uint64_t geometry_bytes(const struct geometry *g);
+/* Bytes of one unit: 1 for sub-byte types. */
+uint32_t geometry_unit_bytes(const struct geometry *g);
+/* An index in units as elements, "[3, 0, 17]". */
+#define INDEX_TEXT_BYTES (MAX_DIMS * 22 + 3)
+void geometry_index_text(const struct geometry *g, const uint64_t *index,
+                         char *text, size_t capacity);
 
 /* Does the region make sense for the geometry: no overflow, cut inside the
  * local order, whole bytes? strides (elements, ndim of them) or NULL: only
@@ -85,6 +92,9 @@ int region_check(const struct geometry *g, const struct region *r,
 uint64_t region_local_bytes(const struct geometry *g, const struct region *r,
                             const uint64_t *strides);
 
+/* Bytes of the region in packed order; geometry and region were checked. */
+uint64_t region_packed_bytes(const struct geometry *g, const struct region *r);
+
 /* The slabs in the given order; geometry and region were checked. strides only
  * matter for REGION_LOCAL. Empty slabs are left out. The lists of both orders
  * are parallel: slab i is the same set of elements in each. -ENOMEM. */
@@ -92,6 +102,9 @@ int region_slabs(const struct geometry *g, const struct region *r,
                  enum region_order order, const uint64_t *strides,
                  struct slabs *out) MUST_USE;
 void slabs_free(struct slabs *slabs);
+
+/* Units of a slab: the product of its sizes. */
+uint64_t slab_units(const struct slab *s, uint32_t ndim);
 
 /* Units [start, start + count) of a slab's row-major order as slabs, in order;
  * base and stride carried over. Returns how many (at most 2 * MAX_DIMS - 1).
@@ -117,18 +130,21 @@ bool slab_intersect(const struct slab *a, const struct slab *b, uint32_t ndim,
                     uint32_t unit_bytes, struct copy_op *out);
 
 uint64_t copy_bytes(const struct copy_op *op);
-/* Bounds: the end (exclusive) of what op touches on either side. */
+/* Bounds: the end (exclusive) of what op touches on either side. These and
+ * copy_bytes() answer UINT64_MAX where the sum does not fit. */
 uint64_t copy_src_end(const struct copy_op *op);
 uint64_t copy_dst_end(const struct copy_op *op);
 /* src and dst are the bases that op's offsets count from. No overlap. */
 void copy_run(const struct copy_op *op, const void *src, void *dst);
+/* Gives op a source that lies end to end in loop order from `at` on. */
+void copy_pack_src(struct copy_op *op, uint64_t at);
 /* The source side only: runs in loop order laid end to end at `packed`. */
 void copy_gather(const struct copy_op *op, const void *src, void *packed);
 /* The destination side only: from such packed bytes. */
 void copy_scatter(const struct copy_op *op, const void *packed, void *dst);
 
-/* Copy packed bytes [start, start + bytes) of a region between its local
- * buffer and `packed` (which points at byte `start`). `local_slabs` and
+/* Copy packed bytes [start, start + bytes) of a region out of its local
+ * buffer to `packed` (which points at byte `start`). `local_slabs` and
  * `packed_slabs` are the region's, as region_slabs() made them; start and
  * bytes are whole units. */
 void region_gather(const struct slabs *local_slabs,
