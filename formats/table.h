@@ -15,6 +15,9 @@
 #include "formats/region.h"
 
 #define TABLE_NAME_MAX 1024
+/* Of the tensors that carry extra state (extra.h): the one control character
+ * that a name may have. The trainer takes no such name from its user. */
+#define TABLE_RESERVED_PREFIX "\001extra/"
 
 struct entry {
     const char *name;
@@ -29,11 +32,18 @@ struct table {
     void *memory; /* what the pointers above lead into; table_free() */
 };
 
+/* 1 to TABLE_NAME_MAX bytes of UTF-8 without control characters (C0, DEL and
+ * C1), but for the reserved prefix. */
+bool table_name_ok(const char *name, size_t bytes);
+
 /* -CKPT_ESHAPE / -EINVAL with words that begin with "tensor NAME: ". */
 int entry_check(const struct entry *e, struct err *err) MUST_USE;
 
 /* Writes a table of checked entries; w->failed on no memory. */
 void table_encode(const struct entry *entries, size_t count, struct wr *w);
+
+/* A region's part of an entry, as in there: the same bytes, the same region. */
+void region_encode(const struct region *r, uint32_t ndim, struct wr *w);
 
 /* Reads and checks; -EBADMSG (not a table), -CKPT_ESHAPE, -EINVAL, -ENOMEM. */
 int table_decode(const void *data, size_t bytes, struct table *out,
