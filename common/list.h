@@ -56,6 +56,7 @@ static inline struct list *list_pop(struct list *list)
     return node;
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): they name variables. */
 #define LIST_FOR_EACH(node, head)                                              \
     for (struct list *node = (head)->next; node != (head); node = node->next)
 
@@ -63,5 +64,6 @@ static inline struct list *list_pop(struct list *list)
 #define LIST_FOR_EACH_SAFE(node, after, head)                                  \
     for (struct list *node = (head)->next, *after = node->next;                \
          node != (head); node = after, after = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif
