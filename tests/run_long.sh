@@ -7,6 +7,7 @@ set -u
 
 cd "$(dirname "$0")/.." || exit 1
 make=${1:-make}
+unset MAKEFLAGS MFLAGS MAKELEVEL
 sums=$(mktemp) || exit 1
 trap 'rm -f "$sums"' EXIT
 trap 'exit 130' INT
@@ -29,7 +30,7 @@ under() {
     shift 2
     folder=build-$(echo "$sanitizers" | tr , -)
     echo "== $label: building into $folder"
-    if $make SAN="$sanitizers" --no-print-directory tests; then
+    if $make -j"$(nproc)" SAN="$sanitizers" --no-print-directory tests; then
         echo "== $label: running"
         B=$folder sh tests/run.sh "$@"
         cat "$folder/tmp/results/sum" >>"$sums" && return

@@ -91,6 +91,9 @@ for report in "$RESULTS/$key".sanitizer*; do
     echo "sanitizer report: ${report##*.}" >>"$log"
     cat "$report" >>"$log"
 done
+# UBSan beside ASan writes to standard error alone, which is a daemon's log.
+find "$TMPDIR" -name '*.log' -type f -exec \
+    grep -hE ': runtime error: ' {} + >>"$log" 2>/dev/null
 chmod -R u+rwX "$TMPDIR" 2>/dev/null
 rm -rf --one-file-system "$TMPDIR"
 

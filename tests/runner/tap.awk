@@ -66,7 +66,7 @@ kind == "golden" && /^skip/ {
     next
 }
 
-/^(left behind|sanitizer report):/ {
+/^(left behind|sanitizer report):|: runtime error: / {
     failed++
     note($0)
     next
