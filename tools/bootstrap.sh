@@ -30,7 +30,7 @@ demo) packages="$build python3" goal=demo ;;
 test) packages=$test goal=test ;;
 test-long) packages=$test goal=test-long ;;
 bench) packages="$build python3 fio" goal=bench ;;
-lint) packages="$test clang-format clang-tidy clang cppcheck git" goal=lint ;;
+lint) packages="$test clang-format clang-tidy cppcheck" goal=lint ;;
 *)
     echo "usage: sh tools/bootstrap.sh build|demo|test|test-long|bench|lint" >&2
     exit 2

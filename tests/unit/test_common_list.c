@@ -19,8 +19,7 @@ static void assert_order(struct list *list, const int *values, size_t count)
 {
     size_t at = 0;
 
-    LIST_FOR_EACH(node, list)
-    {
+    LIST_FOR_EACH (node, list) {
         assert_true(at < count);
         assert_int_equal(container_of(node, struct item, link)->value,
                          values[at]);
@@ -109,8 +108,7 @@ static void safe_walk_may_free_what_it_visits(void **state)
         item->value = i;
         list_append(&list, &item->link);
     }
-    LIST_FOR_EACH_SAFE(node, after, &list)
-    {
+    LIST_FOR_EACH_SAFE (node, after, &list) {
         struct item *item = container_of(node, struct item, link);
 
         assert_int_equal(item->value, count);

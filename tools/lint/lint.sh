@@ -26,10 +26,13 @@ for tool in clang-format clang-tidy cppcheck; do
     exit 1
 done
 
-all_files() {
-    git ls-files '*.c' '*.h' 2>/dev/null | grep . ||
-        find . \( -name build -o -name 'build-*' \) -prune -o \
-            -name '*.[ch]' -print | sed 's,^\./,,' | sort
+# files_like PATTERN...: what git tracks, or without git what there is.
+files_like() {
+    git ls-files "$@" 2>/dev/null | grep . && return
+    for pattern in "$@"; do
+        find . \( -name build -o -name 'build-*' -o -name .git \) -prune -o \
+            -name "$pattern" -print
+    done | sed 's,^\./,,' | sort
 }
 
 # check NAME COMMAND...: runs it, prints one line and what it found.
@@ -82,7 +85,7 @@ silenced() {
 
 scripts() {
     status=0
-    for script in $(git ls-files '*.sh' 2>/dev/null); do
+    for script in $(files_like '*.sh'); do
         sh -n "$script" || status=1
     done
     return $status
@@ -95,7 +98,7 @@ if [ $# -gt 0 ]; then
         echo "$file"
     done >"$CACHE/files"
 else
-    all_files >"$CACHE/files"
+    files_like '*.c' '*.h' >"$CACHE/files"
 fi
 echo "lint: $(wc -l <"$CACHE/files") files"
 check format format
