@@ -1,0 +1,147 @@
+/*
+ * extra.c - see extra.h.
+ */
+#include "trainer/examples/train_lm/extra.h"
+
+#include <endian.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void config_text(const struct options *options, char text[128])
+{
+    (void)snprintf(
+        text, 128, "layers=%llu width=%llu experts=%llu %s seed=%llu",
+        (unsigned long long)options->layers, (unsigned long long)options->width,
+        (unsigned long long)options->experts, options->tied ? "tied" : "untied",
+        (unsigned long long)options->seed);
+}
+
+/* A generator of this rank's own; equal over tp, whose ranks drop alike. */
+static struct rng new_generator(const struct options *options,
+                                const struct mesh *mesh, uint64_t step)
+{
+    char purpose[96];
+
+    (void)snprintf(purpose, sizeof purpose, "dropout %llu %d/%d %d/%d",
+                   (unsigned long long)step, mesh->dp.rank, mesh->dp.size,
+                   mesh->pp.rank, mesh->pp.size);
+    return (struct rng){rng_key(options->seed, purpose), 0};
+}
+
+void progress_init(struct progress *progress, const struct options *options,
+                   const struct mesh *mesh)
+{
+    progress->step = 0;
+    progress->next_sample = 0;
+    progress->loss = NAN;
+    progress->dropout = new_generator(options, mesh, 0);
+}
+
+void extra_fill(struct extra *extra, const struct progress *progress,
+                const struct options *options, const struct mesh *mesh)
+{
+    uint64_t share = options->batch / options->dp;
+
+    config_text(options, extra->config);
+    extra->generator[0] = htole64(progress->dropout.key);
+    extra->generator[1] = htole64(progress->dropout.counter);
+    extra->values[0] = (struct ckpt_value){
+        .name = "config",
+        .axes = "",
+        .type = CKPT_VALUE_STRING,
+        .data = extra->config,
+        .bytes = strlen(extra->config),
+    };
+    extra->values[1] = (struct ckpt_value){
+        .name = "step",
+        .axes = "",
+        .type = CKPT_VALUE_U64,
+        .scalar.u = progress->step,
+    };
+    extra->values[2] = (struct ckpt_value){
+        .name = "loss",
+        .axes = "",
+        .type = CKPT_VALUE_F64,
+        .scalar.f = progress->loss,
+    };
+    extra->values[3] = (struct ckpt_value){
+        .name = "loader.next_sample",
+        .axes = "dp",
+        .type = CKPT_VALUE_U64,
+        .scalar.u = progress->next_sample + share * (uint64_t)mesh->dp.rank,
+    };
+    extra->values[4] = (struct ckpt_value){
+        .name = "rng.dropout",
+        .axes = "dp,pp",
+        .type = CKPT_VALUE_BYTES,
+        .data = extra->generator,
+        .bytes = sizeof extra->generator,
+    };
+}
+
+static const struct ckpt_value *need(const struct ckpt_values *values,
+                                     const char *name,
+                                     enum ckpt_value_type type)
+{
+    const struct ckpt_value *value = ckpt_values_find(values, name);
+
+    if (!value || value->type != type)
+        fatal("the checkpoint has no value `%s' of train_lm: was this run "
+              "saved by another program?",
+              name);
+    return value;
+}
+
+void extra_check_config(const struct ckpt_values *values,
+                        const struct options *options)
+{
+    const struct ckpt_value *value = need(values, "config", CKPT_VALUE_STRING);
+    char wanted[128];
+
+    config_text(options, wanted);
+    if (value->bytes != strlen(wanted) ||
+        memcmp(value->data, wanted, value->bytes) != 0)
+        fatal("run `%s' is of another model: the checkpoint has %.*s, the "
+              "flags say %s; give the same flags, another --run, or --fresh",
+              options->run, (int)value->bytes, (const char *)value->data,
+              wanted);
+}
+
+/* The job goes on at the smallest position that any dp rank had. */
+static uint64_t next_sample(const struct ckpt_values *values,
+                            const struct mesh *mesh)
+{
+    uint64_t position = UINT64_MAX;
+
+    for (size_t i = 0; i < ckpt_values_count(values); i++) {
+        const struct ckpt_value *value = ckpt_values_at(values, i);
+
+        if (strcmp(value->name, "loader.next_sample") == 0 &&
+            value->type == CKPT_VALUE_U64 && value->scalar.u < position)
+            position = value->scalar.u;
+    }
+    MPI_Allreduce(MPI_IN_PLACE, &position, 1, MPI_UINT64_T, MPI_MIN,
+                  mesh->world.comm);
+    if (position == UINT64_MAX)
+        fatal("the checkpoint has no value `loader.next_sample'");
+    return position;
+}
+
+void extra_read(const struct ckpt_values *values, const struct options *options,
+                struct mesh *mesh, struct progress *progress)
+{
+    const struct ckpt_value *generator;
+    uint64_t words[2];
+
+    progress->step = need(values, "step", CKPT_VALUE_U64)->scalar.u;
+    progress->loss = need(values, "loss", CKPT_VALUE_F64)->scalar.f;
+    progress->next_sample = next_sample(values, mesh);
+    progress->dropout = new_generator(options, mesh, progress->step);
+    generator = ckpt_values_find(values, "rng.dropout");
+    if (generator && generator->bytes == sizeof words) {
+        memcpy(words, generator->data, sizeof words);
+        progress->dropout.key = le64toh(words[0]);
+        progress->dropout.counter = le64toh(words[1]);
+    }
+}
