@@ -34,6 +34,7 @@ enum fileio_kind {
     FILEIO_FSYNC,     /* fd (file or directory), slot */
     FILEIO_FDATASYNC, /* fd, slot: data and what is needed to read it */
     FILEIO_FALLOCATE, /* fd, len: reserves [0, len) and sets the size */
+    FILEIO_TRUNCATE,  /* fd, len: cuts the file off behind len */
     FILEIO_LINK,      /* the file `fd` gets the name path2 in dir fd2; its old
                          name is `path` in dir_fd, or none (NULL, O_TMPFILE) */
     FILEIO_UNLINK,    /* dir fd, path */
@@ -89,6 +90,8 @@ struct fileio_ops {
 /* Every implementation's struct begins with one. */
 struct fileio {
     const struct fileio_ops *ops;
+    bool wants_poll; /* as of a store: poll has work that poll_fd does not tell
+                      */
 };
 
 /* Requests that a store may have in flight over either implementation; each

@@ -83,8 +83,8 @@ static int64_t execute_once(struct fileio_op *op)
 
     switch (op->kind) {
     case FILEIO_OPEN:
-        return result_of(syscall(SYS_openat2, op->fd, op->path, &op->how,
-                                 sizeof op->how));
+        return result_of(
+            syscall(SYS_openat2, op->fd, op->path, &op->how, sizeof op->how));
     case FILEIO_READ:
         return result_of(pread(op->fd, op->buf, op->len, (off_t)op->off));
     case FILEIO_WRITE:
@@ -95,6 +95,8 @@ static int64_t execute_once(struct fileio_op *op)
         return result_of(fdatasync(op->fd));
     case FILEIO_FALLOCATE:
         return result_of(fallocate(op->fd, 0, 0, (off_t)op->len));
+    case FILEIO_TRUNCATE:
+        return result_of(ftruncate(op->fd, (off_t)op->len));
     case FILEIO_LINK:
         from = fileio_link_from(op);
         return result_of(

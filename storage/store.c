@@ -52,7 +52,20 @@ static int check_segment_io(const struct store_limits *limits,
         return end <= seg->size ? 0 : -EIO;
     if (!seg->is_writable)
         return -EBADF;
+    if (seg->trims > 0)
+        return -EBUSY;
     return end <= seg->size ? 0 : -EINVAL;
+}
+
+static int check_trim(const struct store_limits *limits,
+                      const struct store_req *req)
+{
+    if (!req->seg->is_writable)
+        return -EBADF;
+    if (req->len == 0 || req->len % limits->align_bytes ||
+        req->len > req->seg->size)
+        return -EINVAL;
+    return req->seg->users == req->seg->trims ? 0 : -EBUSY;
 }
 
 static int check_segment(const struct store_limits *limits,
@@ -64,6 +77,8 @@ static int check_segment(const struct store_limits *limits,
         return req->seg->users == 0 ? 0 : -EBUSY;
     if (req->seg->is_poisoned)
         return -EIO;
+    if (req->op == STORE_SEG_TRIM)
+        return check_trim(limits, req);
     if (req->op == STORE_READ || req->op == STORE_WRITE)
         return check_segment_io(limits, req);
     return 0;
@@ -83,8 +98,7 @@ static int check_open(const struct store_limits *limits,
         return -EINVAL;
     if (!(req->flags & STORE_SEG_CREATE))
         return 0;
-    if (req->len == 0 || req->len % limits->align_bytes ||
-        req->len > INT64_MAX)
+    if (req->len == 0 || req->len % limits->align_bytes || req->len > INT64_MAX)
         return -EINVAL;
     return 0;
 }
@@ -104,6 +118,7 @@ static int check(const struct store *store, const struct store_req *req)
     switch (req->op) {
     case STORE_SEG_CLOSE:
     case STORE_SEG_SHARE:
+    case STORE_SEG_TRIM:
     case STORE_READ:
     case STORE_WRITE:
     case STORE_SYNC:
@@ -133,7 +148,8 @@ static int check(const struct store *store, const struct store_req *req)
 static bool uses_segment(const struct store_req *req)
 {
     return req->op == STORE_READ || req->op == STORE_WRITE ||
-           req->op == STORE_SYNC || req->op == STORE_SEG_SHARE;
+           req->op == STORE_SYNC || req->op == STORE_SEG_SHARE ||
+           req->op == STORE_SEG_TRIM;
 }
 
 /*
@@ -171,6 +187,15 @@ static void start(struct store *store, struct store_req *req)
     store->ops->submit(store, req);
 }
 
+static void hold_segment(const struct store_req *req, int by)
+{
+    if (!uses_segment(req) || !req->seg)
+        return;
+    req->seg->users += (uint32_t)by;
+    if (req->op == STORE_SEG_TRIM)
+        req->seg->trims += (uint32_t)by;
+}
+
 void store_submit(struct store *store, struct store_req *req)
 {
     int rc;
@@ -179,8 +204,7 @@ void store_submit(struct store *store, struct store_req *req)
     req->store = store;
     list_init(&req->link);
     rc = check(store, req);
-    if (uses_segment(req) && req->seg)
-        req->seg->users++;
+    hold_segment(req, 1);
     if (rc == 0 && store->closing)
         rc = -ECANCELED;
     if (rc != 0)
@@ -218,13 +242,12 @@ static void deliver(struct store *store)
     size_t count = 0;
     struct list *node;
 
-    LIST_FOR_EACH(each, &store->finished)
+    LIST_FOR_EACH (each, &store->finished)
         count++;
     for (; count > 0 && (node = list_pop(&store->finished)); count--) {
         struct store_req *req = container_of(node, struct store_req, link);
 
-        if (uses_segment(req) && req->seg)
-            req->seg->users--;
+        hold_segment(req, -1);
         req->done(req, req->result);
     }
 }

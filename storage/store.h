@@ -74,6 +74,10 @@ enum store_op {
     STORE_SEG_SHARE,  /* seg: turn the exclusive lock into a shared one; no
                          writes from then on (-EBADF). -EAGAIN: another took
                          the lock in between, and the handle is poisoned. */
+    STORE_SEG_TRIM,   /* seg (open for writing), len (aligned, above 0, at most
+                         its size): give the space behind back; result = the
+                         new size. Durable with the next sync. -EBUSY while
+                         another request on it is in flight. */
     STORE_SEG_REMOVE, /* name: unlink, durable; -ENOENT. Open handles go on. */
     STORE_READ,       /* seg, buf, len, off: aligned; -EIO at end of file */
     STORE_WRITE,      /* seg, buf, len, off: aligned, inside the size */
@@ -154,7 +158,8 @@ struct store {
     struct list finished; /* completed inside submit, delivered by poll */
     uint32_t inflight;
     bool closing;
-    bool wants_poll; /* the back end's: poll has work that no descriptor tells */
+    bool
+        wants_poll; /* the back end's: poll has work that no descriptor tells */
     bool is_signalled;      /* ready_fd is readable */
     int epoll_fd, ready_fd; /* made by the first store_poll_fd(), else -1 */
 };

@@ -12,8 +12,9 @@
 /* Every back end's segment begins with one. Wrappers hand the segment of the
  * store below through unchanged, so that what is poisoned is so for all. */
 struct store_seg {
-    char *name;    /* as opened */
-    uint64_t size; /* bytes, whole pages */
+    char *name;     /* as opened */
+    uint64_t size;  /* bytes, whole pages */
+    uint32_t trims; /* those of users that trim */
     uint32_t users; /* requests on it between submit and done, of all layers */
     bool is_writable;
     bool is_poisoned; /* a sync failed: -EIO for ever (see STORE_SYNC) */

@@ -1,0 +1,137 @@
+/*
+ * store_file.h - inside the file store: the store, its jobs, and the steps
+ * that they are made of.
+ *
+ *   store_file.c          the table of operations, jobs, opening and closing
+ *   store_file_root.c     the root folder: owner, network, probes, clean-up
+ *   store_file_path.c     parent folders, made durable once
+ *   store_file_publish.c  temporaries, and giving them their name exclusively
+ *   store_file_record.c   PUT GET LIST REMOVE STAT
+ *   store_file_segment.c  segments
+ *
+ * A job carries one request. Each step issues one primitive (struct fileio_op)
+ * and names the step that takes its result; a procedure of several steps (open
+ * the parent, publish) ends in job->after. Whatever happens, a job ends in
+ * job_end() once.
+ */
+#ifndef STORAGE_STORE_FILE_H
+#define STORAGE_STORE_FILE_H
+
+#include "storage/fileio.h"
+#include "storage/store_internal.h"
+
+#define FILE_THREADS      4
+#define FILE_DURABLE_MAX  128
+#define FILE_TMP_PREFIX   ".tmp-"
+#define FILE_TMP_BYTES    64 /* of a temporary's name, with the NUL */
+#define FILE_RECORD_BYTES ((uint64_t)16 << 20)
+#define FILE_IO_BYTES     ((uint64_t)16 << 20)
+/* Times that a name may vanish under a request before it gives up. */
+#define FILE_TRIES_MAX 8
+
+struct file_job;
+typedef void file_step(struct file_job *job, int64_t result);
+
+struct file_job {
+    struct fileio_op op; /* the one under way */
+    struct list link;    /* of the free jobs */
+    struct store_file *file;
+    struct store_req *req;
+    file_step *next;  /* takes the primitive's result */
+    file_step *after; /* takes the procedure's */
+    int dir_fd;       /* the parent: own, root_fd, or -1 */
+    int fd;           /* the file: own, or -1 */
+    int walk_fd;      /* the folder below dir_fd while walking, or -1 */
+    uint32_t tries, walk_tries;
+    uint64_t done_bytes; /* of a read or write */
+    int64_t outcome;     /* of job_end() */
+    size_t walk_at, walk_end;
+    struct statx stat;
+    const char *leaf;              /* within req->name */
+    char tmp[FILE_TMP_BYTES];      /* the temporary's name, or "" */
+    char path[STORE_NAME_MAX + 1]; /* the parent's, within the root */
+};
+
+enum file_direct { FILE_DIRECT_UNKNOWN, FILE_DIRECT_YES, FILE_DIRECT_NO };
+
+struct store_file {
+    struct store store;
+    struct fileio *io;
+    char *path;
+    unsigned flags;
+    int root_fd;
+    bool has_tmpfile;
+    enum file_direct direct; /* as the last file showed */
+    uint64_t tmp_tag;        /* random: makes temporaries' names unique */
+    uint64_t tmp_count;
+    char why[256]; /* what was fallen back from, or "" */
+    struct list segments;
+    struct list free_jobs;
+    char *durable[FILE_DURABLE_MAX]; /* folders known to be on media */
+    uint32_t durable_next;
+    struct file_job job[FILEIO_DEPTH];
+};
+
+struct file_seg {
+    struct store_seg seg;
+    struct list link; /* of store_file.segments */
+    int fd;
+    int slot;
+    bool is_locked;
+    bool is_syncing;
+    bool is_trimmed;   /* since the last sync: its size is to be synced too */
+    struct list syncs; /* struct store_req: behind the one under way */
+};
+
+/* The store over a given fileio, which it owns from now on, also on failure:
+ * how an implementation other than the two is slotted in. */
+int store_file_open_on(const char *path, unsigned flags, struct fileio *io,
+                       struct store **out, struct err *err) MUST_USE;
+
+/* store_file.c: jobs. */
+struct file_job *job_start(struct store_file *file, struct store_req *req);
+/* Lets go of the temporary and the descriptors and completes the request. */
+void job_end(struct file_job *job, int64_t result);
+void job_close_fds(struct file_job *job);
+/* Issue job->op, whose fields are set, as `kind`. */
+void job_issue(struct file_job *job, enum fileio_kind kind, file_step *next);
+/* Open `path` below the folder `dir_fd`, never through a symbolic link. */
+void job_open(struct file_job *job, int dir_fd, const char *path, int flags,
+              file_step *next);
+void job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
+               file_step *next);
+void job_lock(struct file_job *job, int how, file_step *next);
+
+/* store_file_root.c. Opens file->root_fd and fills what the probes find. */
+int file_root_open(struct store_file *file, struct err *err) MUST_USE;
+void file_tmp_name(struct store_file *file, char name[FILE_TMP_BYTES]);
+/* Tells from what STATX_DIOALIGN says of a regular file. */
+bool file_stat_is_direct(const struct statx *stat);
+/* True where O_DIRECT is accepted and ignored. */
+bool file_root_is_memory(const struct store_file *file);
+
+/* store_file_path.c. Sets job->dir_fd and job->leaf for req->name. With
+ * `make`, missing folders are made, and all of them are durable. */
+void path_open_parent(struct file_job *job, bool make, file_step *after);
+void path_forget_durable(struct store_file *file);
+
+/* store_file_publish.c. Sets job->fd to a new nameless (or hidden) file;
+ * `lock` also takes LOCK_EX on it. */
+void temp_open(struct file_job *job, bool lock, file_step *after);
+/* Give job->fd the name `leaf` in dir_fd exclusively, and make that durable:
+ * 0, -EEXIST (what is there is durable), -ESTALE when the folder or the
+ * temporary vanished and the caller may start again. */
+void publish(struct file_job *job, file_step *after);
+/* Let go of everything and start anew; false after FILE_TRIES_MAX times. */
+bool job_may_retry(struct file_job *job);
+
+/* store_file_record.c */
+void record_submit(struct file_job *job);
+/* Unlink req->name, durably: REMOVE and SEG_REMOVE. */
+void remove_submit(struct file_job *job);
+
+/* store_file_segment.c */
+void segment_submit(struct store_file *file, struct store_req *req);
+void segment_close_all(struct store_file *file);
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * store_file_path.c - the parent folder of a name, made and made durable.
+ *
+ * A folder is durable once the folder above it has been fsynced after it was
+ * made. Whoever made it may have died in between, so that the store fsyncs the
+ * chain from the root once for every folder that it writes to, and remembers
+ * it. From then on a PUT opens its folder in one step and fsyncs only that.
+ *
+ * Folders that vanish (an administrator removed them) make the store forget
+ * all that it knew and walk again.
+ */
+#include "storage/store_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY)
+
+static void walk_open(struct file_job *job);
+
+static bool is_durable(const struct store_file *file, const char *path)
+{
+    for (size_t i = 0; i < FILE_DURABLE_MAX && file->durable[i]; i++) {
+        if (strcmp(file->durable[i], path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Forgetting (also for want of memory) only costs another fsync. */
+static void remember_durable(struct store_file *file, const char *path)
+{
+    uint32_t at = file->durable_next;
+    char *copy;
+
+    if (is_durable(file, path))
+        return;
+    copy = strdup(path);
+    if (!copy)
+        return;
+    free(file->durable[at]);
+    file->durable[at] = copy;
+    file->durable_next = (at + 1) % FILE_DURABLE_MAX;
+}
+
+void path_forget_durable(struct store_file *file)
+{
+    for (size_t i = 0; i < FILE_DURABLE_MAX; i++) {
+        free(file->durable[i]);
+        file->durable[i] = NULL;
+    }
+    file->durable_next = 0;
+}
+
+/*
+ * The walk: dir_fd is the folder that is reached, path[walk_at, walk_end) the
+ * component below it, and path up to walk_end is cut off there by a NUL.
+ */
+
+static void walk_fail(struct file_job *job, int64_t result)
+{
+    job_close_fds(job);
+    job->after(job, result);
+}
+
+static void walk_cut(struct file_job *job, size_t at)
+{
+    const char *slash = strchr(job->path + at, '/');
+
+    job->walk_at = at;
+    job->walk_end =
+        slash ? (size_t)(slash - job->path) : at + strlen(job->path + at);
+    job->path[job->walk_end] = '\0';
+}
+
+static void walk_down(struct file_job *job)
+{
+    size_t parent_bytes = (size_t)(job->leaf - job->req->name) - 1;
+
+    if (job->dir_fd != job->file->root_fd)
+        (void)close(job->dir_fd);
+    job->dir_fd = job->walk_fd;
+    job->walk_fd = -1;
+    job->walk_tries = 0;
+    if (job->walk_end == parent_bytes) {
+        job->after(job, 0);
+        return;
+    }
+    job->path[job->walk_end] = '/';
+    walk_cut(job, job->walk_end + 1);
+    walk_open(job);
+}
+
+static void walk_synced(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        walk_fail(job, result);
+        return;
+    }
+    remember_durable(job->file, job->path);
+    walk_down(job);
+}
+
+static void walk_made(struct file_job *job, int64_t result)
+{
+    if (result < 0 && result != -EEXIST)
+        walk_fail(job, result);
+    else
+        walk_open(job);
+}
+
+static void walk_opened(struct file_job *job, int64_t result)
+{
+    if (result >= 0) {
+        job->walk_fd = (int)result;
+        if (is_durable(job->file, job->path))
+            walk_down(job);
+        else
+            job_on_fd(job, FILEIO_FSYNC, job->dir_fd, walk_synced);
+    } else if (result == -ENOENT && job->walk_tries++ < FILE_TRIES_MAX) {
+        path_forget_durable(job->file);
+        job->op.path = job->path + job->walk_at;
+        job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
+    } else {
+        walk_fail(job, result);
+    }
+}
+
+static void walk_open(struct file_job *job)
+{
+    job_open(job, job->dir_fd, job->path + job->walk_at, DIR_FLAGS,
+             walk_opened);
+}
+
+static void walk_start(struct file_job *job)
+{
+    job->dir_fd = job->file->root_fd;
+    job->walk_tries = 0;
+    walk_cut(job, 0);
+    walk_open(job);
+}
+
+/*
+ * The quick way: everything is there, and known to be durable.
+ */
+
+static void opened_to_make(struct file_job *job, int64_t result)
+{
+    if (result >= 0) {
+        job->dir_fd = (int)result;
+        job->after(job, 0);
+    } else if (result == -ENOENT) {
+        path_forget_durable(job->file);
+        walk_start(job);
+    } else {
+        job->after(job, result);
+    }
+}
+
+static void opened(struct file_job *job, int64_t result)
+{
+    if (result >= 0)
+        job->dir_fd = (int)result;
+    job->after(job, result < 0 ? result : 0);
+}
+
+void path_open_parent(struct file_job *job, bool make, file_step *after)
+{
+    const char *name = job->req->name;
+    const char *slash = strrchr(name, '/');
+    size_t bytes;
+
+    job->after = after;
+    if (!slash) {
+        job->leaf = name;
+        job->dir_fd = job->file->root_fd;
+        after(job, 0);
+        return;
+    }
+    job->leaf = slash + 1;
+    bytes = (size_t)(slash - name);
+    memcpy(job->path, name, bytes);
+    job->path[bytes] = '\0';
+    if (make && !is_durable(job->file, job->path))
+        walk_start(job);
+    else
+        job_open(job, job->file->root_fd, job->path, DIR_FLAGS,
+                 make ? opened_to_make : opened);
+}

@@ -1,0 +1,119 @@
+/*
+ * store_file_publish.c - new files: made without a name, and given one
+ * exclusively.
+ *
+ * Where O_TMPFILE and linking from it work, a crash before the link leaves
+ * nothing at all. Elsewhere the file has a hidden temporary name in the root
+ * while it is written, which is unlinked at the end; its writer holds a lock
+ * on it, by which the clean-up at the next open tells the living from the
+ * dead. A clean-up can come between making and locking: then the lock or the
+ * link fails, and the request starts again.
+ *
+ * The name is durable when the folder has been fsynced. The loser of a race
+ * syncs it too, so that it never acts on a winner that a crash would undo. On
+ * network file systems the answer to link() may get lost and a repetition say
+ * EEXIST: the link count of our own file tells who won.
+ */
+#include "storage/store_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+static void temp_locked(struct file_job *job, int64_t result)
+{
+    if (result == -EAGAIN)
+        result = -ESTALE; /* a clean-up holds it, and will remove it */
+    job->after(job, result);
+}
+
+static void temp_opened(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job->tmp[0] = '\0';
+        job->after(job, result);
+        return;
+    }
+    job->fd = (int)result;
+    job->after(job, 0);
+}
+
+static void temp_opened_to_lock(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job->tmp[0] = '\0';
+        job->after(job, result);
+        return;
+    }
+    job->fd = (int)result;
+    job_lock(job, LOCK_EX, temp_locked);
+}
+
+void temp_open(struct file_job *job, bool lock, file_step *after)
+{
+    struct store_file *file = job->file;
+
+    job->after = after;
+    if (file->has_tmpfile) {
+        job_open(job, file->root_fd, ".", O_RDWR | O_TMPFILE,
+                 lock ? temp_opened_to_lock : temp_opened);
+        return;
+    }
+    file_tmp_name(file, job->tmp);
+    job_open(job, file->root_fd, job->tmp, O_RDWR | O_CREAT | O_EXCL,
+             temp_opened_to_lock);
+}
+
+bool job_may_retry(struct file_job *job)
+{
+    if (job->tries++ >= FILE_TRIES_MAX)
+        return false;
+    path_forget_durable(job->file);
+    job_close_fds(job);
+    job->tmp[0] = '\0';
+    job->done_bytes = 0;
+    return true;
+}
+
+static void dir_synced(struct file_job *job, int64_t result)
+{
+    job->after(job, result < 0 ? result : job->outcome);
+}
+
+static void sync_dir(struct file_job *job, int64_t outcome)
+{
+    job->outcome = outcome;
+    job_on_fd(job, FILEIO_FSYNC, job->dir_fd, dir_synced);
+}
+
+static void link_judged(struct file_job *job, int64_t result)
+{
+    unsigned wanted = job->tmp[0] ? 2 : 1;
+
+    if (result < 0)
+        job->after(job, result);
+    else
+        sync_dir(job, job->stat.stx_nlink == wanted ? 0 : -EEXIST);
+}
+
+static void linked(struct file_job *job, int64_t result)
+{
+    if (result == 0) {
+        sync_dir(job, 0);
+    } else if (result == -EEXIST) {
+        job->op.stat = &job->stat;
+        job_on_fd(job, FILEIO_STAT, job->fd, link_judged);
+    } else {
+        job->after(job, result == -ENOENT ? -ESTALE : result);
+    }
+}
+
+void publish(struct file_job *job, file_step *after)
+{
+    job->after = after;
+    job->op.dir_fd = job->file->root_fd;
+    job->op.path = job->tmp[0] ? job->tmp : NULL;
+    job->op.fd2 = job->dir_fd;
+    job->op.path2 = job->leaf;
+    job_on_fd(job, FILEIO_LINK, job->fd, linked);
+}

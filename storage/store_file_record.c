@@ -1,0 +1,211 @@
+/*
+ * store_file_record.c - records: small files, whole or not there.
+ *
+ * PUT: parent folder -> new file without a name -> write -> fdatasync -> link
+ * exclusively -> fsync the folder. A failure before the link leaves nothing;
+ * in particular, a file whose sync failed never gets a name. GET: open, size,
+ * read to the end. REMOVE: unlink, fsync the folder, also when the name was
+ * gone already: another may have unlinked it without having synced yet.
+ */
+#include "storage/store_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static void put_start(struct file_job *job);
+
+/*
+ * PUT.
+ */
+
+static void put_published(struct file_job *job, int64_t result)
+{
+    if (result == -ESTALE && job_may_retry(job))
+        put_start(job);
+    else
+        job_end(job, result);
+}
+
+static void put_synced(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        job_end(job, result);
+    else
+        publish(job, put_published);
+}
+
+static void put_written(struct file_job *job, int64_t result);
+
+static void put_write(struct file_job *job)
+{
+    const struct store_req *req = job->req;
+
+    if (job->done_bytes == req->len) {
+        job_on_fd(job, FILEIO_FDATASYNC, job->fd, put_synced);
+        return;
+    }
+    job->op.buf = (char *)req->buf + job->done_bytes;
+    job->op.len = req->len - job->done_bytes;
+    job->op.off = job->done_bytes;
+    job_on_fd(job, FILEIO_WRITE, job->fd, put_written);
+}
+
+static void put_written(struct file_job *job, int64_t result)
+{
+    if (result <= 0) {
+        job_end(job, result < 0 ? result : -EIO);
+        return;
+    }
+    job->done_bytes += (uint64_t)result;
+    put_write(job);
+}
+
+static void put_made(struct file_job *job, int64_t result)
+{
+    if (result == -ESTALE && job_may_retry(job))
+        put_start(job);
+    else if (result < 0)
+        job_end(job, result);
+    else
+        put_write(job);
+}
+
+static void put_in_parent(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        job_end(job, result);
+    else
+        temp_open(job, false, put_made);
+}
+
+static void put_start(struct file_job *job)
+{
+    path_open_parent(job, true, put_in_parent);
+}
+
+/*
+ * GET and STAT.
+ */
+
+static void get_read(struct file_job *job, int64_t result);
+
+static void get_next(struct file_job *job)
+{
+    uint64_t size = job->stat.stx_size;
+
+    if (job->done_bytes == size) {
+        job_end(job, (int64_t)size);
+        return;
+    }
+    job->op.buf = (char *)job->req->buf + job->done_bytes;
+    job->op.len = size - job->done_bytes;
+    job->op.off = job->done_bytes;
+    job_on_fd(job, FILEIO_READ, job->fd, get_read);
+}
+
+static void get_read(struct file_job *job, int64_t result)
+{
+    if (result <= 0) {
+        job_end(job, result < 0 ? result : -EIO);
+        return;
+    }
+    job->done_bytes += (uint64_t)result;
+    get_next(job);
+}
+
+static void get_sized(struct file_job *job, int64_t result)
+{
+    struct store_req *req = job->req;
+    const struct statx *stat = &job->stat;
+
+    if (result < 0) {
+        job_end(job, result);
+    } else if (!S_ISREG(stat->stx_mode)) {
+        job_end(job, S_ISDIR(stat->stx_mode) ? -EISDIR : -EINVAL);
+    } else if (req->op == STORE_STAT) {
+        req->stat_mtime_ms = (int64_t)stat->stx_mtime.tv_sec * 1000 +
+                             stat->stx_mtime.tv_nsec / 1000000;
+        job_end(job, (int64_t)stat->stx_size);
+    } else if (stat->stx_size > req->len) {
+        job_end(job, -EFBIG);
+    } else {
+        get_next(job);
+    }
+}
+
+static void get_opened(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    job->fd = (int)result;
+    job->op.stat = &job->stat;
+    job_on_fd(job, FILEIO_STAT, job->fd, get_sized);
+}
+
+/*
+ * LIST.
+ */
+
+static void list_opened(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result == -ENOENT ? 0 : result);
+        return;
+    }
+    job->fd = (int)result;
+    job->op.names = &job->req->names;
+    job_on_fd(job, FILEIO_LIST, job->fd, job_end);
+}
+
+/*
+ * REMOVE.
+ */
+
+static void remove_synced(struct file_job *job, int64_t result)
+{
+    job_end(job, result < 0 ? result : job->outcome);
+}
+
+static void remove_done(struct file_job *job, int64_t result)
+{
+    if (result < 0 && result != -ENOENT) {
+        job_end(job, result);
+        return;
+    }
+    job->outcome = result;
+    job_on_fd(job, FILEIO_FSYNC, job->dir_fd, remove_synced);
+}
+
+static void remove_in_parent(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    job->op.path = job->leaf;
+    job_on_fd(job, FILEIO_UNLINK, job->dir_fd, remove_done);
+}
+
+void remove_submit(struct file_job *job)
+{
+    path_open_parent(job, false, remove_in_parent);
+}
+
+void record_submit(struct file_job *job)
+{
+    struct store_req *req = job->req;
+    int root_fd = job->file->root_fd;
+
+    if (req->op == STORE_PUT) {
+        put_start(job);
+    } else if (req->op == STORE_LIST) {
+        req->names = (struct store_names){0};
+        job_open(job, root_fd, req->name[0] ? req->name : ".",
+                 O_RDONLY | O_DIRECTORY, list_opened);
+    } else {
+        job_open(job, root_fd, req->name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+                 get_opened);
+    }
+}

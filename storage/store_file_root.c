@@ -1,0 +1,340 @@
+/*
+ * store_file_root.c - the root folder of a file store, opened and examined.
+ *
+ * For reading, it need only be there. For writing, it must belong to the
+ * caller and be closed to others; then the temporaries of dead writers are
+ * removed, and a trial file shows whether nameless files, exclusive hard links
+ * and locks work, and whether O_DIRECT does. All of this happens once, at
+ * open, by plain system calls; nothing of it stays on disk. On a full disk the
+ * trial is left out: such a store must open, so that something can be removed.
+ */
+#include "storage/store_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+static const struct {
+    uint32_t magic;
+    const char *name;
+} network_kinds[] = {
+    {NFS_SUPER_MAGIC, "NFS"},     {SMB_SUPER_MAGIC, "SMB"},
+    {CIFS_SUPER_MAGIC, "CIFS"},   {SMB2_SUPER_MAGIC, "SMB"},
+    {CEPH_SUPER_MAGIC, "CephFS"}, {AFS_SUPER_MAGIC, "AFS"},
+    {AFS_FS_MAGIC, "AFS"},        {CODA_SUPER_MAGIC, "Coda"},
+    {V9FS_MAGIC, "9p"},           {FUSE_SUPER_MAGIC, "FUSE"},
+    {0x0BD00BD0, "Lustre"},       {0x47504653, "GPFS"},
+    {0x19830326, "BeeGFS"},       {0xAAD7AAEA, "PanFS"},
+    {0x7461636F, "OCFS2"},        {0x01161970, "GFS2"},
+};
+
+void file_tmp_name(struct store_file *file, char name[FILE_TMP_BYTES])
+{
+    (void)snprintf(name, FILE_TMP_BYTES, FILE_TMP_PREFIX "%016llx-%llu",
+                   (unsigned long long)file->tmp_tag,
+                   (unsigned long long)file->tmp_count++);
+}
+
+bool file_stat_is_direct(const struct statx *stat)
+{
+    return (stat->stx_mask & STATX_DIOALIGN) &&
+           stat->stx_dio_offset_align > 0 && stat->stx_dio_mem_align > 0 &&
+           PAGE_BYTES % stat->stx_dio_offset_align == 0 &&
+           PAGE_BYTES % stat->stx_dio_mem_align == 0;
+}
+
+bool file_root_is_memory(const struct store_file *file)
+{
+    struct statfs kind;
+
+    if (fstatfs(file->root_fd, &kind) < 0)
+        return false;
+    return (uint32_t)kind.f_type == TMPFS_MAGIC ||
+           (uint32_t)kind.f_type == RAMFS_MAGIC;
+}
+
+/*
+ * Finding it.
+ */
+
+/* Also when it was there already: whoever made it may have died since. */
+static int sync_parent(const struct store_file *file, bool is_new,
+                       struct err *err)
+{
+    int fd = openat(file->root_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0 && !is_new && errno == EACCES)
+        return 0;
+    if (fd < 0 || fsync(fd) < 0)
+        rc = err_set(err, -errno, "cannot make folder '%s' durable: %s",
+                     file->path, err_text(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
+
+static int find(struct store_file *file, struct err *err)
+{
+    bool creates = file->flags & STORE_OPEN_CREATE;
+    bool is_new = false;
+
+    if (creates) {
+        is_new = mkdir(file->path, 0700) == 0;
+        if (!is_new && errno == ENOENT)
+            return err_set(err, -ENOENT,
+                           "cannot make folder '%s': the folder above it does "
+                           "not exist; make that first (mkdir -p)",
+                           file->path);
+        if (!is_new && errno != EEXIST)
+            return err_set(err, -errno, "cannot make folder '%s': %s",
+                           file->path, err_text(errno));
+    }
+    file->root_fd = open(file->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file->root_fd < 0 && errno == ENOENT)
+        return err_set(err, -ENOENT,
+                       "folder '%s' does not exist; make it (mkdir -p '%s') "
+                       "or correct the path",
+                       file->path, file->path);
+    if (file->root_fd < 0)
+        return err_set(err, -errno, "cannot open folder '%s': %s", file->path,
+                       err_text(errno));
+    return creates ? sync_parent(file, is_new, err) : 0;
+}
+
+static int refuse_network(const struct store_file *file, struct err *err)
+{
+    struct statfs kind;
+
+    if (fstatfs(file->root_fd, &kind) < 0)
+        return err_set(err, -errno, "cannot examine '%s': %s", file->path,
+                       err_text(errno));
+    for (size_t i = 0; i < ARRAY_LEN(network_kinds); i++) {
+        if ((uint32_t)kind.f_type == network_kinds[i].magic)
+            return err_set(err, -EREMOTE,
+                           "'%s' lies on a network file system (%s); a local "
+                           "store needs a local disk",
+                           file->path, network_kinds[i].name);
+    }
+    return 0;
+}
+
+static int check_owner(const struct store_file *file, struct err *err)
+{
+    struct stat stat;
+
+    if (fstat(file->root_fd, &stat) < 0)
+        return err_set(err, -errno, "cannot examine '%s': %s", file->path,
+                       err_text(errno));
+    if (stat.st_uid != geteuid())
+        return err_set(err, -EPERM,
+                       "folder '%s' belongs to uid %u, and this process runs "
+                       "as uid %u: only its owner may write there",
+                       file->path, (unsigned)stat.st_uid, (unsigned)geteuid());
+    if (stat.st_mode & S_IWOTH)
+        return err_set(err, -EPERM,
+                       "everybody may write to folder '%s'; close it to "
+                       "others first (chmod o-w '%s')",
+                       file->path, file->path);
+    return 0;
+}
+
+/*
+ * Temporaries of the dead. The living hold a lock on theirs.
+ */
+
+static void clean_one(const struct store_file *file, const char *name)
+{
+    int fd = openat(file->root_fd, name,
+                    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(file->root_fd, name, 0);
+    (void)close(fd);
+}
+
+/* What cannot be removed stays hidden, and is tried again at the next open. */
+static void clean(const struct store_file *file)
+{
+    int fd = openat(file->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct dirent *entry;
+    DIR *dir;
+
+    if (fd < 0)
+        return;
+    dir = fdopendir(fd);
+    if (!dir) {
+        (void)close(fd);
+        return;
+    }
+    while ((entry = readdir(dir))) {
+        if (strncmp(entry->d_name, FILE_TMP_PREFIX, strlen(FILE_TMP_PREFIX)) ==
+            0)
+            clean_one(file, entry->d_name);
+    }
+    (void)closedir(dir);
+}
+
+/*
+ * The trial.
+ */
+
+struct trial {
+    int fd;
+    char name[FILE_TMP_BYTES];  /* "" for a nameless file */
+    char other[FILE_TMP_BYTES]; /* the second name */
+};
+
+static int trial_link(const struct store_file *file, struct trial *trial)
+{
+    struct fileio_op op = {.fd = trial->fd,
+                           .dir_fd = file->root_fd,
+                           .path = trial->name[0] ? trial->name : NULL};
+    struct fileio_link_from from = fileio_link_from(&op);
+
+    if (linkat(from.dir_fd, from.path, file->root_fd, trial->other,
+               from.flags) < 0)
+        return -errno;
+    return 0;
+}
+
+/* A nameless file that can be linked, else a named one; locked either way. */
+static int trial_open(struct store_file *file, struct trial *trial)
+{
+    *trial = (struct trial){.fd = -1};
+    if (file->has_tmpfile) {
+        trial->fd =
+            openat(file->root_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    } else {
+        file_tmp_name(file, trial->name);
+        trial->fd =
+            openat(file->root_fd, trial->name,
+                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    }
+    if (trial->fd < 0)
+        return -errno;
+    file_tmp_name(file, trial->other);
+    if (flock(trial->fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EAGAIN ? -ESTALE : -ENOLCK;
+    return 0;
+}
+
+static void trial_close(const struct store_file *file, struct trial *trial)
+{
+    if (trial->other[0])
+        (void)unlinkat(file->root_fd, trial->other, 0);
+    if (trial->name[0])
+        (void)unlinkat(file->root_fd, trial->name, 0);
+    if (trial->fd >= 0)
+        (void)close(trial->fd);
+}
+
+static int trial_lock(const struct store_file *file, const struct trial *trial)
+{
+    int fd =
+        openat(file->root_fd, trial->other, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        rc = -ENOLCK;
+    (void)close(fd);
+    return rc;
+}
+
+static int trial_run(struct store_file *file)
+{
+    struct trial trial;
+    struct statx stat;
+    int rc = trial_open(file, &trial);
+
+    if (rc == 0)
+        rc = trial_link(file, &trial);
+    if (rc == -ENOENT)
+        rc = -ESTALE; /* another's clean-up took it, or there is no /proc */
+    if (rc == 0) {
+        rc = trial_link(file, &trial);
+        rc = rc == -EEXIST ? 0 : -EOPNOTSUPP;
+    }
+    if (rc == 0)
+        rc = trial_lock(file, &trial);
+    if (rc == 0 &&
+        statx(trial.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stat) < 0)
+        rc = -errno;
+    if (rc == 0)
+        file->direct =
+            file_stat_is_direct(&stat) ? FILE_DIRECT_YES : FILE_DIRECT_NO;
+    trial_close(file, &trial);
+    return rc;
+}
+
+static int explain_trial(const struct store_file *file, int rc, struct err *err)
+{
+    if (rc == -ENOLCK)
+        return err_set(err, rc,
+                       "file locks (flock) do not work in '%s': a store there "
+                       "could not tell who writes; check the mount options",
+                       file->path);
+    if (rc == -EOPNOTSUPP || rc == -EPERM)
+        return err_set(err, -EOPNOTSUPP,
+                       "exclusive hard links do not work in '%s': a store "
+                       "there could not decide between two writers",
+                       file->path);
+    return err_set(err, rc, "cannot write to folder '%s': %s", file->path,
+                   err_text(rc));
+}
+
+static int try_out(struct store_file *file, struct err *err)
+{
+    int rc;
+
+    file->has_tmpfile = true;
+    rc = trial_run(file);
+    for (int i = 0; i < FILE_TRIES_MAX && rc < 0; i++) {
+        if (rc == -ENOSPC || rc == -EDQUOT || rc == -EACCES || rc == -EROFS)
+            break;
+        if (!file->has_tmpfile && rc != -ESTALE)
+            break;
+        file->has_tmpfile = false;
+        rc = trial_run(file);
+    }
+    if (rc == -ENOSPC || rc == -EDQUOT) {
+        (void)snprintf(file->why, sizeof file->why,
+                       "links and locks were not tried out: %s", err_text(rc));
+        return 0;
+    }
+    return rc < 0 ? explain_trial(file, rc, err) : 0;
+}
+
+int file_root_open(struct store_file *file, struct err *err)
+{
+    int rc = find(file, err);
+
+    if (rc == 0 && (file->flags & STORE_OPEN_LOCAL))
+        rc = refuse_network(file, err);
+    if (rc == 0 && (file->flags & STORE_OPEN_WRITE)) {
+        rc = check_owner(file, err);
+        if (rc == 0 && getrandom(&file->tmp_tag, sizeof file->tmp_tag, 0) !=
+                           (ssize_t)sizeof file->tmp_tag)
+            rc = err_set(err, -EIO, "no random bytes from the system");
+        if (rc == 0)
+            clean(file);
+        if (rc == 0)
+            rc = try_out(file, err);
+    }
+    if (rc < 0 && file->root_fd >= 0) {
+        (void)close(file->root_fd);
+        file->root_fd = -1;
+    }
+    return rc;
+}

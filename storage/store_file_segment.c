@@ -1,0 +1,369 @@
+/*
+ * store_file_segment.c - segments: large files, written in place.
+ *
+ * Creating one: parent folder -> new file without a name -> lock -> reserve
+ * space -> fsync -> link exclusively -> fsync the folder; running out of space
+ * leaves nothing behind, and nobody ever sees the name of a segment that is
+ * not reserved and locked. Opening one: open -> lock -> look whether it still
+ * has a name. The lock lies on the very descriptor that I/O uses: the kernel
+ * keeps it until the last write of a dead process has ended.
+ *
+ * Data goes by O_DIRECT where STATX_DIOALIGN says that pages suit it. Short
+ * reads and writes are continued at a page boundary. Syncs of one handle run
+ * one after another: of two at once, one could take the error and the other
+ * report success.
+ */
+#include "storage/store_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static void create_start(struct file_job *job);
+static void sync_start(struct store_file *file, struct store_req *req);
+
+static struct file_seg *file_seg_of(struct store_seg *seg)
+{
+    return container_of(seg, struct file_seg, seg);
+}
+
+/*
+ * Opening.
+ */
+
+/* Turn job->fd, whose job->stat is fresh, into a segment. */
+static int seg_make(struct file_job *job, uint64_t size)
+{
+    struct store_file *file = job->file;
+    struct store_req *req = job->req;
+    struct file_seg *seg = calloc(1, sizeof *seg);
+    int rc;
+
+    if (!seg)
+        return -ENOMEM;
+    rc = store_seg_init(&seg->seg, req->name, size);
+    if (rc < 0)
+        goto err_after_alloc;
+    file->direct =
+        file_stat_is_direct(&job->stat) ? FILE_DIRECT_YES : FILE_DIRECT_NO;
+    if (file->direct == FILE_DIRECT_YES &&
+        fcntl(job->fd, F_SETFL, O_DIRECT) < 0) {
+        rc = -errno;
+        goto err_after_init;
+    }
+    seg->seg.is_writable = req->flags & STORE_SEG_WRITE;
+    seg->is_locked = !(req->flags & STORE_SEG_NOLOCK);
+    seg->fd = job->fd;
+    seg->slot = file->io->ops->file_add(file->io, seg->fd);
+    list_init(&seg->syncs);
+    list_append(&file->segments, &seg->link);
+    job->fd = -1;
+    req->seg = &seg->seg;
+    return 0;
+
+err_after_init:
+    store_seg_fini(&seg->seg);
+err_after_alloc:
+    free(seg);
+    return rc;
+}
+
+static void open_judged(struct file_job *job, int64_t result)
+{
+    uint64_t size = job->stat.stx_size / PAGE_BYTES * PAGE_BYTES;
+
+    if (result == 0 && !S_ISREG(job->stat.stx_mode))
+        result = S_ISDIR(job->stat.stx_mode) ? -EISDIR : -EINVAL;
+    if (result == 0 && job->stat.stx_nlink == 0)
+        result = -ENOENT; /* removed before we had the lock */
+    if (result == 0)
+        result = seg_make(job, size);
+    job_end(job, result < 0 ? result : (int64_t)size);
+}
+
+static void open_locked(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    job->op.stat = &job->stat;
+    job_on_fd(job, FILEIO_STAT, job->fd, open_judged);
+}
+
+static void open_opened(struct file_job *job, int64_t result)
+{
+    unsigned flags = job->req->flags;
+
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    job->fd = (int)result;
+    if (flags & STORE_SEG_NOLOCK)
+        open_locked(job, 0);
+    else
+        job_lock(job, flags & STORE_SEG_WRITE ? LOCK_EX : LOCK_SH, open_locked);
+}
+
+/*
+ * Creating.
+ */
+
+static void create_published(struct file_job *job, int64_t result)
+{
+    if (result == -ESTALE && job_may_retry(job)) {
+        create_start(job);
+        return;
+    }
+    if (result == 0)
+        result = seg_make(job, job->req->len);
+    job_end(job, result < 0 ? result : (int64_t)job->req->len);
+}
+
+static void create_synced(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        job_end(job, result);
+    else
+        publish(job, create_published);
+}
+
+static void create_judged(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        job_end(job, result);
+    else
+        job_on_fd(job, FILEIO_FSYNC, job->fd, create_synced);
+}
+
+static void create_reserved(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    job->op.stat = &job->stat;
+    job_on_fd(job, FILEIO_STAT, job->fd, create_judged);
+}
+
+static void create_made(struct file_job *job, int64_t result)
+{
+    if (result == -ESTALE && job_may_retry(job)) {
+        create_start(job);
+    } else if (result < 0) {
+        job_end(job, result);
+    } else {
+        job->op.len = job->req->len;
+        job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
+    }
+}
+
+static void create_in_parent(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        job_end(job, result);
+    else
+        temp_open(job, true, create_made);
+}
+
+static void create_start(struct file_job *job)
+{
+    path_open_parent(job, true, create_in_parent);
+}
+
+static void open_start(struct file_job *job)
+{
+    unsigned flags = job->req->flags;
+
+    job->req->seg = NULL;
+    if (flags & STORE_SEG_CREATE)
+        create_start(job);
+    else
+        job_open(job, job->file->root_fd, job->req->name,
+                 (flags & STORE_SEG_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK |
+                     O_NOCTTY,
+                 open_opened);
+}
+
+/*
+ * Reading and writing.
+ */
+
+static void io_done(struct file_job *job, int64_t result);
+
+static void io_next(struct file_job *job)
+{
+    const struct store_req *req = job->req;
+    const struct file_seg *seg = file_seg_of(req->seg);
+
+    job->op.fd = seg->fd;
+    job->op.slot = seg->slot;
+    job->op.buf = (char *)req->buf + job->done_bytes;
+    job->op.len = req->len - job->done_bytes;
+    job->op.off = req->off + job->done_bytes;
+    job_issue(job, req->op == STORE_READ ? FILEIO_READ : FILEIO_WRITE, io_done);
+}
+
+static void io_done(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        job_end(job, result);
+        return;
+    }
+    if ((uint64_t)result == job->op.len) {
+        job_end(job, (int64_t)job->req->len);
+        return;
+    }
+    /* Short: go on at a page boundary, as O_DIRECT demands; without a whole
+     * page of progress it is the end of the file, or a device that lies. */
+    result -= result % (int64_t)PAGE_BYTES;
+    if (result == 0) {
+        job_end(job, -EIO);
+        return;
+    }
+    job->done_bytes += (uint64_t)result;
+    io_next(job);
+}
+
+/*
+ * Syncing.
+ */
+
+static void sync_done(struct file_job *job, int64_t result)
+{
+    struct store_file *file = job->file;
+    struct file_seg *seg = file_seg_of(job->req->seg);
+    struct list *node;
+
+    seg->is_syncing = false;
+    seg->is_trimmed = false;
+    job_end(job, result); /* poisons the segment if it failed */
+    while (!seg->is_syncing && (node = list_pop(&seg->syncs))) {
+        struct store_req *req = container_of(node, struct store_req, link);
+
+        if (seg->seg.is_poisoned)
+            store_complete(req, -EIO);
+        else
+            sync_start(file, req);
+    }
+}
+
+static void sync_start(struct store_file *file, struct store_req *req)
+{
+    struct file_seg *seg = file_seg_of(req->seg);
+    struct file_job *job;
+
+    if (seg->is_syncing) {
+        list_append(&seg->syncs, &req->link);
+        return;
+    }
+    seg->is_syncing = true;
+    job = job_start(file, req);
+    job->op.fd = seg->fd;
+    job->op.slot = seg->slot;
+    job_issue(job, seg->is_trimmed ? FILEIO_FSYNC : FILEIO_FDATASYNC,
+              sync_done);
+}
+
+/*
+ * Trimming, sharing and closing.
+ */
+
+static void trim_done(struct file_job *job, int64_t result)
+{
+    struct store_seg *seg = job->req->seg;
+
+    if (result == 0) {
+        seg->size = job->req->len;
+        file_seg_of(seg)->is_trimmed = true;
+        result = (int64_t)seg->size;
+    }
+    job_end(job, result);
+}
+
+static void trim_start(struct file_job *job)
+{
+    job->op.len = job->req->len;
+    job_on_fd(job, FILEIO_TRUNCATE, file_seg_of(job->req->seg)->fd, trim_done);
+}
+
+static void share_locked(struct file_job *job, int64_t result)
+{
+    struct store_req *req = job->req;
+
+    job->fd = -1; /* the segment's */
+    if (result == 0)
+        req->seg->is_writable = false;
+    else
+        req->seg->is_poisoned = true; /* it may have no lock at all now */
+    job_end(job, result);
+}
+
+static void share_start(struct file_job *job)
+{
+    struct file_seg *seg = file_seg_of(job->req->seg);
+
+    if (!seg->is_locked) {
+        job_end(job, -EBADF);
+        return;
+    }
+    job->fd = seg->fd;
+    job_lock(job, LOCK_SH, share_locked);
+}
+
+static void seg_close(struct store_file *file, struct file_seg *seg)
+{
+    assert(!seg->is_syncing && list_is_empty(&seg->syncs));
+    list_remove(&seg->link);
+    file->io->ops->file_remove(file->io, seg->slot);
+    /* A ring may hold on to the file for a moment longer than we do. */
+    if (seg->is_locked)
+        (void)flock(seg->fd, LOCK_UN);
+    (void)close(seg->fd);
+    store_seg_fini(&seg->seg);
+    free(seg);
+}
+
+void segment_close_all(struct store_file *file)
+{
+    LIST_FOR_EACH_SAFE (node, after, &file->segments)
+        seg_close(file, container_of(node, struct file_seg, link));
+}
+
+void segment_submit(struct store_file *file, struct store_req *req)
+{
+    switch (req->op) {
+    case STORE_SEG_OPEN:
+        open_start(job_start(file, req));
+        break;
+    case STORE_SEG_CLOSE:
+        seg_close(file, file_seg_of(req->seg));
+        req->seg = NULL;
+        store_complete(req, 0);
+        break;
+    case STORE_SEG_SHARE:
+        share_start(job_start(file, req));
+        break;
+    case STORE_SEG_TRIM:
+        trim_start(job_start(file, req));
+        break;
+    case STORE_READ:
+    case STORE_WRITE:
+        io_next(job_start(file, req));
+        break;
+    case STORE_SYNC:
+        sync_start(file, req);
+        break;
+    case STORE_PUT:
+    case STORE_GET:
+    case STORE_LIST:
+    case STORE_REMOVE:
+    case STORE_STAT:
+    case STORE_SEG_REMOVE:
+        assert(!"not a request on segments");
+    }
+}
