@@ -31,8 +31,9 @@ stamp=$CACHE/tidy/$({
 output=$(clang-tidy --quiet "$file" -- "$@" 2>&1)
 status=$?
 if [ $status -ne 0 ]; then
-    printf '%s\n' "$output" |
-        grep -vE '^[0-9]+ warnings? |^Suppressed|^Use -header|treated as error'
+    # The findings and the paths to them, without the source around them.
+    printf '%s\n' "$output" | sed "s,^$PWD/,," |
+        grep -E '^[^ ]+:[0-9]+:[0-9]+: |^error:' | grep -v ': note: +'
     exit 1
 fi
 touch "$stamp"
