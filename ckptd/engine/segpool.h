@@ -40,18 +40,25 @@ typedef void (*segpool_fn)(void *arg, int result, const struct err *err);
  * for a lock (those become known later by themselves). */
 void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
                   void *arg);
-void segpool_close(struct segpool *pool); /* no writer is open */
+/* Closes cached handles and ends the scan; then segpool_is_busy() turns false
+ * by and by, and segpool_close() may be called (no writer or reader open). */
+void segpool_stop(struct segpool *pool);
+bool segpool_is_busy(const struct segpool *pool);
+void segpool_close(struct segpool *pool);
+
+typedef void (*seg_writer_open_fn)(void *arg, int result, struct seg_writer *w,
+                                   const struct err *err);
 
 /*
- * A save's segments. Reserves room for extents of `bytes` in all (each segment
- * loses one page to its header), new ones fallocated, recycled ones preferred,
+ * A save's segments. Reserves room for extents of `bytes` in all, none over
+ * `largest_extent`; new segments are fallocated, recycled ones preferred,
  * headers durable; then done(). -ENOSPC/-EDQUOT with words and nothing kept.
+ * `base` gives home, run and save. Callbacks of this module may come from
+ * inside the call when there is nothing to wait for.
  */
 void seg_writer_open(struct segpool *pool, const struct segment_header *base,
                      uint64_t bytes, uint64_t largest_extent,
-                     void (*done)(void *arg, int result, struct seg_writer *w,
-                                  const struct err *err),
-                     void *arg);
+                     seg_writer_open_fn done, void *arg);
 
 struct seg_place {
     struct store_seg *seg; /* for STORE_WRITE */
@@ -65,12 +72,14 @@ struct seg_place {
 /* Room for one extent; never fails within what was reserved (-ENOSPC). */
 int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
                      struct seg_place *out) MUST_USE;
-/* A write to it failed: poisoned; the caller places the chunk again. More room
- * is reserved if needed: done() says whether. */
+/* A write to it failed: nothing more is placed there, and once nothing
+ * references the segment it is unlinked, never used again. Chunks that were
+ * written to it stand if the sync succeeds; the caller places the failed one
+ * again. done() says whether room in its stead could be had. */
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg);
-/* Sync every segment that was written to. On failure the segment is poisoned
- * and the result says so. Unused segments go back to FREE. */
+/* Give back what is not used, sync every segment that was written to. No write
+ * is in flight. On failure that segment is poisoned and the result says so. */
 void seg_writer_sync(struct seg_writer *w, segpool_fn done, void *arg);
 /* The end. keep: they are HELD on behalf of save `id` (voted); else FREE. */
 void seg_writer_close(struct seg_writer *w, bool keep);
@@ -91,9 +100,9 @@ void segpool_run_known(struct segpool *pool, const struct id128 *run);
 double segpool_live(struct segpool *pool, const struct manifest *m,
                     const struct id128 *segment);
 
-/* Open for reading (shared lock), cached; NULL and -EAGAIN while a dead writer
- * may still hold it, -ENOENT, -CKPT_ECORRUPT when the header shows another
- * incarnation. put() when done. */
+/* Open for reading (shared lock), cached. Waits while a dead writer may still
+ * hold it. -ENOENT, -CKPT_ECORRUPT when the header shows another incarnation.
+ * put() when done. */
 void segpool_get(struct segpool *pool, const char *file,
                  const struct id128 *segment,
                  void (*done)(void *arg, int result, struct store_seg *seg,
@@ -106,8 +115,7 @@ struct segpool_stats {
     uint32_t count[SEGMENT_STATES];
 };
 void segpool_stats(const struct segpool *pool, struct segpool_stats *out);
-/* Unlink FREE segments down to `keep_bytes`. */
-void segpool_trim(struct segpool *pool, uint64_t keep_bytes, segpool_fn done,
-                  void *arg);
+/* Begin to unlink FREE segments down to `keep_bytes`; failures are logged. */
+void segpool_trim(struct segpool *pool, uint64_t keep_bytes);
 
 #endif

@@ -1,0 +1,378 @@
+/*
+ * segpool.c - the segments of the local store: states and references.
+ *
+ * Happy path: segpool_open() reads every header (segpool_scan.c), attaching a
+ * run adds the references of its manifests, segpool_run_known() then frees
+ * what nothing references; writers (seg_writer.c) take FREE segments or new
+ * ones and leave them HELD; retention releases a save's references and
+ * settling frees, trims and unlinks.
+ *
+ * Failures: an unlink that fails is logged and tried again at the next
+ * settling. Nothing here ever frees a segment of a run that is not known.
+ * Shutdown: segpool_close() once no request of the pool is under way.
+ */
+#include "ckptd/engine/segpool_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const bool allowed[SEGMENT_STATES][SEGMENT_STATES] = {
+    [SEGMENT_UNKNOWN] = {[SEGMENT_FREE] = true, [SEGMENT_HELD] = true},
+    [SEGMENT_FREE] = {[SEGMENT_TAKEN] = true},
+    [SEGMENT_TAKEN] = {[SEGMENT_HELD] = true,
+                       [SEGMENT_FREE] = true,
+                       [SEGMENT_POISONED] = true},
+    [SEGMENT_HELD] = {[SEGMENT_FREE] = true, [SEGMENT_POISONED] = true},
+};
+
+void segment_move(struct segment *s, enum segment_state to)
+{
+    assert(allowed[s->state][to]);
+    s->state = to;
+}
+
+struct segment *segment_new(struct segpool *pool, uint32_t number)
+{
+    struct segment *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->pool = pool;
+    s->number = number;
+    (void)snprintf(s->file, sizeof s->file, "seg/%06" PRIu32, number);
+    list_init(&s->waiting);
+    list_append(&pool->segments, &s->link);
+    if (number >= pool->next_number)
+        pool->next_number = number + 1;
+    return s;
+}
+
+static void segment_free(struct segment *s)
+{
+    list_remove(&s->link);
+    list_remove(&s->idle_link);
+    free(s->ref);
+    free(s);
+}
+
+struct segment *segment_by_file(struct segpool *pool, const char *file,
+                                size_t bytes)
+{
+    LIST_FOR_EACH (node, &pool->segments) {
+        struct segment *s = container_of(node, struct segment, link);
+
+        if (strlen(s->file) == bytes && memcmp(s->file, file, bytes) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static bool ref_is(const struct segment_ref *ref, const struct id128 *run,
+                   const struct save_id *save)
+{
+    return id_equal(&ref->run, run) && save_id_compare(&ref->save, save) == 0;
+}
+
+int segment_ref_add(struct segment *s, const struct id128 *run,
+                    const struct save_id *save)
+{
+    for (size_t i = 0; i < s->ref_count; i++)
+        if (ref_is(&s->ref[i], run, save))
+            return 0;
+    if (s->ref_count == s->ref_capacity) {
+        size_t capacity = s->ref_capacity ? s->ref_capacity * 2 : 4;
+        struct segment_ref *grown = realloc(s->ref, capacity * sizeof *s->ref);
+
+        if (!grown)
+            return -ENOMEM;
+        s->ref = grown;
+        s->ref_capacity = capacity;
+    }
+    s->ref[s->ref_count++] = (struct segment_ref){*run, *save};
+    return 0;
+}
+
+bool segpool_knows_run(const struct segpool *pool, const struct id128 *run)
+{
+    for (size_t i = 0; i < pool->known_count; i++)
+        if (id_equal(&pool->known_run[i], run))
+            return true;
+    return false;
+}
+
+/*
+ * Closing and unlinking.
+ */
+
+struct own_req {
+    struct store_req req;
+    struct segpool *pool;
+    struct segment *segment;
+};
+
+static struct own_req *own_new(struct segment *s, enum store_op op)
+{
+    struct own_req *o = calloc(1, sizeof *o);
+
+    if (!o)
+        return NULL;
+    o->pool = s->pool;
+    o->segment = s;
+    o->req.op = op;
+    o->req.name = s->file;
+    o->req.seg = s->seg;
+    o->req.owner = o;
+    return o;
+}
+
+static void handle_closed(struct store_req *req, int64_t result)
+{
+    struct own_req *o = req->owner;
+    struct segpool *pool = o->pool;
+
+    (void)result; /* the descriptor is gone either way */
+    o->segment->seg = NULL;
+    o->segment->is_closing = false;
+    segment_known(o->segment);
+    free(o);
+    pool->pending--;
+    segpool_settle(pool);
+}
+
+void segment_drop_handle(struct segment *s)
+{
+    struct own_req *o;
+
+    if (!s->seg || s->reader_count || s->is_closing)
+        return;
+    o = own_new(s, STORE_SEG_CLOSE);
+    if (!o)
+        return; /* stays open; the next settling tries again */
+    if (list_is_linked(&s->idle_link)) {
+        list_remove(&s->idle_link);
+        s->pool->idle_count--;
+    }
+    s->is_closing = true;
+    o->req.done = handle_closed;
+    s->pool->pending++;
+    store_submit(s->pool->env->local, &o->req);
+}
+
+static void unlinked(struct store_req *req, int64_t result)
+{
+    struct own_req *o = req->owner;
+    struct segpool *pool = o->pool;
+    struct segment *s = o->segment;
+
+    s->is_unlinking = false;
+    if (result == 0 || result == -ENOENT)
+        segment_free(s);
+    else
+        pool->env->ops->log(pool->env, LOG_LEVEL_WARN,
+                            "cannot unlink %s/%s: %s", pool->env->local_path,
+                            s->file, err_text((int)result));
+    free(o);
+    pool->pending--;
+}
+
+void segment_unlink(struct segment *s)
+{
+    struct own_req *o;
+
+    if (s->is_unlinking || s->seg || s->reader_count || s->is_opening ||
+        !list_is_empty(&s->waiting))
+        return;
+    o = own_new(s, STORE_SEG_REMOVE);
+    if (!o)
+        return;
+    s->is_unlinking = true;
+    o->req.done = unlinked;
+    s->pool->pending++;
+    store_submit(s->pool->env->local, &o->req);
+}
+
+/*
+ * Settling.
+ */
+
+static bool is_spare(const struct segment *s)
+{
+    return s->state == SEGMENT_FREE && !s->is_unlinking;
+}
+
+static void settle_one(struct segment *s)
+{
+    if (s->state == SEGMENT_HELD && s->ref_count == 0 && !s->reader_count &&
+        segpool_knows_run(s->pool, &s->run))
+        segment_move(s, s->is_doomed ? SEGMENT_POISONED : SEGMENT_FREE);
+    if (s->state == SEGMENT_FREE || s->state == SEGMENT_POISONED)
+        segment_drop_handle(s);
+    if (s->state == SEGMENT_POISONED)
+        segment_unlink(s);
+}
+
+static uint64_t spare_total(const struct segpool *pool)
+{
+    uint64_t total = 0;
+
+    LIST_FOR_EACH (node, &pool->segments) {
+        const struct segment *s = container_of(node, struct segment, link);
+
+        if (is_spare(s))
+            total += s->size_bytes;
+    }
+    return total;
+}
+
+static void trim_to(struct segpool *pool, uint64_t keep_bytes)
+{
+    uint64_t total = spare_total(pool);
+
+    LIST_FOR_EACH (node, &pool->segments) {
+        struct segment *s = container_of(node, struct segment, link);
+
+        if (total <= keep_bytes)
+            return;
+        if (!is_spare(s))
+            continue;
+        segment_unlink(s);
+        if (s->is_unlinking)
+            total -= s->size_bytes;
+    }
+}
+
+void segpool_settle(struct segpool *pool)
+{
+    LIST_FOR_EACH_SAFE (node, after, &pool->segments)
+        settle_one(container_of(node, struct segment, link));
+    trim_to(pool, pool->spare_bytes);
+}
+
+/*
+ * References.
+ */
+
+int segpool_commit(struct segpool *pool, const struct id128 *run,
+                   const struct manifest *m)
+{
+    for (uint64_t i = 0; i < m->file_count; i++) {
+        const struct mf_file *f = &m->file[i];
+        struct segment *s;
+        int rc;
+
+        if (!id_equal(&f->store, &pool->env->local_uuid))
+            continue;
+        s = segment_by_file(pool, m->blob + f->name, f->name_bytes);
+        if (!s ||
+            (s->state != SEGMENT_UNKNOWN && !id_equal(&s->id, &f->segment))) {
+            pool->env->ops->log(pool->env, LOG_LEVEL_ERROR,
+                                "step %" PRIu64 " refers to %.*s, which is %s",
+                                m->info.id.step, (int)f->name_bytes,
+                                m->blob + f->name,
+                                s ? "another segment by now" : "not there");
+            continue;
+        }
+        rc = segment_ref_add(s, run, &m->info.id);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+void segpool_release(struct segpool *pool, const struct id128 *run,
+                     const struct save_id *id)
+{
+    LIST_FOR_EACH (node, &pool->segments) {
+        struct segment *s = container_of(node, struct segment, link);
+
+        for (size_t i = 0; i < s->ref_count; i++)
+            if (ref_is(&s->ref[i], run, id)) {
+                s->ref[i] = s->ref[--s->ref_count];
+                break;
+            }
+    }
+    segpool_settle(pool);
+}
+
+void segpool_run_known(struct segpool *pool, const struct id128 *run)
+{
+    if (segpool_knows_run(pool, run))
+        return;
+    if (pool->known_count == pool->known_capacity) {
+        size_t capacity = pool->known_capacity ? pool->known_capacity * 2 : 8;
+        struct id128 *grown =
+            realloc(pool->known_run, capacity * sizeof *grown);
+
+        if (!grown)
+            return; /* its segments stay held: safe, and said by stats */
+        pool->known_run = grown;
+        pool->known_capacity = capacity;
+    }
+    pool->known_run[pool->known_count++] = *run;
+    segpool_settle(pool);
+}
+
+double segpool_live(struct segpool *pool, const struct manifest *m,
+                    const struct id128 *segment)
+{
+    uint64_t live = 0, used = 0;
+
+    for (uint64_t i = 0; i < m->location_count; i++) {
+        const struct mf_location *l = &m->location[i];
+
+        if (id_equal(&m->file[l->file].segment, segment))
+            live += chunk_extent_bytes(l->payload_bytes);
+    }
+    LIST_FOR_EACH (node, &pool->segments) {
+        const struct segment *s = container_of(node, struct segment, link);
+
+        if (id_equal(&s->id, segment))
+            used = s->used_bytes;
+    }
+    return used ? (double)live / (double)used : 0.0;
+}
+
+void segpool_stats(const struct segpool *pool, struct segpool_stats *out)
+{
+    *out = (struct segpool_stats){0};
+    LIST_FOR_EACH (node, &pool->segments) {
+        const struct segment *s = container_of(node, struct segment, link);
+
+        out->count[s->state]++;
+        out->allocated_bytes += s->size_bytes;
+        if (s->state == SEGMENT_FREE)
+            out->free_bytes += s->size_bytes;
+        if (s->state == SEGMENT_POISONED)
+            out->poisoned_bytes += s->size_bytes;
+        if (s->ref_count)
+            out->referenced_bytes += s->used_bytes;
+    }
+}
+
+void segpool_trim(struct segpool *pool, uint64_t keep_bytes)
+{
+    trim_to(pool, keep_bytes);
+}
+
+bool segpool_is_busy(const struct segpool *pool)
+{
+    return pool->pending > 0;
+}
+
+void segpool_close(struct segpool *pool)
+{
+    if (!pool)
+        return;
+    assert(pool->pending == 0);
+    LIST_FOR_EACH_SAFE (node, after, &pool->segments) {
+        struct segment *s = container_of(node, struct segment, link);
+
+        assert(s->state != SEGMENT_TAKEN && s->reader_count == 0 && !s->seg);
+        segment_free(s);
+    }
+    free(pool->known_run);
+    free(pool);
+}

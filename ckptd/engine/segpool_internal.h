@@ -1,0 +1,71 @@
+/*
+ * segpool_internal.h - what segpool*.c and seg_writer.c share.
+ */
+#ifndef CKPTD_SEGPOOL_INTERNAL_H
+#define CKPTD_SEGPOOL_INTERNAL_H
+
+#include "ckptd/engine/segpool.h"
+
+#define SEGMENT_FILE_BYTES 64
+
+/* One save's claim on a segment. */
+struct segment_ref {
+    struct id128 run;
+    struct save_id save;
+};
+
+struct segment {
+    struct list link; /* pool.segments, in the order of their names */
+    struct segpool *pool;
+    char file[SEGMENT_FILE_BYTES];
+    uint32_t number; /* of the file */
+    enum segment_state state;
+    bool is_doomed; /* a write failed: unlink instead of FREE */
+    bool is_unlinking;
+    struct id128 id; /* incarnation; zero: none */
+    struct id128 run;
+    uint64_t size_bytes, used_bytes;
+    struct segment_ref *ref;
+    size_t ref_count, ref_capacity;
+    struct store_seg *seg; /* open: its writer's, or cached for reading */
+    bool is_closing;
+    uint32_t reader_count;
+    struct list waiting; /* segment_get, until it is known or open */
+    bool is_opening;
+    struct list idle_link; /* pool.idle: open, without readers */
+};
+
+struct segpool {
+    struct env *env;
+    struct list segments;
+    struct list idle;
+    uint32_t idle_count;
+    uint32_t next_number;
+    struct id128 *known_run;
+    size_t known_count, known_capacity;
+    /* One save's worth: what the writers of the newest save reserved. */
+    struct save_id spare_save;
+    uint64_t spare_bytes;
+    bool is_stopping;
+    uint32_t pending; /* requests of the pool's own under way */
+};
+
+/* Moves along the table in segpool.h; asserts that the move is allowed. */
+void segment_move(struct segment *s, enum segment_state to);
+struct segment *segment_new(struct segpool *pool, uint32_t number);
+struct segment *segment_by_file(struct segpool *pool, const char *file,
+                                size_t bytes);
+int segment_ref_add(struct segment *s, const struct id128 *run,
+                    const struct save_id *save) MUST_USE;
+bool segpool_knows_run(const struct segpool *pool, const struct id128 *run);
+/* After references, readers or states changed: HELD without references to
+ * FREE, doomed ones unlinked, FREE ones beyond the spare unlinked. */
+void segpool_settle(struct segpool *pool);
+/* Close a cached handle that nobody reads (FREE segments, or too many). */
+void segment_drop_handle(struct segment *s);
+/* Serve those who waited for `s` to become known. */
+void segment_known(struct segment *s);
+/* Unlink now; the segment is gone from the pool when done() is called. */
+void segment_unlink(struct segment *s);
+
+#endif

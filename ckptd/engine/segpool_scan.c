@@ -1,0 +1,273 @@
+/*
+ * segpool_scan.c - finding out, at start, what is in the local store.
+ *
+ * Every seg/NNNNNN is opened for reading, which takes a shared lock: while a
+ * write of a dead process is in flight its descriptor still holds the exclusive
+ * one, so nothing is read that may yet change. Such a segment stays UNKNOWN and
+ * is tried again every 100 ms. A page of zeros was never used (FREE); a header
+ * that does not decode is HELD for good, since somebody may need what is
+ * behind it (`ckpt doctor` tells).
+ */
+#include "ckptd/engine/segpool_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define SCAN_DEPTH    16
+#define SCAN_RETRY_NS ((uint64_t)100 * 1000 * 1000)
+
+struct scan {
+    struct segpool *pool;
+    struct store_req list;
+    size_t next, running, waiting;
+    segpool_fn done;
+    void *arg;
+    bool is_listed;
+};
+
+/* One segment on its way from UNKNOWN. */
+struct look {
+    struct segment *segment;
+    struct scan *scan; /* NULL once the scan has gone on without it */
+    struct store_req req;
+    struct store_seg *seg;
+    struct env_timer timer;
+    void *page;
+    int64_t size;
+};
+
+static void look_open(struct look *l);
+
+static void scan_step(struct scan *scan);
+
+static void look_end(struct look *l)
+{
+    struct segpool *pool = l->segment->pool;
+    struct scan *scan = l->scan;
+
+    free(l->page);
+    free(l);
+    pool->pending--;
+    if (scan) {
+        scan->running--;
+        scan_step(scan);
+    }
+}
+
+static bool is_zero_page(const uint8_t *page)
+{
+    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+}
+
+static void look_judge(struct look *l, int64_t result)
+{
+    struct segment *s = l->segment;
+    struct env *env = s->pool->env;
+    struct segment_header header;
+    struct err err;
+    bool is_free = false;
+
+    s->size_bytes = s->used_bytes = (uint64_t)l->size;
+    if (result < 0)
+        env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: cannot read its header: %s",
+                      env->local_path, s->file, err_text((int)result));
+    else if (is_zero_page(l->page))
+        is_free = true;
+    else if (segment_header_decode(l->page, &header, &err))
+        env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: %s; it is left alone",
+                      env->local_path, s->file, err.text);
+    else if (!id_equal(&header.store, &env->local_uuid))
+        env->ops->log(env, LOG_LEVEL_ERROR,
+                      "%s/%s belongs to another store; it is left alone",
+                      env->local_path, s->file);
+    else {
+        s->id = header.segment;
+        s->run = header.run;
+    }
+    segment_move(s, is_free ? SEGMENT_FREE : SEGMENT_HELD);
+}
+
+static void look_closed(struct store_req *req, int64_t result)
+{
+    struct look *l = req->owner;
+    struct segment *s = l->segment;
+    struct segpool *pool = s->pool;
+
+    (void)result;
+    segment_known(s);
+    look_end(l);
+    segpool_settle(pool);
+}
+
+static void look_read(struct store_req *req, int64_t result)
+{
+    struct look *l = req->owner;
+
+    look_judge(l, result);
+    l->req = (struct store_req){
+        .op = STORE_SEG_CLOSE, .seg = l->seg, .done = look_closed, .owner = l};
+    store_submit(l->segment->pool->env->local, &l->req);
+}
+
+static void look_again(struct env_timer *timer)
+{
+    look_open(container_of(timer, struct look, timer));
+}
+
+static void look_locked_out(struct look *l)
+{
+    struct env *env = l->segment->pool->env;
+    struct scan *scan = l->scan;
+
+    if (scan) {
+        env->ops->log(env, LOG_LEVEL_WARN,
+                      "%s/%s: a write of a dead process is in flight; waiting",
+                      env->local_path, l->segment->file);
+        l->scan = NULL;
+        scan->running--;
+    }
+    l->timer.fire = look_again;
+    env->ops->timer_set(env, &l->timer, env->ops->now_ns(env) + SCAN_RETRY_NS);
+    if (scan)
+        scan_step(scan);
+}
+
+static void look_opened(struct store_req *req, int64_t result)
+{
+    struct look *l = req->owner;
+    struct segment *s = l->segment;
+
+    if (result == -EAGAIN && !s->pool->is_stopping) {
+        look_locked_out(l);
+        return;
+    }
+    if (result < 0) {
+        if (result != -EAGAIN)
+            look_judge(l, result);
+        segment_known(s);
+        look_end(l);
+        return;
+    }
+    l->seg = req->seg;
+    l->size = result;
+    l->req = (struct store_req){.op = STORE_READ,
+                                .seg = l->seg,
+                                .buf = l->page,
+                                .len = PAGE_BYTES,
+                                .done = look_read,
+                                .owner = l};
+    store_submit(s->pool->env->local, &l->req);
+}
+
+static void look_open(struct look *l)
+{
+    l->req = (struct store_req){.op = STORE_SEG_OPEN,
+                                .name = l->segment->file,
+                                .done = look_opened,
+                                .owner = l};
+    store_submit(l->segment->pool->env->local, &l->req);
+}
+
+static int look_begin(struct scan *scan, uint32_t number)
+{
+    struct look *l = calloc(1, sizeof *l);
+
+    if (!l)
+        return -ENOMEM;
+    l->page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    l->segment = l->page ? segment_new(scan->pool, number) : NULL;
+    if (!l->segment) {
+        free(l->page);
+        free(l);
+        return -ENOMEM;
+    }
+    l->scan = scan;
+    scan->running++;
+    scan->pool->pending++;
+    look_open(l);
+    return 0;
+}
+
+static void scan_end(struct scan *scan, int result, const char *what)
+{
+    struct err err = {0};
+
+    if (result)
+        (void)err_set(&err, result, "local store %s: %s: %s",
+                      scan->pool->env->local_path, what, err_text(result));
+    scan->done(scan->arg, result, &err);
+    store_names_free(&scan->list.names);
+    free(scan);
+}
+
+/* "NNNNNN" -> number; other names are not ours and are left alone. */
+static bool segment_number(const char *name, uint32_t *number)
+{
+    char *end;
+    unsigned long value = strtoul(name, &end, 10);
+
+    *number = (uint32_t)value;
+    return name[0] >= '0' && name[0] <= '9' && *end == '\0' &&
+           value < UINT32_MAX;
+}
+
+static void scan_step(struct scan *scan)
+{
+    const struct store_names *names = &scan->list.names;
+
+    if (!scan->is_listed)
+        return;
+    while (scan->next < names->count && scan->running < SCAN_DEPTH) {
+        uint32_t number;
+
+        if (segment_number(names->name[scan->next++], &number) &&
+            look_begin(scan, number)) {
+            scan->next = names->count;
+            break;
+        }
+    }
+    if (scan->next == names->count && scan->running == 0)
+        scan_end(scan, 0, "");
+}
+
+static void scan_listed(struct store_req *req, int64_t result)
+{
+    struct scan *scan = req->owner;
+
+    scan->pool->pending--;
+    if (result < 0) {
+        scan_end(scan, (int)result, "cannot list seg/");
+        return;
+    }
+    scan->is_listed = true;
+    scan_step(scan);
+}
+
+void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
+                  void *arg)
+{
+    struct segpool *pool = calloc(1, sizeof *pool);
+    struct scan *scan = calloc(1, sizeof *scan);
+    struct err err;
+
+    *out = NULL;
+    if (!pool || !scan) {
+        free(pool);
+        free(scan);
+        done(arg, err_set(&err, -ENOMEM, "no memory for the segment pool"),
+             &err);
+        return;
+    }
+    pool->env = env;
+    pool->next_number = 1;
+    pool->spare_bytes = UINT64_MAX; /* until the first save tells its size */
+    list_init(&pool->segments);
+    list_init(&pool->idle);
+    *out = pool;
+    *scan = (struct scan){.pool = pool, .done = done, .arg = arg};
+    scan->list = (struct store_req){
+        .op = STORE_LIST, .name = "seg", .done = scan_listed, .owner = scan};
+    pool->pending++;
+    store_submit(env->local, &scan->list);
+}
