@@ -57,21 +57,33 @@ struct plan_request {
 };
 
 /*
- * -ENOENT: a tensor is not in the checkpoint; -CKPT_ESHAPE: dtype or logical
- * shape differ (both are told); -CKPT_EPARTIAL: elements that no chunk holds
- * (cannot happen for a manifest that passed manifest_coverage); -ENOMEM. The
- * words begin with "tensor NAME: ". *failed_request names whose wish it was.
- * Time: near-linear in regions touched plus operations made.
+ * The entries were checked (entry_check). -ENOENT: a tensor is not in the
+ * checkpoint; -CKPT_ESHAPE: dtype or logical shape differ (both are told);
+ * -CKPT_EPARTIAL: elements that no chunk holds (cannot happen for a manifest
+ * that passed manifest_coverage); -CKPT_ECORRUPT: pieces or regions of the
+ * manifest that contradict each other; -ENOMEM. The words begin with "tensor
+ * NAME: ". *failed_request names whose wish it was. Time: near-linear in
+ * regions touched plus operations made.
  */
 int plan_build(const struct manifest *m, const struct plan_request *requests,
                size_t request_count, struct plan *out, size_t *failed_request,
                struct err *err) MUST_USE;
 void plan_free(struct plan *p);
 
-/* Operations on the wire: what a trainer needs to scatter one slot. */
+/* Whether the operations' sources lie end to end in the chunk in their order,
+ * so that the chunk's bytes from ops[0].copy.src on are already what
+ * copy_gather() would make of them: nothing is to be gathered. */
+bool plan_use_is_dense(const struct plan_op *ops, size_t count);
+
+/* Operations on the wire: what a trainer needs to scatter one slot. Each takes
+ * PLAN_OP_WIRE_MIN bytes or more: hold `count` against that before making
+ * room for it. */
+#define PLAN_OP_WIRE_MIN 17
 void plan_ops_encode(const struct plan_op *ops, size_t count, struct wr *w);
 /* Checks every bound: entries below entry_count, destination ends within
- * local_bytes[entry], sources end to end within packed_bytes. -EBADMSG. */
+ * local_bytes[entry], sources end to end within packed_bytes. A decoded
+ * operation's source is its place in the slot, so that copy_run(op, slot,
+ * local) scatters it. -EBADMSG. */
 int plan_ops_decode(struct rd *r, size_t count, size_t entry_count,
                     const uint64_t *local_bytes, uint64_t packed_bytes,
                     struct plan_op *out) MUST_USE;

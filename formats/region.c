@@ -89,28 +89,45 @@ uint64_t geometry_bytes(const struct geometry *g)
     return bytes;
 }
 
+/* "[3, 0, 17]", cut short where the room ends. */
+static void list_text(const uint64_t *value, uint32_t count, char *text,
+                      size_t capacity)
+{
+    size_t used = 0;
+
+    for (uint32_t d = 0; d < count; d++) {
+        int n = snprintf(text + used, capacity - used, "%s%" PRIu64,
+                         d ? ", " : "[", value[d]);
+
+        if (n < 0 || (size_t)n >= capacity - used)
+            return;
+        used += (size_t)n;
+    }
+    (void)snprintf(text + used, capacity - used, count ? "]" : "[]");
+}
+
+void geometry_text(const struct geometry *g, char *text, size_t capacity)
+{
+    int n = snprintf(text, capacity, "%s ", dtype_name(g->dtype));
+
+    if (n > 0 && (size_t)n < capacity)
+        list_text(g->shape, g->ndim, text + n, capacity - (size_t)n);
+}
+
 void geometry_index_text(const struct geometry *g, const uint64_t *index,
                          char *text, size_t capacity)
 {
-    size_t used = 0;
-    int n;
+    uint32_t bits = dtype_bits(g->dtype);
+    uint64_t element[MAX_DIMS] = {0};
 
-    n = snprintf(text, capacity, "[");
-    for (uint32_t d = 0; n >= 0 && d < g->ndim; d++) {
-        uint32_t bits = dtype_bits(g->dtype);
-        uint64_t at = index[d];
+    for (uint32_t d = 0; d < g->ndim; d++)
+        element[d] = index[d];
+    if (g->ndim && bits < 8) {
+        uint64_t at = index[g->ndim - 1];
 
-        if (bits < 8 && d + 1 == g->ndim)
-            at = at / bits * 8 + at % bits * 8 / bits;
-        used += (size_t)n;
-        if (used >= capacity)
-            return;
-        n = snprintf(text + used, capacity - used, "%s%" PRIu64, d ? ", " : "",
-                     at);
+        element[g->ndim - 1] = at / bits * 8 + at % bits * 8 / bits;
     }
-    used += n > 0 ? (size_t)n : 0;
-    if (used + 1 < capacity)
-        memcpy(text + used, "]", 2);
+    list_text(element, g->ndim, text, capacity);
 }
 
 /* Box k (the whole tensor's when there are none) as a slab of the local order,

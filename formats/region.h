@@ -76,8 +76,10 @@ int geometry_check(const struct geometry *g, struct err *err) MUST_USE;
 uint64_t geometry_bytes(const struct geometry *g);
 /* Bytes of one unit: 1 for sub-byte types. */
 uint32_t geometry_unit_bytes(const struct geometry *g);
-/* An index in units as elements, "[3, 0, 17]". */
-#define INDEX_TEXT_BYTES (MAX_DIMS * 22 + 3)
+/* For messages: "BF16 [4, 8]", and an index in units as elements "[3, 17]". */
+#define INDEX_TEXT_BYTES    (MAX_DIMS * 22 + 3)
+#define GEOMETRY_TEXT_BYTES (INDEX_TEXT_BYTES + 16)
+void geometry_text(const struct geometry *g, char *text, size_t capacity);
 void geometry_index_text(const struct geometry *g, const uint64_t *index,
                          char *text, size_t capacity);
 
