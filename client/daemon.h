@@ -1,0 +1,58 @@
+/*
+ * daemon.h - find the daemon of a local store, or start a private one.
+ *
+ * The socket is `socket` (or CKPT_SOCKET), else LOCAL/ckptd.sock, where LOCAL
+ * is `local` (or CKPT_LOCAL), else HOME/local. A path too long for a socket's
+ * address is reached through a descriptor of its directory.
+ */
+#ifndef CLIENT_DAEMON_H
+#define CLIENT_DAEMON_H
+
+#include "client/conn.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+/* The daemon's exit status when another one holds the store: not an error. */
+#define DAEMON_EXIT_BUSY 11
+
+/* All absolute. */
+struct daemon_place {
+    char home[PATH_MAX], local[PATH_MAX], socket[PATH_MAX];
+    bool is_given; /* the socket was named by the user: nothing is started */
+};
+
+/* NULL or "" takes the environment's, then the default. -ENOENT with words
+ * when the home does not exist, -ENAMETOOLONG, -errno. */
+int daemon_place_init(struct daemon_place *place, const char *home,
+                      const char *local, const char *socket,
+                      struct err *err) MUST_USE;
+
+/*
+ * Connect; start a private daemon if none answers and the socket was not
+ * given. *child is the pid of a daemon that this process started and has not
+ * reaped (0: none), kept by the caller from call to call. Blocks as `p` allows.
+ * Returns the socket (the caller's, close-on-exec), or with words: -EPERM
+ * (another user's daemon), -ENOENT (no ckptd found), -ECONNREFUSED, -ETIMEDOUT,
+ * -ECANCELED, -ECHILD (it exited; with its status and the end of its log).
+ */
+int daemon_connect(const struct daemon_place *place, const struct patience *p,
+                   pid_t *child, struct err *err) MUST_USE;
+
+/* Let a child that has ended go; never waits. */
+void daemon_reap(pid_t *child);
+
+/* The process at the other end. -errno. */
+int daemon_peer(int fd, pid_t *pid) MUST_USE;
+/* Whether it lives in our control group, and so ends with our job. */
+bool daemon_is_in_our_cgroup(pid_t pid);
+
+/* spawn.c: start ckptd for place->local in a session of its own, with standard
+ * descriptors and signals reset and nothing else inherited. */
+int daemon_spawn(const struct daemon_place *place, pid_t *child,
+                 struct err *err) MUST_USE;
+/* "exited with 3", and the last lines of LOCAL/ckptd.log. */
+int daemon_tell_exit(const struct daemon_place *place, int status,
+                     struct err *err) MUST_USE;
+
+#endif

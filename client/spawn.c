@@ -1,0 +1,210 @@
+/*
+ * spawn.c - start a private daemon; see daemon.h.
+ *
+ * posix_spawn, never fork: a trainer is large and has threads. The daemon gets
+ * a session of its own, default signals, standard input from /dev/null, output
+ * and errors appended to LOCAL/ckptd.log and no other descriptor: an inherited
+ * stdout would hold mpirun until the daemon ends. It resets processor affinity
+ * and memory policy itself. It stays our child: daemon_reap() takes it up.
+ */
+#include "client/daemon.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOG_TAIL_BYTES 600
+
+/* DIR/ROOM where DIR holds `file`; false when that cannot be run. */
+static bool beside(const char *file, const char *name, char out[PATH_MAX])
+{
+    const char *slash = strrchr(file, '/');
+    char path[PATH_MAX];
+    int n;
+
+    if (!slash)
+        return false;
+    n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash - file), file, name);
+    return n > 0 && n < PATH_MAX && access(path, X_OK) == 0 &&
+           realpath(path, out);
+}
+
+static bool in_path(char out[PATH_MAX])
+{
+    const char *at = getenv("PATH");
+
+    while (at && *at) {
+        size_t bytes = strcspn(at, ":");
+        char path[PATH_MAX];
+        int n = snprintf(path, sizeof path, "%.*s/ckptd", (int)bytes, at);
+
+        if (bytes && n > 0 && n < PATH_MAX && access(path, X_OK) == 0 &&
+            realpath(path, out))
+            return true;
+        at += bytes + (at[bytes] == ':');
+    }
+    return false;
+}
+
+static int find_binary(char out[PATH_MAX], struct err *err)
+{
+    const char *given = getenv("CKPT_DAEMON");
+    char exe[PATH_MAX];
+    Dl_info library;
+    ssize_t n;
+
+    if (given && *given) {
+        if (realpath(given, out) && access(out, X_OK) == 0)
+            return 0;
+        return err_set(err, -errno, "CKPT_DAEMON=%s: %s", given,
+                       err_text(errno));
+    }
+    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0) {
+        exe[n] = '\0';
+        if (beside(exe, "ckptd", out))
+            return 0;
+    }
+    if (dladdr((const void *)__builtin_extract_return_addr(
+                   __builtin_return_address(0)),
+               &library) &&
+        library.dli_fname &&
+        (beside(library.dli_fname, "ckptd", out) ||
+         beside(library.dli_fname, "../bin/ckptd", out)))
+        return 0;
+    if (in_path(out))
+        return 0;
+    return err_set(err, -ENOENT,
+                   "no ckptd found beside the program, beside the library or "
+                   "in PATH; install it or set CKPT_DAEMON");
+}
+
+/* Everything that the child gets instead of ours. */
+static int fill_actions(posix_spawn_file_actions_t *actions, const char *log)
+{
+    int rc =
+        posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(
+            actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, 1, 2);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addchdir_np(actions, "/");
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+    return rc;
+}
+
+static int fill_attributes(posix_spawnattr_t *attr)
+{
+    sigset_t all, none;
+    int rc;
+
+    (void)sigfillset(&all);
+    (void)sigemptyset(&none);
+    rc = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID |
+                                            POSIX_SPAWN_SETSIGDEF |
+                                            POSIX_SPAWN_SETSIGMASK);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigdefault(attr, &all);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigmask(attr, &none);
+    return rc;
+}
+
+static int spawn(const char *binary, const char *local, const char *log,
+                 pid_t *child)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    char name[] = "ckptd", option[] = "--local", path[PATH_MAX];
+    char *argv[] = {name, option, path, NULL};
+    int rc;
+
+    (void)snprintf(path, sizeof path, "%s", local);
+    rc = posix_spawn_file_actions_init(&actions);
+    if (rc)
+        return -rc;
+    rc = posix_spawnattr_init(&attr);
+    if (rc)
+        goto err_after_actions;
+    rc = fill_actions(&actions, log);
+    if (rc == 0)
+        rc = fill_attributes(&attr);
+    if (rc == 0)
+        rc = posix_spawn(child, binary, &actions, &attr, argv, environ);
+    (void)posix_spawnattr_destroy(&attr);
+err_after_actions:
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return -rc;
+}
+
+int daemon_spawn(const struct daemon_place *place, pid_t *child,
+                 struct err *err)
+{
+    char binary[PATH_MAX], log[PATH_MAX];
+    pid_t pid;
+    int rc, n;
+
+    if (mkdir(place->local, 0700) && errno != EEXIST)
+        return err_set(err, -errno, "local store %s: cannot make it: %s",
+                       place->local, err_text(errno));
+    n = snprintf(log, sizeof log, "%s/ckptd.log", place->local);
+    if (n < 0 || n >= PATH_MAX)
+        return err_set(err, -ENAMETOOLONG, "%s: the path is too long",
+                       place->local);
+    rc = find_binary(binary, err);
+    if (rc)
+        return rc;
+    rc = spawn(binary, place->local, log, &pid);
+    if (rc)
+        return err_set(err, rc, "%s: cannot start it with its log %s: %s",
+                       binary, log, err_text(rc));
+    *child = pid;
+    return 0;
+}
+
+/* The last lines of the log on one line, "" when there is none. */
+static void read_tail(const char *path, char text[LOG_TAIL_BYTES + 1])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = -1;
+
+    text[0] = '\0';
+    if (fd < 0)
+        return;
+    if (lseek(fd, -LOG_TAIL_BYTES, SEEK_END) >= 0 || errno == EINVAL)
+        n = read(fd, text, LOG_TAIL_BYTES);
+    (void)close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    for (char *c = text; *c; c++)
+        if (*c == '\n')
+            *c = c[1] ? '|' : '\0';
+}
+
+int daemon_tell_exit(const struct daemon_place *place, int status,
+                     struct err *err)
+{
+    char tail[LOG_TAIL_BYTES + 1], log[PATH_MAX + 16];
+
+    (void)snprintf(log, sizeof log, "%s/ckptd.log", place->local);
+    read_tail(log, tail);
+    if (WIFSIGNALED(status))
+        return err_set(err, -ECHILD,
+                       "the ckptd that was started for %s was ended by signal "
+                       "%d; the end of %s: %s",
+                       place->local, WTERMSIG(status), log, tail);
+    return err_set(err, -ECHILD,
+                   "the ckptd that was started for %s exited with %d; the end "
+                   "of %s: %s",
+                   place->local, WEXITSTATUS(status), log, tail);
+}
