@@ -6,13 +6,14 @@
  */
 #include "formats/extra.h"
 
+#include "formats/table.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RESERVED_PREFIX "\001extra/"
 /* name length, a byte of name, type, axes, data length */
 #define VALUE_BYTES_MIN 19
 
@@ -193,14 +194,10 @@ int layout_mask(const struct layout *l, const char *axes, uint32_t *mask,
     return 0;
 }
 
+/* A tensor's name without the reserved prefix. */
 static bool value_name_is_good(const char *name, uint32_t bytes)
 {
-    if (bytes == 0 || bytes > VALUE_NAME_MAX)
-        return false;
-    for (uint32_t i = 0; i < bytes; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-            return false;
-    return true;
+    return bytes && name[0] != '\001' && table_name_ok(name, bytes);
 }
 
 bool value_coordinates_are_good(const struct layout *l, uint32_t axes,
@@ -237,8 +234,8 @@ int value_check(const struct layout *l, const struct value *v, struct err *err)
 
     if (!value_name_is_good(v->name, v->name_bytes))
         return err_set(err, -EINVAL,
-                       "value: its name is not 1 to %d bytes without control "
-                       "characters",
+                       "value: its name is not 1 to %d bytes of UTF-8 without "
+                       "control characters",
                        VALUE_NAME_MAX);
     if (!value_size_is_good(v->type, v->bytes))
         return err_set(err, -EINVAL,
@@ -368,7 +365,7 @@ int value_reserved_name(const struct layout *l, const struct value *v,
     struct wr w = {0};
     int rc;
 
-    wr_bytes(&w, RESERVED_PREFIX, strlen(RESERVED_PREFIX));
+    wr_bytes(&w, TABLE_RESERVED_PREFIX, strlen(TABLE_RESERVED_PREFIX));
     for (uint32_t i = 0; i < l->axis_count; i++) {
         if (!(v->axes & 1u << i))
             continue;
@@ -418,42 +415,47 @@ static bool coordinate_parse(const char **at, const char *end, uint32_t *out)
     return true;
 }
 
+/* "dp,pp" up to `end`: a mask, the axes in the layout's order. */
+static bool axes_parse(const struct layout *l, const char *at, const char *end,
+                       uint32_t *mask)
+{
+    *mask = 0;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma ? comma : end;
+        uint32_t axis = axis_find(l, at, (size_t)(stop - at));
+
+        if (axis == l->axis_count || *mask >> axis || stop + 1 == end)
+            return false;
+        *mask |= 1u << axis;
+        at = comma ? comma + 1 : end;
+    }
+    return true;
+}
+
 int value_reserved_parse(const struct layout *l, const char *name,
                          size_t name_bytes, struct value *out)
 {
-    size_t prefix = strlen(RESERVED_PREFIX);
-    const char *at = name + prefix, *end = name + name_bytes, *slash;
-    uint32_t axis = 0;
-    bool first = true;
+    const char *at = name + strlen(TABLE_RESERVED_PREFIX);
+    const char *end = name + name_bytes, *slash;
+    char before = '/';
 
     *out = (struct value){.type = VALUE_BYTES};
-    if (name_bytes <= prefix || memcmp(name, RESERVED_PREFIX, prefix) != 0)
+    if (name_bytes <= strlen(TABLE_RESERVED_PREFIX) ||
+        name_bytes > TABLE_NAME_MAX ||
+        memcmp(name, TABLE_RESERVED_PREFIX, strlen(TABLE_RESERVED_PREFIX)) != 0)
         return -EINVAL;
     slash = memchr(at, '/', (size_t)(end - at));
-    while (slash && at < slash) {
-        const char *comma = memchr(at, ',', (size_t)(slash - at));
-        const char *stop = comma ? comma : slash;
-        uint32_t found = axis_find(l, at, (size_t)(stop - at));
-
-        if (found == l->axis_count || (!first && found <= axis) ||
-            stop + 1 == slash)
-            return -EINVAL;
-        out->axes |= 1u << found;
-        axis = found;
-        first = false;
-        at = comma ? comma + 1 : slash;
-    }
-    if (!slash)
+    if (!slash || !axes_parse(l, at, slash, &out->axes))
         return -EINVAL;
     at = slash;
     for (uint32_t i = 0; i < l->axis_count; i++) {
         if (!(out->axes & 1u << i))
             continue;
-        if (at == end || *at != (at == slash ? '/' : ','))
+        if (at == end || *at++ != before ||
+            !coordinate_parse(&at, end, &out->coordinate[i]))
             return -EINVAL;
-        at++;
-        if (!coordinate_parse(&at, end, &out->coordinate[i]))
-            return -EINVAL;
+        before = ',';
     }
     at += out->axes == 0;
     if (at >= end || *at != '/')

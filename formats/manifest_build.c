@@ -113,7 +113,7 @@ static int tensor_conflict(struct manifest_builder *b,
                            const struct mb_tensor *want, const char *name,
                            struct err *err)
 {
-    char one[256], two[256];
+    char one[GEOMETRY_TEXT_BYTES], two[GEOMETRY_TEXT_BYTES];
 
     geometry_text(&there->geometry, one, sizeof one);
     geometry_text(&want->geometry, two, sizeof two);

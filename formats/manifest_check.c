@@ -22,16 +22,14 @@ static bool in_blob(const struct manifest *m, uint64_t at, uint64_t bytes)
     return at <= m->blob_bytes && bytes <= m->blob_bytes - at;
 }
 
-/* A name of 1 to `max` bytes inside the blob, without control characters. */
+/* A name inside the blob: of a tensor, if it may be reserved; of anything
+ * else, if not. */
 static bool name_is_good(const struct manifest *m, uint64_t at, uint64_t bytes,
-                         uint64_t max)
+                         bool is_reserved)
 {
-    if (bytes == 0 || bytes > max || !in_blob(m, at, bytes))
-        return false;
-    for (uint64_t i = 0; i < bytes; i++)
-        if ((unsigned char)m->blob[at + i] < 0x20 || m->blob[at + i] == 0x7f)
-            return false;
-    return true;
+    return bytes && in_blob(m, at, bytes) &&
+           (m->blob[at] == '\001') == is_reserved &&
+           table_name_ok(m->blob + at, bytes);
 }
 
 static int check_info(const struct manifest *m, struct err *err)
@@ -155,7 +153,8 @@ static int check_files(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->file_count; i++) {
         const struct mf_file *f = &m->file[i];
 
-        if (f->reserved || !name_is_good(m, f->name, f->name_bytes, 255) ||
+        if (f->reserved || f->name_bytes > 255 ||
+            !name_is_good(m, f->name, f->name_bytes, false) ||
             !path_is_good(m->blob + f->name, f->name_bytes))
             return bad(err, MF_FILE, i, "name is malformed");
     }
@@ -166,15 +165,10 @@ static int check_tensor(const struct manifest *m, uint64_t i, struct err *err)
 {
     const struct mf_tensor *t = &m->tensor[i];
     const char *name = m->blob + t->name;
-    uint32_t reserved = t->flags & 1;
+    bool reserved = t->flags & 1;
     int rc;
 
-    /* A reserved name begins with 0x01, the only control character. */
-    if (t->flags > 1 || t->name_bytes <= reserved ||
-        t->name_bytes > TABLE_NAME_MAX || !in_blob(m, t->name, reserved) ||
-        (reserved && name[0] != '\001') ||
-        !name_is_good(m, t->name + reserved, t->name_bytes - reserved,
-                      TABLE_NAME_MAX))
+    if (t->flags > 1 || !name_is_good(m, t->name, t->name_bytes, reserved))
         return bad(err, MF_TENSOR, i, "name is malformed");
     if (i && mf_name_compare(m->blob + t[-1].name, t[-1].name_bytes, name,
                              t->name_bytes) >= 0)
@@ -312,8 +306,7 @@ static int check_values(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->value_count; i++) {
         const struct mf_value *v = &m->value[i];
 
-        if (v->reserved ||
-            !name_is_good(m, v->name, v->name_bytes, VALUE_NAME_MAX))
+        if (v->reserved || !name_is_good(m, v->name, v->name_bytes, false))
             return bad(err, MF_VALUE, i, "name is malformed");
         if (v->bytes > VALUE_INLINE_MAX || !in_blob(m, v->data, v->bytes) ||
             !value_size_is_good(v->type, v->bytes))
@@ -331,7 +324,7 @@ static int check_notes(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->note_count; i++) {
         const struct mf_note *n = &m->note[i];
 
-        if (!name_is_good(m, n->key, n->key_bytes, 255) ||
+        if (!name_is_good(m, n->key, n->key_bytes, false) ||
             !in_blob(m, n->text, n->text_bytes))
             return bad(err, MF_NOTE, i, "is out of range");
         if (i && mf_name_compare(m->blob + n[-1].key, n[-1].key_bytes,
