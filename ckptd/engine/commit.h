@@ -13,7 +13,13 @@
  * vote that is on record is never taken back other than by that.
  *
  * The segments of a save belong to it until `decided` is called: on ABORT the
- * owner releases them, on COMMIT they are referenced by the manifest.
+ * owner releases them, on COMMIT they are referenced by the manifest: the pool
+ * has been told (segpool_commit() of this daemon's vote, which names all that
+ * the save refers to in this store) just before `decided`.
+ *
+ * A daemon that did not vote knows that there can be no COMMIT: when the home
+ * cannot be reached its owner is told ABORT at once, and ABORT is published as
+ * soon as that can be done.
  */
 #ifndef CKPTD_COMMIT_H
 #define CKPTD_COMMIT_H
@@ -62,7 +68,8 @@ struct commit *commit_begin(struct run *run, uint64_t step,
                             const struct commit_events *events,
                             void *arg) MUST_USE;
 
-/* This daemon's vote, a container of kind VOTE; taken over (free()). */
+/* This daemon's vote, a container of kind VOTE; taken over (free()). After
+ * `opened`, once. Ignored when the save is being decided already. */
 void commit_vote(struct commit *c, void *vote, size_t bytes);
 
 /* Decide ABORT with this reason, unless it is decided already. After

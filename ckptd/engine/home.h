@@ -22,11 +22,34 @@ struct home {
     struct id128 uuid;
     struct store *store;
     struct list runs;
+    void *attaching; /* home.c's own, until STORE is read */
 };
 
 struct member {
     uint32_t rank;
     struct id128 daemon;
+};
+
+struct member_daemon {
+    struct id128 daemon;
+    uint32_t rank_count;
+    uint32_t next_record; /* higher than any N of its records */
+    char host[256];
+};
+
+/* Who is in one generation, as far as its member records were read. */
+struct members {
+    uint32_t generation, world_size;
+    struct member *member; /* ascending by rank */
+    uint32_t member_count;
+    struct member_daemon *daemon; /* ascending by id */
+    uint32_t daemon_count;
+    struct member_record {
+        struct id128 daemon;
+        uint32_t n;
+    } * record; /* those that were read */
+    uint32_t record_count;
+    struct err conflict; /* code 0: no rank came through two daemons */
 };
 
 struct run {
@@ -35,16 +58,17 @@ struct run {
     char name[RUN_NAME_MAX + 1];
     struct catalog catalog;
     bool is_attached;
+    void *attaching; /* attach.c's own, until is_attached */
     /* The generation that sessions of this daemon are in; 0: none yet. */
     uint32_t generation;
     uint32_t world_size;
     uint32_t decide_timeout_ms;
-    struct member *member; /* known members of it, by rank */
-    uint32_t member_count;
-    struct list saves;   /* struct save (save.h), oldest first */
-    struct list commits; /* struct commit (commit.h) */
-    struct list loads;   /* struct load (load.h) */
-    void *retention;     /* retain.h's own */
+    struct members members; /* of it */
+    struct list joinings;   /* join.c's own */
+    struct list saves;      /* struct save (save.h), oldest first */
+    struct list commits;    /* struct commit (commit.h) */
+    struct list loads;      /* struct load (load.h) */
+    void *retention;        /* retain.h's own */
 };
 
 typedef void (*run_fn)(void *arg, int result, struct run *run,
@@ -54,7 +78,11 @@ typedef void (*run_fn)(void *arg, int result, struct run *run,
  * for one run share the work. */
 void run_attach(struct engine *engine, const char *home_path,
                 const char *run_name, run_fn done, void *arg);
+/* Everything of all homes is freed; stores are closed. What was undecided
+ * stays so, without an event. No job of the engine is under way. */
 void homes_close(struct engine *engine);
+/* Deadline of a generation whose record says `ms` (0: 600 s). */
+uint32_t decide_timeout(uint32_t ms);
 
 /*
  * Join (or make) the generation of this token. The caller allocates and fills
@@ -84,12 +112,17 @@ struct join {
 void join_begin(struct join *join);
 void join_cancel(struct join *join);
 
-/* Whether every rank of the run's generation is known to be a member once.
- * With several daemons this re-reads member/ first. */
+/* Read the member records of the run's generation that are not known yet (with
+ * one daemon there is nothing to read). -ESTALE when a rank came through two
+ * daemons: run->members.conflict has the words. */
 typedef void (*members_fn)(void *arg, int result);
 void members_refresh(struct run *run, members_fn done, void *arg);
+/* Whether every rank of the run's generation is known to be a member once. */
 bool members_complete(const struct run *run);
 /* How many of them came through this daemon. */
 uint32_t members_here(const struct run *run);
+/* -ENOENT when no member of that rank is known. */
+int members_find(const struct members *m, uint32_t rank,
+                 struct id128 *daemon) MUST_USE;
 
 #endif
