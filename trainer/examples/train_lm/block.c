@@ -6,6 +6,7 @@
 
 #include "trainer/examples/train_lm/data.h"
 #include "trainer/examples/train_lm/kernels.h"
+#include "trainer/examples/train_lm/rng.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,20 +78,37 @@ static void shift_backward(const struct model *model, const struct layer *layer,
     }
 }
 
-/* Draw what is kept; four draws of sixteen bits from each number. */
-static void draw_keep(const struct model *model, uint8_t *keep, size_t count)
+/* Draw what is kept of one sample; four draws of 16 bits per number. */
+static void draw_sample(uint64_t key, uint32_t limit, uint8_t *keep,
+                        size_t count)
 {
-    uint32_t limit = (uint32_t)(model->options->dropout * 65536);
-
-    if (!model->is_training || limit == 0) {
-        memset(keep, 1, count);
-        return;
-    }
     for (size_t i = 0; i < count; i += 4) {
-        uint64_t bits = rng_next(model->dropout);
+        uint64_t bits = rng_at(key, i);
 
         for (size_t j = i; j < count && j < i + 4; j++, bits >>= 16)
             keep[j] = (bits & 65535) >= limit;
+    }
+}
+
+/* What a sample drops depends on the generator's state, the sample and the
+ * layer, not on the rank that it is on. */
+static void draw_keep(const struct model *model, struct layer *layer,
+                      struct range range)
+{
+    uint32_t limit = (uint32_t)(model->options->dropout * 65536);
+    size_t values = CONTEXT * model->width;
+    uint8_t *keep = layer->keep + range.begin * model->width;
+
+    if (!model->is_training || limit == 0) {
+        memset(keep, 1, range.count * model->width);
+        return;
+    }
+    for (size_t i = 0; i < range.count / CONTEXT; i++) {
+        uint64_t sample = model->first_sample + range.begin / CONTEXT + i;
+        uint64_t key = rng_at(*model->dropout_key,
+                              sample * model->options->layers + layer->index);
+
+        draw_sample(key, limit, keep + i * values, values);
     }
 }
 
@@ -103,7 +121,7 @@ void block_forward(struct model *model, struct layer *layer, struct range range)
 {
     size_t at = range.begin * model->width, count = range.count * model->width;
     float *stream = model->stream + at, scale = keep_scale(model);
-    uint8_t *keep = layer->keep + at;
+    const uint8_t *keep = layer->keep + at;
 
     memcpy(layer->input + at, stream, count * sizeof *stream);
     rms_norm_forward(range.count, model->width, stream, layer->norm->work,
@@ -113,7 +131,7 @@ void block_forward(struct model *model, struct layer *layer, struct range range)
         moe_forward(model, layer, range, model->y);
     else
         mlp_forward(model, layer, range, model->y);
-    draw_keep(model, keep, count);
+    draw_keep(model, layer, range);
     for (size_t i = 0; i < count; i++)
         stream[i] += keep[i] ? model->y[i] * scale : 0;
 }

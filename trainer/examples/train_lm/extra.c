@@ -3,7 +3,8 @@
  */
 #include "trainer/examples/train_lm/extra.h"
 
-#include <endian.h>
+#include "trainer/examples/train_lm/rng.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,35 +18,35 @@ static void config_text(const struct options *options, char text[128])
         (unsigned long long)options->seed);
 }
 
-/* A generator of this rank's own; equal over tp, whose ranks drop alike. */
-static struct rng new_generator(const struct options *options,
-                                const struct mesh *mesh, uint64_t step)
-{
-    char purpose[96];
-
-    (void)snprintf(purpose, sizeof purpose, "dropout %llu %d/%d %d/%d",
-                   (unsigned long long)step, mesh->dp.rank, mesh->dp.size,
-                   mesh->pp.rank, mesh->pp.size);
-    return (struct rng){rng_key(options->seed, purpose), 0};
-}
-
-void progress_init(struct progress *progress, const struct options *options,
-                   const struct mesh *mesh)
+void progress_init(struct progress *progress, const struct options *options)
 {
     progress->step = 0;
     progress->next_sample = 0;
     progress->loss = NAN;
-    progress->dropout = new_generator(options, mesh, 0);
+    progress->dropout_key = rng_key(options->seed, "dropout");
+}
+
+uint64_t progress_first_sample(const struct progress *progress,
+                               const struct options *options,
+                               const struct mesh *mesh)
+{
+    return progress->next_sample +
+           options->batch / options->dp * (uint64_t)mesh->dp.rank;
+}
+
+void progress_advance(struct progress *progress, const struct options *options,
+                      double loss)
+{
+    progress->step++;
+    progress->next_sample += options->batch;
+    progress->loss = loss;
+    progress->dropout_key = rng_at(progress->dropout_key, progress->step);
 }
 
 void extra_fill(struct extra *extra, const struct progress *progress,
                 const struct options *options, const struct mesh *mesh)
 {
-    uint64_t share = options->batch / options->dp;
-
     config_text(options, extra->config);
-    extra->generator[0] = htole64(progress->dropout.key);
-    extra->generator[1] = htole64(progress->dropout.counter);
     extra->values[0] = (struct ckpt_value){
         .name = "config",
         .axes = "",
@@ -69,14 +70,13 @@ void extra_fill(struct extra *extra, const struct progress *progress,
         .name = "loader.next_sample",
         .axes = "dp",
         .type = CKPT_VALUE_U64,
-        .scalar.u = progress->next_sample + share * (uint64_t)mesh->dp.rank,
+        .scalar.u = progress_first_sample(progress, options, mesh),
     };
     extra->values[4] = (struct ckpt_value){
         .name = "rng.dropout",
-        .axes = "dp,pp",
-        .type = CKPT_VALUE_BYTES,
-        .data = extra->generator,
-        .bytes = sizeof extra->generator,
+        .axes = "",
+        .type = CKPT_VALUE_U64,
+        .scalar.u = progress->dropout_key,
     };
 }
 
@@ -128,20 +128,12 @@ static uint64_t next_sample(const struct ckpt_values *values,
     return position;
 }
 
-void extra_read(const struct ckpt_values *values, const struct options *options,
-                struct mesh *mesh, struct progress *progress)
+void extra_read(const struct ckpt_values *values, const struct mesh *mesh,
+                struct progress *progress)
 {
-    const struct ckpt_value *generator;
-    uint64_t words[2];
-
     progress->step = need(values, "step", CKPT_VALUE_U64)->scalar.u;
     progress->loss = need(values, "loss", CKPT_VALUE_F64)->scalar.f;
+    progress->dropout_key =
+        need(values, "rng.dropout", CKPT_VALUE_U64)->scalar.u;
     progress->next_sample = next_sample(values, mesh);
-    progress->dropout = new_generator(options, mesh, progress->step);
-    generator = ckpt_values_find(values, "rng.dropout");
-    if (generator && generator->bytes == sizeof words) {
-        memcpy(words, generator->data, sizeof words);
-        progress->dropout.key = le64toh(words[0]);
-        progress->dropout.counter = le64toh(words[1]);
-    }
 }

@@ -63,10 +63,10 @@ static void job_init(struct job *job)
 {
     size_t tokens = job->options.batch / job->options.dp * CONTEXT;
 
-    progress_init(&job->progress, &job->options, &job->mesh);
+    progress_init(&job->progress, &job->options);
     weights_init(&job->weights, &job->options, &job->mesh);
     model_init(&job->model, &job->weights, &job->options, &job->mesh,
-               &job->progress.dropout);
+               &job->progress.dropout_key);
     job->model.is_training = true;
     state_init(&job->state, &job->weights);
     job->inputs = allocate(tokens, sizeof *job->inputs);
@@ -95,8 +95,9 @@ static void read_batch(struct job *job)
 {
     uint64_t share = job->options.batch / job->options.dp;
     uint64_t first =
-        job->progress.next_sample + share * (uint64_t)job->mesh.dp.rank;
+        progress_first_sample(&job->progress, &job->options, &job->mesh);
 
+    job->model.first_sample = first;
     for (uint64_t i = 0; i < share; i++)
         corpus_sample(&job->corpus, job->options.seed, first + i,
                       job->inputs + i * CONTEXT, job->targets + i * CONTEXT);
@@ -121,11 +122,11 @@ static void report(struct job *job)
 
 static void train_step(struct job *job)
 {
+    double loss;
+
     read_batch(job);
-    job->progress.loss =
-        model_pass(&job->model, job->inputs, job->targets, true);
-    job->progress.next_sample += job->options.batch;
-    job->progress.step++;
+    loss = model_pass(&job->model, job->inputs, job->targets, true);
+    progress_advance(&job->progress, &job->options, loss);
     saver_fence(&job->saver);
     optim_step(&job->weights, &job->options, job->progress.step);
     report(job);

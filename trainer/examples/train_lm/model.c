@@ -47,7 +47,7 @@ static void allocate_scratch(struct model *model)
 
 void model_init(struct model *model, struct weights *weights,
                 const struct options *options, struct mesh *mesh,
-                struct rng *dropout)
+                const uint64_t *dropout_key)
 {
     uint64_t stage = (uint64_t)mesh->pp.rank;
     uint64_t first = weights_stage_begin(options, stage);
@@ -56,7 +56,7 @@ void model_init(struct model *model, struct weights *weights,
     model->options = options;
     model->mesh = mesh;
     model->weights = weights;
-    model->dropout = dropout;
+    model->dropout_key = dropout_key;
     model->width = options->width;
     model->ffn = weights_ffn(options) / options->tp;
     model->tokens = options->batch / options->dp * CONTEXT;

@@ -20,7 +20,6 @@
 #ifndef TRAIN_LM_MODEL_H
 #define TRAIN_LM_MODEL_H
 
-#include "trainer/examples/train_lm/rng.h"
 #include "trainer/examples/train_lm/weights.h"
 
 /* A micro-batch: tokens of the local batch; always whole samples. */
@@ -56,9 +55,10 @@ struct model {
     const struct options *options;
     struct mesh *mesh;
     struct weights *weights;
-    struct rng *dropout;
-    size_t width, ffn; /* ffn: this rank's share */
-    size_t tokens;     /* of this rank's part of the batch */
+    const uint64_t *dropout_key;
+    uint64_t first_sample; /* of this rank's part of the batch */
+    size_t width, ffn;     /* ffn: this rank's share */
+    size_t tokens;         /* of this rank's part of the batch */
     size_t micro_count;
     struct layer *layers;
     size_t layer_count;
@@ -72,11 +72,11 @@ struct model {
     float *y, *dz, *dhidden, *dgate_up;   /* per token: scratch */
 };
 
-/* `weights` and `dropout` are read and changed by passes and must outlive the
- * model. */
+/* `weights` are read and changed by passes, the key of dropout is read; both
+ * must outlive the model. */
 void model_init(struct model *model, struct weights *weights,
                 const struct options *options, struct mesh *mesh,
-                struct rng *dropout);
+                const uint64_t *dropout_key);
 void model_fini(struct model *model);
 
 /*

@@ -1,19 +1,14 @@
 /*
- * rng.h - random numbers whose whole state is two words.
+ * rng.h - random numbers by place instead of by order.
  *
- * A stream is a key and a counter; number i of a key is a pure function of
- * both. So weights can be made element by element in any layout, the order of
- * samples is a function of the sample's index, and the state of a generator is
- * sixteen bytes of extra state.
+ * Number i of a key is a pure function of both. So weights can be made element
+ * by element in any layout, the order of samples is a function of a sample's
+ * index, and a generator that is to be advanced is one word: its key.
  */
 #ifndef TRAIN_LM_RNG_H
 #define TRAIN_LM_RNG_H
 
 #include <stdint.h>
-
-struct rng {
-    uint64_t key, counter;
-};
 
 /* A key for `purpose` under `seed`. */
 uint64_t rng_key(uint64_t seed, const char *purpose);
@@ -23,10 +18,5 @@ uint64_t rng_at(uint64_t key, uint64_t index);
 
 /* The same as a normal variate of mean 0 and deviation 1. */
 float rng_normal(uint64_t key, uint64_t index);
-
-static inline uint64_t rng_next(struct rng *rng)
-{
-    return rng_at(rng->key, rng->counter++);
-}
 
 #endif

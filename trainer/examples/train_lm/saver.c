@@ -115,7 +115,7 @@ void saver_load(struct saver *saver, const struct state *state,
     if (ckpt_load(saver->ctx, state->tensors, state->count, &values, &report,
                   &error))
         fatal("%s", error.message);
-    extra_read(values, saver->options, saver->mesh, progress);
+    extra_read(values, saver->mesh, progress);
     ckpt_values_free(values);
     saver->saved_step = progress->step;
     say(saver, "resumed from step %llu, saved by generation %u, in %.2f s",
