@@ -62,6 +62,8 @@ struct env_ops {
     /* Open a home's store for writing. */
     int (*home_open)(struct env *env, const char *path, struct store **out,
                      struct err *err);
+    /* Closes it: nothing of the engine's is in flight there. */
+    void (*home_close)(struct env *env, struct store *store);
     /* Sealed, mapped, pre-faulted by and by; registered with `local`'s I/O.
      * want_bytes is what the rank asked for; may give less; -ENOMEM. */
     int (*arena_new)(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,

@@ -1,0 +1,333 @@
+/*
+ * memory.c - arenas (sealed memfds shared with a rank) and a few buffers.
+ *
+ * An arena is made of pieces of at most 1 GiB, mapped here at once; workers
+ * touch its pages in the background, and when the last page is there the
+ * pieces are registered with the local store's I/O. Until then, and where
+ * registering is refused, I/O goes on unregistered. An arena that is freed
+ * while it is being touched goes when the workers are through.
+ *
+ * Bound: all arenas together take at most 40 % of what the cgroup and the
+ * machine leave; a rank that asks for more gets less, at least four slots.
+ */
+#include "ckptd/daemon/reactor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ARENA_SLOTS_MIN ((uint64_t)4)
+#define TOUCH_BYTES     ((uint64_t)64 << 20)
+
+struct arena_block {
+    struct list link; /* reactor.arenas */
+    struct reactor *reactor;
+    struct env_arena arena;
+    uint64_t bytes;
+    struct env_job touch;
+    uint32_t piece; /* being touched */
+    uint64_t at;
+    bool is_touching, is_freed;
+    bool is_registered[WIRE_PIECES_MAX];
+};
+
+/* The first number in a small file; UINT64_MAX for "max" or no file. */
+static uint64_t read_number(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    uint64_t value;
+
+    if (!f)
+        return UINT64_MAX;
+    if (fscanf(f, "%" SCNu64, &value) != 1)
+        value = UINT64_MAX;
+    (void)fclose(f);
+    return value;
+}
+
+/* What this process's own cgroup (v2) leaves; UINT64_MAX without a limit. */
+static uint64_t cgroup_left(void)
+{
+    char line[512], path[640];
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    uint64_t most = UINT64_MAX, used;
+
+    if (!f)
+        return UINT64_MAX;
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, "0::", 3) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max",
+                       line + 3);
+        most = read_number(path);
+        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.current",
+                       line + 3);
+        used = read_number(path);
+        if (most != UINT64_MAX && used != UINT64_MAX)
+            most = most > used ? most - used : 0;
+    }
+    (void)fclose(f);
+    return most;
+}
+
+static uint64_t machine_left(void)
+{
+    char line[128];
+    uint64_t kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+
+    if (!f)
+        return UINT64_MAX;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+            break;
+    (void)fclose(f);
+    return kib ? kib << 10 : UINT64_MAX;
+}
+
+/* What one more arena may take. What other arenas hold counts as left: the
+ * 40 % are of what there was before any. */
+static uint64_t arena_budget(const struct reactor *r)
+{
+    uint64_t left = min_u64(cgroup_left(), machine_left());
+    uint64_t all;
+
+    if (left == UINT64_MAX)
+        return UINT64_MAX;
+    all = (left + r->arena_bytes) / 5 * 2;
+    return all > r->arena_bytes ? all - r->arena_bytes : 0;
+}
+
+static int piece_new(struct env_arena *a, uint32_t piece, uint64_t bytes)
+{
+    int fd = memfd_create("ckptd-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *base;
+    int rc;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)bytes) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        goto err_after_fd;
+    base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        goto err_after_fd;
+    /* Large pages where the system grants them; without, it works as well. */
+    (void)madvise(base, bytes, MADV_HUGEPAGE);
+    a->fd[piece] = fd;
+    a->base[piece] = base;
+    a->shape.piece_bytes[piece] = bytes;
+    return 0;
+
+err_after_fd:
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
+static void pieces_free(struct env_arena *a)
+{
+    for (uint32_t i = 0; i < a->shape.piece_count; i++) {
+        int rc = munmap(a->base[i], a->shape.piece_bytes[i]);
+
+        assert(rc == 0);
+        close(a->fd[i]);
+    }
+    a->shape.piece_count = 0;
+}
+
+static int pieces_new(struct env_arena *a, uint64_t slots)
+{
+    uint64_t slot_bytes = PAGE_BYTES + a->shape.chunk_bytes;
+    uint64_t per_piece = (WIRE_PIECE_BYTES - PAGE_BYTES) / slot_bytes;
+
+    while (slots && a->shape.piece_count < WIRE_PIECES_MAX) {
+        uint64_t here = min_u64(slots, per_piece);
+        uint64_t first = a->shape.piece_count == 0 ? PAGE_BYTES : 0;
+        int rc = piece_new(a, a->shape.piece_count, first + here * slot_bytes);
+
+        if (rc) {
+            pieces_free(a);
+            return rc;
+        }
+        a->shape.piece_count++;
+        slots -= here;
+    }
+    a->shape.slot_count = wire_slot_count(&a->shape);
+    return 0;
+}
+
+/*
+ * Touching pages.
+ */
+
+static void block_free(struct arena_block *b)
+{
+    for (uint32_t i = 0; i < b->arena.shape.piece_count; i++)
+        if (b->is_registered[i])
+            store_buffer_remove(b->reactor->env.local, b->arena.base[i]);
+    b->reactor->arena_bytes -= b->bytes;
+    list_remove(&b->link);
+    pieces_free(&b->arena);
+    free(b);
+}
+
+static void touch_run(struct env_job *job)
+{
+    struct arena_block *b = container_of(job, struct arena_block, touch);
+    uint64_t bytes =
+        min_u64(TOUCH_BYTES, b->arena.shape.piece_bytes[b->piece] - b->at);
+
+    /* Only a head start: what is not there yet is faulted in by its use. */
+    (void)madvise(b->arena.base[b->piece] + b->at, bytes, MADV_POPULATE_WRITE);
+    b->at += bytes;
+}
+
+static void piece_register(struct arena_block *b)
+{
+    struct reactor *r = b->reactor;
+    int rc = store_buffer_add(r->env.local, b->arena.base[b->piece],
+                              b->arena.shape.piece_bytes[b->piece]);
+
+    b->is_registered[b->piece] = rc == 0;
+    if (rc)
+        log_line(LOG_LEVEL_WARN, "memory",
+                 "arena piece of %" PRIu64
+                 " MiB is not registered with io_uring (%s); I/O goes on "
+                 "without. Raise RLIMIT_MEMLOCK to mend it.",
+                 b->arena.shape.piece_bytes[b->piece] >> 20, err_text(rc));
+}
+
+static void touch_done(struct env_job *job)
+{
+    struct arena_block *b = container_of(job, struct arena_block, touch);
+
+    if (b->is_freed) {
+        block_free(b);
+        return;
+    }
+    if (b->at == b->arena.shape.piece_bytes[b->piece]) {
+        piece_register(b);
+        b->piece++;
+        b->at = 0;
+    }
+    b->is_touching = b->piece < b->arena.shape.piece_count;
+    if (b->is_touching)
+        workers_give(b->reactor->workers, &b->touch);
+}
+
+int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
+                     struct env_arena *out, struct err *err)
+{
+    struct reactor *r = reactor_of(env);
+    struct arena_block *b = calloc(1, sizeof *b);
+    uint64_t slot_bytes = PAGE_BYTES + chunk_bytes;
+    uint64_t bytes = min_u64(want_bytes, arena_budget(r));
+    int rc;
+
+    if (!b)
+        return err_set(err, -ENOMEM, "no memory for an arena");
+    b->reactor = r;
+    b->arena.shape.chunk_bytes = chunk_bytes;
+    rc = pieces_new(&b->arena, max_u64(bytes / slot_bytes, ARENA_SLOTS_MIN));
+    if (rc) {
+        free(b);
+        return err_set(err, rc, "cannot make an arena of %" PRIu64 " MiB: %s",
+                       bytes >> 20, err_text(rc));
+    }
+    for (uint32_t i = 0; i < b->arena.shape.piece_count; i++)
+        b->bytes += b->arena.shape.piece_bytes[i];
+    r->arena_bytes += b->bytes;
+    list_append(&r->arenas, &b->link);
+    b->touch.run = touch_run;
+    b->touch.done = touch_done;
+    b->is_touching = true;
+    workers_give(r->workers, &b->touch);
+    *out = b->arena;
+    return 0;
+}
+
+void memory_arena_free(struct env *env, struct env_arena *arena)
+{
+    struct reactor *r = reactor_of(env);
+
+    LIST_FOR_EACH (node, &r->arenas) {
+        struct arena_block *b = container_of(node, struct arena_block, link);
+
+        if (b->arena.base[0] != arena->base[0])
+            continue;
+        b->is_freed = true;
+        if (!b->is_touching)
+            block_free(b);
+        return;
+    }
+    assert(!"an arena that was never made");
+}
+
+/*
+ * Buffers.
+ */
+
+int memory_init(struct reactor *r, struct err *err)
+{
+    uint64_t bytes = r->env.buffer_count * r->env.buffer_bytes;
+
+    assert(r->env.buffer_count <= 64);
+    r->buffers = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (r->buffers == MAP_FAILED) {
+        r->buffers = NULL;
+        return err_set(err, -errno, "no memory for %u buffers: %s",
+                       r->env.buffer_count, err_text(-errno));
+    }
+    r->buffers_free = UINT64_MAX >> (64 - r->env.buffer_count);
+    return 0;
+}
+
+void memory_stop(struct reactor *r)
+{
+    LIST_FOR_EACH_SAFE (node, after, &r->arenas) {
+        struct arena_block *b = container_of(node, struct arena_block, link);
+
+        b->is_freed = true;
+        if (!b->is_touching)
+            block_free(b);
+    }
+}
+
+void memory_fini(struct reactor *r)
+{
+    assert(list_is_empty(&r->arenas));
+    if (r->buffers) {
+        int rc = munmap(r->buffers, r->env.buffer_count * r->env.buffer_bytes);
+
+        assert(rc == 0);
+    }
+}
+
+void *memory_buffer_get(struct env *env)
+{
+    struct reactor *r = reactor_of(env);
+    int i;
+
+    if (!r->buffers_free)
+        return NULL;
+    i = __builtin_ctzll(r->buffers_free);
+    r->buffers_free &= r->buffers_free - 1;
+    return r->buffers + (uint64_t)i * env->buffer_bytes;
+}
+
+void memory_buffer_put(struct env *env, void *buffer)
+{
+    struct reactor *r = reactor_of(env);
+    uint64_t i = (uint64_t)((uint8_t *)buffer - r->buffers) / env->buffer_bytes;
+
+    assert(i < env->buffer_count && !(r->buffers_free >> i & 1));
+    r->buffers_free |= (uint64_t)1 << i;
+}

@@ -1,0 +1,247 @@
+/*
+ * peers.c - sockets of ranks: accepting, frames in and out, and death.
+ *
+ * Only processes of our own uid are served (SO_PEERCRED). A frame is handed to
+ * the engine when it is whole; memory for it grows as its bytes arrive, not by
+ * what its header claims. What cannot be sent waits in a queue of at most
+ * OUT_BYTES_MAX; a peer that lets it overflow is cut off.
+ *
+ * A peer is gone when its connection ends or its process does: a pidfd that it
+ * sent (or that we opened from its credentials) tells the latter even while a
+ * forked child keeps the socket open. What had arrived by then is handled
+ * first.
+ */
+#include "ckptd/daemon/peers.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PEERS_MAX 4096
+
+static void peer_free(struct peer *p)
+{
+    struct list *node;
+
+    if (p->pid.fd >= 0) {
+        reactor_unwatch(p->reactor, &p->pid);
+        close(p->pid.fd);
+    }
+    reactor_unwatch(p->reactor, &p->socket);
+    close(p->socket.fd);
+    while ((node = list_pop(&p->out)))
+        free(container_of(node, struct out_frame, link));
+    free(p->in);
+    list_remove(&p->link);
+    free(p);
+}
+
+void peer_gone(struct peer *p)
+{
+    struct engine *engine = p->reactor->engine;
+    env_peer number = p->number;
+
+    p->reactor->peer_count--;
+    peer_free(p);
+    engine_peer_gone(engine, number);
+}
+
+/* The process behind a pidfd, from its fdinfo; 0 when it is none. */
+static pid_t pidfd_pid(int fd)
+{
+    char path[64], line[128];
+    int pid = 0;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    f = fopen(path, "re");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "Pid: %d", &pid) == 1)
+            break;
+    (void)fclose(f);
+    return pid > 0 ? pid : 0;
+}
+
+static void process_ended(struct source *source, uint32_t events)
+{
+    struct peer *p = container_of(source, struct peer, pid);
+
+    int rc;
+
+    (void)events;
+    do
+        rc = peer_receive(p);
+    while (rc == 1);
+    peer_gone(p);
+}
+
+/* Watch the process by `fd`, which is taken over; a pidfd of somebody else is
+ * refused. */
+static void watch_process(struct peer *p, int fd)
+{
+    if (p->pid.fd >= 0 || pidfd_pid(fd) != p->pid_number) {
+        close(fd);
+        return;
+    }
+    p->pid.fd = fd;
+    p->pid.ready = process_ended;
+    if (reactor_watch(p->reactor, &p->pid, EPOLLIN)) {
+        close(fd);
+        p->pid.fd = -1;
+    }
+}
+
+void peer_take_descriptors(struct peer *p, struct msghdr *msg)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t count;
+        int fd;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        count = (c->cmsg_len - CMSG_LEN(0)) / sizeof fd;
+        for (size_t i = 0; i < count; i++) {
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            watch_process(p, fd);
+        }
+    }
+}
+
+static void socket_ready(struct source *source, uint32_t events)
+{
+    struct peer *p = container_of(source, struct peer, socket);
+    int rc = 0;
+
+    if (events & EPOLLOUT)
+        rc = peer_flush(p);
+    if (rc == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        rc = peer_receive(p);
+    if (rc < 0)
+        peer_gone(p);
+}
+
+static void peer_add(struct reactor *r, int fd)
+{
+    struct ucred cred = {0};
+    socklen_t bytes = sizeof cred;
+    struct peer *p;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0 ||
+        cred.uid != geteuid()) {
+        log_line(LOG_LEVEL_WARN, "peers",
+                 "refused a connection of uid %u (pid %d): this daemon serves "
+                 "uid %u only",
+                 cred.uid, cred.pid, geteuid());
+        close(fd);
+        return;
+    }
+    p = r->peer_count < PEERS_MAX ? calloc(1, sizeof *p) : NULL;
+    if (!p) {
+        log_line(LOG_LEVEL_WARN, "peers", "refused a connection: %u are open",
+                 r->peer_count);
+        close(fd);
+        return;
+    }
+    p->reactor = r;
+    p->number = ++r->next_peer;
+    p->pid_number = cred.pid;
+    p->pid.fd = -1;
+    p->socket.fd = fd;
+    p->socket.ready = socket_ready;
+    list_init(&p->out);
+    list_append(&r->peers, &p->link);
+    r->peer_count++;
+    if (reactor_watch(r, &p->socket, EPOLLIN)) {
+        r->peer_count--;
+        peer_free(p);
+        return;
+    }
+    engine_peer_new(r->engine, p->number);
+}
+
+static void listener_ready(struct source *source, uint32_t events)
+{
+    struct reactor *r = container_of(source, struct reactor, listener);
+    int fd;
+
+    (void)events;
+    while ((fd = accept4(source->fd, NULL, NULL,
+                         SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+        peer_add(r, fd);
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        log_line(LOG_LEVEL_WARN, "peers", "accept: %s", err_text(-errno));
+}
+
+/* Where to bind: paths that are too long for sun_path go by the folder's
+ * descriptor. */
+static int socket_address(struct reactor *r, struct sockaddr_un *address)
+{
+    int n;
+
+    address->sun_family = AF_UNIX;
+    if (r->options->socket)
+        n = snprintf(address->sun_path, sizeof address->sun_path, "%s",
+                     r->options->socket);
+    else
+        n = snprintf(address->sun_path, sizeof address->sun_path,
+                     "/proc/self/fd/%d/ckptd.sock", r->local_dir_fd);
+    return n > 0 && (size_t)n < sizeof address->sun_path ? 0 : -ENAMETOOLONG;
+}
+
+int peers_listen(struct reactor *r, struct err *err)
+{
+    struct sockaddr_un address = {0};
+    int rc = socket_address(r, &address);
+    mode_t old;
+
+    if (rc)
+        return err_set(err, rc, "socket path %s is too long (%zu bytes)",
+                       r->options->socket, sizeof address.sun_path - 1);
+    r->listener.fd =
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (r->listener.fd < 0)
+        return err_set(err, -errno, "socket: %s", err_text(-errno));
+    /* The lock is ours, so a socket that is there is a dead daemon's. */
+    (void)unlink(address.sun_path);
+    old = umask(0177);
+    rc = bind(r->listener.fd, (struct sockaddr *)&address, sizeof address);
+    rc = rc < 0 ? -errno : 0;
+    (void)umask(old);
+    if (rc == 0 && listen(r->listener.fd, 1024) < 0)
+        rc = -errno;
+    if (rc)
+        return err_set(err, rc, "cannot listen on %s: %s", address.sun_path,
+                       err_text(rc));
+    r->listener.ready = listener_ready;
+    rc = reactor_watch(r, &r->listener, EPOLLIN);
+    return rc ? err_set(err, rc, "epoll: %s", err_text(rc)) : 0;
+}
+
+void peers_unlisten(struct reactor *r)
+{
+    struct sockaddr_un address = {0};
+
+    if (r->listener.fd < 0)
+        return;
+    reactor_unwatch(r, &r->listener);
+    close(r->listener.fd);
+    r->listener.fd = -1;
+    if (socket_address(r, &address) == 0)
+        (void)unlink(address.sun_path);
+}
+
+void peers_close(struct reactor *r)
+{
+    peers_unlisten(r);
+    LIST_FOR_EACH_SAFE (node, after, &r->peers)
+        peer_free(container_of(node, struct peer, link));
+}

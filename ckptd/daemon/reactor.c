@@ -1,0 +1,413 @@
+/*
+ * reactor.c - the loop, and the life of the daemon.
+ *
+ * Start: lock and open the local store, workers, memory, engine (which reads
+ * the segments' headers), then listen: nobody is served before the engine is
+ * ready. End: a signal, or a private daemon that had nothing to do for its
+ * linger time: stop listening, let the engine finish what is undecided (a
+ * second signal: at once), close.
+ */
+#include "ckptd/daemon/reactor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define NS_PER_MS ((uint64_t)1000 * 1000)
+
+int reactor_watch(struct reactor *r, struct source *source, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = source};
+
+    return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, source->fd, &e) < 0 ? -errno
+                                                                     : 0;
+}
+
+int reactor_rewatch(struct reactor *r, struct source *source, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = source};
+
+    return epoll_ctl(r->epoll_fd, EPOLL_CTL_MOD, source->fd, &e) < 0 ? -errno
+                                                                     : 0;
+}
+
+void reactor_unwatch(struct reactor *r, struct source *source)
+{
+    /* Events of this turn that were not handled yet are void. */
+    for (int i = 0; i < r->event_count; i++)
+        if (r->event[i].data.ptr == source)
+            r->event[i].data.ptr = NULL;
+    if (source->fd >= 0)
+        (void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+}
+
+/*
+ * The environment's smaller parts.
+ */
+
+static void env_random(struct env *env, void *to, size_t bytes)
+{
+    uint8_t *p = to;
+
+    (void)env;
+    while (bytes) {
+        ssize_t n = getrandom(p, bytes, 0);
+
+        assert(n > 0 || errno == EINTR);
+        if (n > 0) {
+            p += n;
+            bytes -= (size_t)n;
+        }
+    }
+}
+
+static void env_work(struct env *env, struct env_job *job)
+{
+    workers_give(reactor_of(env)->workers, job);
+}
+
+static void env_log(struct env *env, enum log_level level, const char *format,
+                    ...)
+{
+    char text[LOG_LINE_BYTES];
+    va_list args;
+
+    (void)env;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    log_line(level, "engine", "%s", text);
+}
+
+static void store_ready(struct source *source, uint32_t events)
+{
+    struct home_source *h = container_of(source, struct home_source, source);
+    int rc = store_poll(h->store, 0);
+
+    (void)events;
+    if (rc < 0 && rc != -EINTR)
+        log_line(LOG_LEVEL_ERROR, "store", "poll: %s", err_text(rc));
+}
+
+static int store_watch(struct reactor *r, struct home_source *h,
+                       struct store *store)
+{
+    h->store = store;
+    h->source.fd = store_poll_fd(store);
+    h->source.ready = store_ready;
+    return reactor_watch(r, &h->source, EPOLLIN);
+}
+
+static int env_home_open(struct env *env, const char *path, struct store **out,
+                         struct err *err)
+{
+    struct reactor *r = reactor_of(env);
+    struct home_source *h = calloc(1, sizeof *h);
+    int rc;
+
+    if (!h)
+        return err_set(err, -ENOMEM, "no memory to open home %s", path);
+    rc = store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, out, err);
+    if (rc)
+        goto err_after_alloc;
+    rc = store_watch(r, h, *out);
+    if (rc) {
+        (void)err_set(err, rc, "home %s: epoll: %s", path, err_text(rc));
+        goto err_after_open;
+    }
+    list_append(&r->homes, &h->link);
+    return 0;
+
+err_after_open:
+    store_close(*out);
+err_after_alloc:
+    free(h);
+    return rc;
+}
+
+static void env_home_close(struct env *env, struct store *store)
+{
+    struct reactor *r = reactor_of(env);
+
+    LIST_FOR_EACH_SAFE (node, after, &r->homes) {
+        struct home_source *h = container_of(node, struct home_source, link);
+
+        if (h->store != store)
+            continue;
+        reactor_unwatch(r, &h->source);
+        list_remove(&h->link);
+        free(h);
+    }
+    store_close(store);
+}
+
+static const struct env_ops env_ops = {
+    .now_ns = reactor_now_ns,
+    .unix_ms = reactor_unix_ms,
+    .random = env_random,
+    .timer_set = reactor_timer_set,
+    .timer_stop = reactor_timer_stop,
+    .work = env_work,
+    .send = peers_send,
+    .hang_up = peers_hang_up,
+    .home_open = env_home_open,
+    .home_close = env_home_close,
+    .arena_new = memory_arena_new,
+    .arena_free = memory_arena_free,
+    .buffer_get = memory_buffer_get,
+    .buffer_put = memory_buffer_put,
+    .log = env_log,
+};
+
+/*
+ * Start.
+ */
+
+static void env_init(struct reactor *r)
+{
+    struct env *env = &r->env;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    env->ops = &env_ops;
+    env->is_service = r->options->is_foreground;
+    /* The cap on what the daemon takes: two cores, or 5 % of many. */
+    env->worker_count = (uint32_t)max_u64(2, (uint64_t)cpus / 20);
+    env->buffer_count = (uint32_t)min_u64(2 * env->worker_count + 4, 64);
+    env->buffer_bytes = chunk_extent_bytes(CHUNK_BYTES_DEFAULT);
+    env->tier_bytes_s = 2e9;
+    env->encode_bytes_s = 5e8 * env->worker_count;
+    if (gethostname(env->host, sizeof env->host - 1) < 0)
+        (void)snprintf(env->host, sizeof env->host, "unknown");
+    (void)snprintf(
+        env->mode, sizeof env->mode, "%s",
+        r->options->is_foreground
+            ? "foreground daemon: staged saves survive the death of ranks and "
+              "the end of the job; lost with the node or with this daemon's "
+              "own cgroup or container"
+            : "private daemon: staged saves survive the death of ranks; lost "
+              "with the job's cgroup or container, or with the node");
+}
+
+static void engine_ready(void *arg, int result, const struct err *err)
+{
+    struct reactor *r = arg;
+
+    if (result) {
+        r->start_error = *err;
+        r->is_done = true;
+        return;
+    }
+    r->is_ready = true;
+    if (peers_listen(r, &r->start_error)) {
+        r->is_done = true;
+        return;
+    }
+    log_line(LOG_LEVEL_INFO, "daemon", "ckptd %s serves local store %s (%s)",
+             CKPT_VERSION, r->env.local_path, r->env.mode);
+}
+
+static void engine_stopped(void *arg)
+{
+    struct reactor *r = arg;
+
+    r->is_done = true;
+}
+
+static void stop(struct reactor *r, const char *why)
+{
+    log_line(LOG_LEVEL_INFO, "daemon", "ending: %s", why);
+    if (r->stop_count++ > 0) {
+        r->is_done = true;
+        return;
+    }
+    r->is_stopping = true;
+    peers_unlisten(r);
+    if (r->is_ready)
+        engine_stop(r->engine, engine_stopped, r);
+    else
+        r->is_done = true;
+}
+
+static void signal_ready(struct source *source, uint32_t events)
+{
+    struct reactor *r = container_of(source, struct reactor, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(source->fd, &info, sizeof info) == (ssize_t)sizeof info)
+        stop(r, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void jobs_done(struct source *source, uint32_t events)
+{
+    (void)events;
+    workers_collect(container_of(source, struct reactor, worker_done)->workers);
+}
+
+static int sources_open(struct reactor *r, struct err *err)
+{
+    sigset_t set;
+    int rc;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (r->epoll_fd < 0)
+        return err_set(err, -errno, "epoll_create1: %s", err_text(-errno));
+    r->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    r->signals.ready = signal_ready;
+    if (r->signals.fd < 0)
+        return err_set(err, -errno, "signalfd: %s", err_text(-errno));
+    rc = workers_open(r->env.worker_count, &r->workers);
+    if (rc)
+        return err_set(err, rc, "cannot start workers: %s", err_text(rc));
+    r->worker_done.fd = workers_fd(r->workers);
+    r->worker_done.ready = jobs_done;
+    rc = reactor_watch(r, &r->signals, EPOLLIN);
+    if (rc == 0)
+        rc = reactor_watch(r, &r->worker_done, EPOLLIN);
+    return rc ? err_set(err, rc, "epoll: %s", err_text(rc)) : 0;
+}
+
+static int reactor_open(struct reactor *r, struct err *err)
+{
+    char text[512];
+    int rc = local_open(r, err);
+
+    if (rc == 0)
+        rc = sources_open(r, err);
+    if (rc == 0)
+        rc = memory_init(r, err);
+    if (rc)
+        return rc;
+    store_describe(r->env.local, text, sizeof text);
+    log_line(LOG_LEVEL_INFO, "store", "local store %s: %s", r->env.local_path,
+             text);
+    rc = store_buffer_add(r->env.local, r->buffers,
+                          r->env.buffer_count * r->env.buffer_bytes);
+    if (rc)
+        log_line(LOG_LEVEL_INFO, "store", "buffers are not registered: %s",
+                 err_text(rc));
+    rc = store_watch(r, &r->local_source, r->env.local);
+    if (rc)
+        return err_set(err, rc, "local store: epoll: %s", err_text(rc));
+    return engine_open(&r->env, &r->engine, engine_ready, r, err);
+}
+
+static void reactor_close(struct reactor *r)
+{
+    if (r->listener.fd >= 0 || !list_is_empty(&r->peers))
+        peers_close(r);
+    if (r->engine)
+        engine_close(r->engine);
+    memory_stop(r);
+    workers_close(r->workers);
+    local_close(r);
+    memory_fini(r);
+    if (r->signals.fd >= 0)
+        close(r->signals.fd);
+    if (r->epoll_fd >= 0)
+        close(r->epoll_fd);
+}
+
+/*
+ * The loop.
+ */
+
+/* A daemon that nobody has reached yet gives its starter time to connect. */
+#define FIRST_PEER_MS ((uint64_t)10 * 1000)
+
+static uint64_t linger_ns(const struct reactor *r)
+{
+    uint64_t ms = r->options->linger_ms;
+
+    return NS_PER_MS * (r->had_work ? ms : max_u64(ms, FIRST_PEER_MS));
+}
+
+/* A private daemon without work ends after its linger time. */
+static void consider_linger(struct reactor *r)
+{
+    uint64_t now = reactor_now_ns(&r->env);
+
+    if (r->options->is_foreground || r->is_stopping || !r->is_ready)
+        return;
+    if (r->peer_count > 0 || !engine_is_idle(r->engine)) {
+        r->idle_since_ns = 0;
+        r->had_work = r->had_work || r->peer_count > 0;
+        return;
+    }
+    if (!r->idle_since_ns)
+        r->idle_since_ns = now;
+    if (now - r->idle_since_ns >= linger_ns(r))
+        stop(r, "nothing to do");
+}
+
+static int loop_wait_ms(const struct reactor *r)
+{
+    int ms = reactor_timers_wait_ms(r);
+    uint64_t now = reactor_now_ns(NULL);
+    uint64_t end = r->idle_since_ns + linger_ns(r);
+    int linger;
+
+    if (!r->idle_since_ns || r->is_stopping)
+        return ms;
+    linger = end > now ? (int)min_u64((end - now) / NS_PER_MS + 1, 60000) : 0;
+    return ms < 0 || linger < ms ? linger : ms;
+}
+
+static int loop(struct reactor *r, struct err *err)
+{
+    while (!r->is_done) {
+        int n =
+            epoll_wait(r->epoll_fd, r->event, REACTOR_EVENTS, loop_wait_ms(r));
+
+        if (n < 0 && errno != EINTR)
+            return err_set(err, -errno, "epoll_wait: %s", err_text(-errno));
+        r->event_count = n < 0 ? 0 : n;
+        for (int i = 0; i < r->event_count; i++) {
+            struct source *source = r->event[i].data.ptr;
+
+            if (source)
+                source->ready(source, r->event[i].events);
+        }
+        r->event_count = 0;
+        reactor_timers_fire(r);
+        consider_linger(r);
+    }
+    if (r->start_error.code)
+        *err = r->start_error;
+    return r->start_error.code;
+}
+
+int reactor_run(const struct reactor_options *options, struct err *err)
+{
+    struct reactor *r = calloc(1, sizeof *r);
+    int rc;
+
+    if (!r)
+        return err_set(err, -ENOMEM, "no memory for the daemon");
+    r->options = options;
+    r->epoll_fd = r->lock_fd = r->local_dir_fd = -1;
+    r->signals.fd = r->listener.fd = -1;
+    list_init(&r->homes);
+    list_init(&r->timers);
+    list_init(&r->peers);
+    list_init(&r->arenas);
+    env_init(r);
+    rc = reactor_open(r, err);
+    if (rc == 0)
+        rc = loop(r, err);
+    reactor_close(r);
+    free(r);
+    return rc;
+}
