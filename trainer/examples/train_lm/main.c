@@ -56,7 +56,8 @@ static void read_corpus(struct job *job)
         fatal("--data %s: shorter than one sample of %d bytes",
               job->options.data, CONTEXT);
     if (rc)
-        fatal("--data %s: %s: %s", job->options.data, culprit, strerror(-rc));
+        fatal("--data %s: %s: %s", job->options.data, culprit,
+              ckpt_strerror(rc));
 }
 
 static void job_init(struct job *job)
@@ -74,14 +75,14 @@ static void job_init(struct job *job)
     if (job->options.log && job->mesh.world.rank == 0) {
         job->log = fopen(job->options.log, "ae");
         if (!job->log)
-            fatal("--log %s: %s", job->options.log, strerror(errno));
+            fatal("--log %s: %s", job->options.log, ckpt_strerror(-errno));
     }
 }
 
 static void job_fini(struct job *job)
 {
     if (job->log && fclose(job->log))
-        fatal("--log %s: %s", job->options.log, strerror(errno));
+        fatal("--log %s: %s", job->options.log, ckpt_strerror(-errno));
     free(job->inputs);
     free(job->targets);
     state_fini(&job->state);
@@ -112,7 +113,7 @@ static void report(struct job *job)
     if (job->log && (fprintf(job->log, "%llu\t%.6f\n", (unsigned long long)step,
                              job->progress.loss) < 0 ||
                      fflush(job->log)))
-        fatal("--log %s: %s", job->options.log, strerror(errno));
+        fatal("--log %s: %s", job->options.log, ckpt_strerror(-errno));
     if (job->mesh.world.rank == 0 && (step % every == 0 || step == steps))
         (void)fprintf(stderr, "step %llu of %llu: loss %.4f, %.1f steps/s\n",
                       (unsigned long long)step, (unsigned long long)steps,
@@ -184,6 +185,7 @@ static int check_gradients(struct job *job)
 /* Before MPI is up, only its environment tells who speaks for the job. */
 static bool is_speaker(void)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread yet */
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
 
     return !rank || strcmp(rank, "0") == 0;

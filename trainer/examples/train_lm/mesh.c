@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void fatal(const char *format, ...)
 {
@@ -25,7 +26,7 @@ void fatal(const char *format, ...)
     (void)fprintf(stderr, "train_lm: rank %d: %s\n", rank, text);
     (void)fflush(stderr);
     (void)MPI_Abort(MPI_COMM_WORLD, 1);
-    exit(1);
+    _exit(1);
 }
 
 void *allocate(size_t count, size_t size)

@@ -194,6 +194,7 @@ int options_parse(int argc, char **argv, struct options *options,
             flags[i].kind == KIND_SWITCH ? no_argument : required_argument;
     }
     opterr = 0;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread yet */
     while (rc == 0 && (c = getopt_long(argc, argv, ":", longs, &index)) != -1) {
         if (c != 0) {
             (void)snprintf(error, OPTIONS_ERROR_BYTES, "%s `%.128s'",
@@ -219,14 +220,14 @@ int options_check(const struct options *o, uint64_t world,
                   char error[OPTIONS_ERROR_BYTES])
 {
     const char *reason = NULL;
+    uint64_t made = o->dp * o->tp * o->pp;
 
-    if (o->dp * o->tp * o->pp != world) {
+    if (made != world) {
         (void)snprintf(error, OPTIONS_ERROR_BYTES,
                        "--dp %llu --tp %llu --pp %llu make %llu ranks, but "
                        "mpirun started %llu",
                        (unsigned long long)o->dp, (unsigned long long)o->tp,
-                       (unsigned long long)o->pp,
-                       (unsigned long long)(o->dp * o->tp * o->pp),
+                       (unsigned long long)o->pp, (unsigned long long)made,
                        (unsigned long long)world);
         return -EINVAL;
     }

@@ -34,7 +34,7 @@ static void make_token(const struct mesh *mesh, char token[TOKEN_BYTES])
 
     if (mesh->world.rank == 0) {
         if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-            fatal("no random bytes for the token: %s", strerror(errno));
+            fatal("no random bytes for the token: %s", ckpt_strerror(-errno));
         for (size_t i = 0; i < sizeof random; i++)
             (void)snprintf(token + 2 * i, 3, "%02x", random[i]);
     }
