@@ -148,6 +148,9 @@ static int check_group(struct coverage *c, const struct member *member,
     const struct mf_region *first = member[0].region, *last = NULL;
     uint64_t at = 0;
 
+    /* Those that hold nothing are replicas of nothing. */
+    if (first->packed_bytes == 0)
+        return 0;
     for (size_t i = 0; i < count; i++) {
         const struct mf_region *r = member[i].region;
 
