@@ -2,28 +2,32 @@
  * reader.h - one chunk from where its newest good copy is, verified.
  *
  * Sources in order: a slot of an arena that still holds it (slots.h: memory),
- * the local store's segment. A copy that fails is reported in words and the
- * next is tried.
+ * the local store's segment. A copy that fails is logged in words and the next
+ * is tried.
  */
 #ifndef CKPTD_READER_H
 #define CKPTD_READER_H
 
-#include "ckptd/engine/env.h"
+#include "ckptd/engine/engine.h"
 #include "formats/manifest.h"
 
-struct engine;
-
 /*
- * The caller allocates and fills the upper part. `slot` is page-aligned memory
- * of chunk_extent_bytes(raw_bytes) at least, the chunk's raw bytes are at
- * slot + PAGE_BYTES when done() is called with 0. For an encoded chunk a buffer
- * of the environment is used in between; while none is free it waits.
+ * The caller allocates (zeroed) and fills the upper part. `slot` is
+ * page-aligned memory of chunk_extent_bytes(raw_bytes) at least; when done() is
+ * called with 0, the chunk's raw bytes are at slot + PAGE_BYTES. An encoded
+ * chunk needs two of the environment's buffers in between (chunk_read_buffers
+ * tells), held by the caller from begin to done. done() is never called from
+ * inside chunk_read_begin().
+ *
+ * Failures, with words that name step, rank, tensor, file and offset:
+ * -CKPT_ECORRUPT, -EIO, -ENOENT (the segment is gone, or is on another node).
  */
 struct chunk_read {
     struct engine *engine;
     const struct manifest *manifest;
     uint64_t chunk;
     void *slot;
+    void *buffer[2];
     bool skip_memory; /* read the media even if memory has it */
     void (*done)(struct chunk_read *r, int result);
     void *owner;
@@ -34,19 +38,26 @@ struct chunk_read {
     struct env_job job;
     struct store_req req;
     struct store_seg *seg;
-    struct list link;
-    void *buffer;
-    uint32_t stage;
+    struct slots *cached;
+    uint32_t cached_index;
+    int result;
 };
 
 void chunk_read_begin(struct chunk_read *r);
 
-/* Read every chunk of a save that `only_written` (by this very save) or all,
- * at most `depth` at a time, discarding the bytes. progress may be NULL. */
-void manifest_read_back(struct engine *engine, const struct manifest *m,
-                        bool only_written, uint32_t depth,
-                        void (*done)(void *arg, int result,
-                                     const struct err *err),
-                        void *arg);
+/* How many buffers reading this chunk takes: 0 or 2. */
+uint32_t chunk_read_buffers(const struct manifest *m, uint64_t chunk);
+
+/* Read every chunk of a save from the media, `depth` (1 to 8) at a time and at
+ * most rate_bytes_s (0: as fast as it goes), and let the bytes go. The manifest
+ * stays the caller's. done() once, not from inside, with the first failure. */
+struct read_back;
+struct read_back *
+read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
+                double rate_bytes_s,
+                void (*done)(void *arg, int result, const struct err *err),
+                void *arg) MUST_USE; /* NULL: no memory */
+/* End early: done() follows with -ECANCELED. */
+void read_back_cancel(struct read_back *b);
 
 #endif

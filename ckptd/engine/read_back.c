@@ -1,0 +1,159 @@
+/*
+ * read_back.c - reading a whole save from the media, to know that it is good.
+ *
+ * A few chunk reads run side by side, each with memory of its own, and none
+ * starts before the rate allows. The first failure, or a cancel, lets those
+ * under way end and starts no more.
+ */
+#include "ckptd/engine/reader.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define NS_PER_S 1e9
+
+struct read_lane {
+    struct read_back *back;
+    struct chunk_read read;
+    struct buffer_wait wait;
+    bool is_running;
+};
+
+struct read_back {
+    struct engine *engine;
+    const struct manifest *manifest;
+    void (*done)(void *arg, int result, const struct err *err);
+    void *arg;
+    double rate_bytes_s;
+    uint64_t next_chunk;
+    uint64_t next_start_ns;
+    struct env_timer timer;
+    struct err err;
+    uint32_t running;
+    uint32_t lane_count;
+    struct read_lane lane[];
+};
+
+static void lanes_start(struct read_back *b);
+
+static void timer_fired(struct env_timer *timer)
+{
+    lanes_start(container_of(timer, struct read_back, timer));
+}
+
+static void wake_at(struct read_back *b, uint64_t at_ns)
+{
+    struct env *env = b->engine->env;
+
+    b->timer.fire = timer_fired;
+    env->ops->timer_set(env, &b->timer, at_ns);
+}
+
+static void lane_read_done(struct chunk_read *r, int result)
+{
+    struct read_lane *lane = r->owner;
+    struct read_back *b = lane->back;
+
+    engine_buffers_put(b->engine, lane->wait.buffer, lane->wait.want);
+    lane->is_running = false;
+    b->running--;
+    if (result && !b->err.code)
+        b->err = r->err;
+    lanes_start(b);
+}
+
+static void lane_buffers_ready(struct buffer_wait *w)
+{
+    struct read_lane *lane = container_of(w, struct read_lane, wait);
+
+    lane->read.slot = w->buffer[0];
+    lane->read.buffer[0] = w->want > 1 ? w->buffer[1] : NULL;
+    lane->read.buffer[1] = w->want > 2 ? w->buffer[2] : NULL;
+    chunk_read_begin(&lane->read);
+}
+
+static void lane_start(struct read_back *b, struct read_lane *lane)
+{
+    uint64_t chunk = b->next_chunk++;
+
+    lane->back = b;
+    lane->is_running = true;
+    b->running++;
+    lane->read = (struct chunk_read){.engine = b->engine,
+                                     .manifest = b->manifest,
+                                     .chunk = chunk,
+                                     .skip_memory = true,
+                                     .done = lane_read_done,
+                                     .owner = lane};
+    lane->wait =
+        (struct buffer_wait){.want = 1 + chunk_read_buffers(b->manifest, chunk),
+                             .ready = lane_buffers_ready};
+    engine_buffers_get(b->engine, &lane->wait);
+}
+
+/* When the next chunk may start, by the rate. */
+static void account(struct read_back *b, uint64_t now)
+{
+    const struct mf_location *l = &b->manifest->location[b->next_chunk];
+    double bytes = (double)chunk_extent_bytes(l->payload_bytes);
+
+    if (b->rate_bytes_s > 0)
+        b->next_start_ns = max_u64(b->next_start_ns, now) +
+                           (uint64_t)(bytes / b->rate_bytes_s * NS_PER_S);
+}
+
+static void lanes_start(struct read_back *b)
+{
+    struct env *env = b->engine->env;
+
+    for (uint32_t i = 0; i < b->lane_count; i++) {
+        uint64_t now = env->ops->now_ns(env);
+
+        if (b->err.code || b->next_chunk == b->manifest->chunk_count)
+            break;
+        if (b->lane[i].is_running)
+            continue;
+        if (b->next_start_ns > now) {
+            wake_at(b, b->next_start_ns);
+            return;
+        }
+        account(b, now);
+        lane_start(b, &b->lane[i]);
+    }
+    if (b->running > 0 ||
+        (!b->err.code && b->next_chunk < b->manifest->chunk_count))
+        return;
+    env->ops->timer_stop(env, &b->timer);
+    b->done(b->arg, b->err.code, &b->err);
+    free(b);
+}
+
+struct read_back *
+read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
+                double rate_bytes_s,
+                void (*done)(void *arg, int result, const struct err *err),
+                void *arg)
+{
+    struct read_back *b = calloc(1, sizeof *b + depth * sizeof b->lane[0]);
+
+    assert(depth >= 1 && depth <= 8);
+    if (!b)
+        return NULL;
+    b->engine = engine;
+    b->manifest = m;
+    b->lane_count = depth;
+    b->rate_bytes_s = rate_bytes_s;
+    b->done = done;
+    b->arg = arg;
+    wake_at(b, engine->env->ops->now_ns(engine->env));
+    return b;
+}
+
+void read_back_cancel(struct read_back *b)
+{
+    if (!b->err.code)
+        (void)err_set(&b->err, -ECANCELED, "reading back was cancelled");
+    /* Lanes under way end it; if none is, the timer does. */
+    wake_at(b, b->engine->env->ops->now_ns(b->engine->env));
+}
