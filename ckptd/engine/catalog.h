@@ -38,6 +38,7 @@ struct catalog_save {
 struct catalog_generation {
     struct record_generation record;
     struct save_id origin; /* last VERIFIED load, else the parent */
+    uint32_t origin_load;  /* its number on record, 0: not read from there */
     bool is_closed;
 };
 
@@ -53,7 +54,10 @@ struct catalog {
 typedef void (*catalog_fn)(void *arg, int result, const struct err *err);
 
 /* Fill `c` (zeroed by the caller) from runs/RUN. -ENOENT when there is no such
- * run; -CKPT_ECORRUPT names a record that everything depends on. */
+ * run; -CKPT_ECORRUPT names a record that everything depends on. `c` may also
+ * be one that was filled before: it is brought up to date, and what can never
+ * change is not read again. `c` and `s` must stay until done(). After a failure
+ * `c` is what was known by then, to be freed or loaded again. */
 void catalog_load(struct store *s, const char *run, struct catalog *c,
                   catalog_fn done, void *arg);
 void catalog_free(struct catalog *c);
@@ -81,12 +85,26 @@ struct save_id catalog_at_step(const struct catalog *c, uint64_t step,
 bool catalog_on_branch(const struct catalog *c, const struct save_id *tip,
                        const struct save_id *id);
 
-/* Keep it up to date: insert or replace. -ENOMEM. */
+/* Keep it up to date: insert, or replace what is known less about: UNDECIDED
+ * gives way to all, REMOVED to none, and a decision only to REMOVED (its flags
+ * are added). -ENOMEM. */
 int catalog_note_save(struct catalog *c,
                       const struct catalog_save *save) MUST_USE;
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g) MUST_USE;
+/* A VERIFIED load of that generation. A load of a save of the generation itself
+ * says nothing about where it comes from, and is ignored. */
 void catalog_note_load(struct catalog *c, uint32_t generation,
                        const struct save_id *origin);
+/* What a decision says, as an entry. */
+void catalog_save_of(const struct record_decision *d, struct catalog_save *out);
+
+/* The attempt that a new save of this step is: one more than the highest that
+ * was aborted. */
+uint32_t catalog_next_attempt(const struct catalog *c, uint32_t generation,
+                              uint64_t step);
+/* Steps of checkpoints next to `step`, in words for a message. */
+void catalog_nearby(const struct catalog *c, uint64_t step, char *text,
+                    size_t capacity);
 
 #endif

@@ -4,9 +4,10 @@
  * Thin flows over a store: put an encoded record, get one into fresh memory,
  * and the same for containers (manifest.h) that may be split into parts. Each
  * call takes a callback with its own argument and calls it exactly once, and
- * not from inside the call, with one exception: when there is no memory for
- * the call itself, -ENOMEM comes at once. So let the call be the last thing
- * that a function does with what the callback may free. Also used by the ckpt
+ * not from inside the call, with one exception: when the call cannot even begin
+ * (no memory for it, or what it was given is no container), it says so at once.
+ * So let the call be the last thing that a function does with what the callback
+ * may free. Also used by the ckpt
  * tool, which polls the store.
  */
 #ifndef CKPTD_RECIO_H
