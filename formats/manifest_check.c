@@ -164,12 +164,13 @@ static int check_files(const struct manifest *m, struct err *err)
 static int check_tensor(const struct manifest *m, uint64_t i, struct err *err)
 {
     const struct mf_tensor *t = &m->tensor[i];
-    const char *name = m->blob + t->name;
     bool reserved = t->flags & 1;
+    const char *name;
     int rc;
 
     if (t->flags > 1 || !name_is_good(m, t->name, t->name_bytes, reserved))
         return bad(err, MF_TENSOR, i, "name is malformed");
+    name = m->blob + t->name;
     if (i && mf_name_compare(m->blob + t[-1].name, t[-1].name_bytes, name,
                              t->name_bytes) >= 0)
         return bad(err, MF_TENSOR, i, "name is out of order");

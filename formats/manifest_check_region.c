@@ -1,10 +1,9 @@
 /*
  * manifest_check_region.c - geometry and regions of a manifest, in place.
  *
- * What region_check() and region_slabs() establish for a struct region is
- * established here without copying boxes, so that manifest_open() allocates
- * nothing: no overflow, whole units, the cut inside the local order, and
- * packed_bytes right to the byte.
+ * manifest_open() allocates nothing, so boxes are checked one by one with
+ * region_check() and the cut over all of them here. packed_bytes must be right
+ * to the byte, so that no later arithmetic on regions can go wrong.
  *
  * Packed bytes of a cut: of the first n units of a box in row-major order,
  * units_before() counts those inside the logical shape, dimension by
@@ -43,51 +42,39 @@ int mf_check_geometry(const struct mf_tensor *t, struct err *err)
     return 0;
 }
 
-/* Elements of the innermost dimension (or a cut) to units; false when they
- * are not whole bytes. */
-static bool to_units(uint32_t bits, uint64_t elements, uint64_t *units)
+/* Elements of the innermost dimension (or a cut) in units; false when they are
+ * not whole bytes. */
+static bool to_units(uint32_t dtype, uint64_t elements, uint64_t *units)
 {
-    uint64_t total;
+    uint32_t bits = dtype_bits(dtype);
 
     if (bits >= 8) {
         *units = elements;
         return true;
     }
-    if (!mul_u64(elements, bits, &total) || total % 8)
-        return false;
-    *units = total / 8;
-    return true;
+    *units = elements / 8 * bits + elements % 8 * bits / 8;
+    return elements % 8 * bits % 8 == 0;
 }
 
-/* offset and size have ndim elements each; NULL: the whole tensor. */
-static bool extent_init(struct extent *x, const struct mf_tensor *t,
-                        const uint64_t *offset, const uint64_t *size)
+/* Box and shape were checked: nothing here can overflow. */
+static bool extent_init(struct extent *x, const struct geometry *g,
+                        const struct box *box)
 {
-    uint32_t bits = dtype_bits(t->dtype);
-    bool is_empty = false;
+    x->ndim = g->ndim;
+    x->units = 1;
+    for (uint32_t d = g->ndim; d-- > 0;) {
+        uint64_t at = box->offset[d], n = box->size[d], shape = g->shape[d];
 
-    x->ndim = t->ndim;
-    for (uint32_t d = 0; d < t->ndim; d++) {
-        uint64_t at = offset ? offset[d] : 0, n = size ? size[d] : t->shape[d];
-        uint64_t shape = t->shape[d], end;
-
-        if (d + 1 == t->ndim &&
-            (!to_units(bits, at, &at) || !to_units(bits, n, &n) ||
-             !to_units(bits, shape, &shape)))
-            return false;
-        if (!add_u64(at, n, &end))
+        if (d + 1 == g->ndim &&
+            (!to_units(g->dtype, at, &at) || !to_units(g->dtype, n, &n) ||
+             !to_units(g->dtype, shape, &shape)))
             return false;
         x->size[d] = n;
-        x->inside[d] = at < shape ? min_u64(end, shape) - at : 0;
-        is_empty |= n == 0;
-    }
-    x->units = is_empty ? 0 : 1;
-    for (uint32_t d = t->ndim; d-- > 0 && !is_empty;) {
+        x->inside[d] = at < shape ? min_u64(at + n, shape) - at : 0;
         x->size_after[d] = x->units;
         x->inside_after[d] =
-            d + 1 == t->ndim ? 1 : x->inside_after[d + 1] * x->inside[d + 1];
-        if (!mul_u64(x->units, x->size[d], &x->units))
-            return false;
+            d + 1 == g->ndim ? 1 : x->inside_after[d + 1] * x->inside[d + 1];
+        x->units *= n;
     }
     return true;
 }
@@ -110,35 +97,52 @@ static uint64_t units_before(const struct extent *x, uint64_t n)
     return x->ndim ? sum : n;
 }
 
+/* Box k of the region, checked; the whole tensor if it has none. */
+static int box_open(const struct geometry *g, const struct mf_region *r,
+                    const uint64_t *dims, uint32_t k, struct box *box,
+                    struct err *err)
+{
+    struct region one = {.boxes = box, .box_count = 1};
+
+    *box = (struct box){0};
+    memcpy(box->size, g->shape, g->ndim * sizeof *dims);
+    if (r->box_count) {
+        dims += (uint64_t)k * 2 * g->ndim;
+        memcpy(box->offset, dims, g->ndim * sizeof *dims);
+        memcpy(box->size, dims + g->ndim, g->ndim * sizeof *dims);
+    }
+    return region_check(g, &one, NULL, err);
+}
+
 int mf_check_region(const struct mf_tensor *t, const struct mf_region *r,
                     const uint64_t *dims, struct err *err)
 {
-    uint32_t boxes = r->box_count ? r->box_count : 1, ndim = t->ndim;
-    uint64_t start = 0, end = UINT64_MAX, cut, at = 0, units = 0, bytes;
+    struct geometry g = {.dtype = t->dtype, .ndim = t->ndim};
+    uint64_t most = INT64_MAX / mf_unit_bytes(t->dtype);
+    uint64_t start = 0, end = UINT64_MAX, cut, at = 0, units = 0;
 
-    if (r->is_cut) {
-        if (!to_units(dtype_bits(t->dtype), r->cut_start, &start) ||
-            !to_units(dtype_bits(t->dtype), r->cut_count, &cut) ||
-            !add_u64(start, cut, &end))
-            return err_set(err, -CKPT_ECORRUPT, "a cut that is not whole");
-    }
-    for (uint32_t k = 0; k < boxes; k++, dims += 2 * (size_t)ndim) {
-        const uint64_t *offset = r->box_count ? dims : NULL;
+    memcpy(g.shape, t->shape, sizeof g.shape);
+    if (r->is_cut &&
+        (!to_units(t->dtype, r->cut_start, &start) ||
+         !to_units(t->dtype, r->cut_count, &cut) || !add_u64(start, cut, &end)))
+        return err_set(err, -CKPT_ECORRUPT, "a cut that is not whole");
+    for (uint32_t k = 0; k < max_u64(r->box_count, 1); k++) {
         struct extent x;
+        struct box box;
         uint64_t next;
 
-        if (!extent_init(&x, t, offset, offset ? dims + ndim : NULL) ||
-            !add_u64(at, x.units, &next))
-            return err_set(err, -CKPT_ECORRUPT,
-                           "box %" PRIu32 " is out of range", k);
+        if (box_open(&g, r, dims, k, &box, err) || !extent_init(&x, &g, &box))
+            return err_set(err, -CKPT_ECORRUPT, "box %" PRIu32 " is malformed",
+                           k);
+        if (!add_u64(at, x.units, &next) || next > most)
+            return err_set(err, -CKPT_ECORRUPT, "more than 2^63 - 1 bytes");
         units += units_before(&x, min_u64(max_u64(end, at), next) - at) -
                  units_before(&x, min_u64(max_u64(start, at), next) - at);
         at = next;
     }
     if (r->is_cut && end > at)
         return err_set(err, -CKPT_ECORRUPT, "a cut beyond its boxes");
-    if (!mul_u64(at, mf_unit_bytes(t->dtype), &bytes) ||
-        units * mf_unit_bytes(t->dtype) != r->packed_bytes)
+    if (units * mf_unit_bytes(t->dtype) != r->packed_bytes)
         return err_set(err, -CKPT_ECORRUPT,
                        "packed bytes %" PRIu64 " are not its own",
                        r->packed_bytes);
