@@ -5,9 +5,14 @@
  * and a fixed file where they are known) and enters it at once, or, from
  * inside poll, together with all others at its end; poll waits, reads the
  * result of every CQE, and runs done(). An operation for which the ring has no
- * opcode (listing a folder,
- * flock, ftruncate) goes to a helper thread, whose eventfd the
- * ring polls, so that the ring's descriptor alone tells of everything.
+ * opcode (listing a folder, flock, ftruncate) goes to a helper thread, whose
+ * eventfd the ring polls, so that waiting on the ring waits for everything.
+ *
+ * poll_fd is an eventfd that the ring signals, not the ring itself: with
+ * deferred task work, a completion that comes from a kernel thread makes the
+ * ring readable without waking an epoll that watches it (seen on Linux 6.18).
+ * Poll empties the eventfd before it looks for completions, never after, so
+ * that the worst is one poll too many.
  *
  * When the submission queue is full, or the kernel cannot take more for now,
  * operations wait in `pending` and wants_poll is set: the next poll goes on.
@@ -25,7 +30,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define RETRIES_MAX 1000
 
@@ -39,6 +46,7 @@ struct fileio_uring {
     struct io_uring ring;
     struct uring_features features;
     struct fileio *helper;
+    int event_fd;        /* signalled by the ring */
     struct list pending; /* without an SQE yet */
     bool is_enabled;
     bool is_polling;       /* inside poll: entered at its end */
@@ -62,7 +70,7 @@ static void enable(struct fileio_uring *u)
 
     if (u->is_enabled)
         return;
-    rc = io_uring_enable_rings(&u->ring);
+    rc = uring_enable(&u->ring);
     assert(rc == 0);
     u->is_enabled = true;
 }
@@ -252,6 +260,7 @@ static int uring_poll(struct fileio *io, int timeout_ms)
     struct __kernel_timespec limit = {.tv_sec = timeout_ms / 1000,
                                       .tv_nsec = timeout_ms % 1000 * 1000000LL};
     struct io_uring_cqe *cqe;
+    eventfd_t count;
     int rc;
 
     enable(u);
@@ -266,6 +275,7 @@ static int uring_poll(struct fileio *io, int timeout_ms)
     /* Refused for now: what could not be entered is tried again below. */
     assert(rc >= 0 || rc == -EINTR || rc == -ETIME || rc == -EAGAIN ||
            rc == -EBUSY || rc == -ENOMEM);
+    (void)eventfd_read(u->event_fd, &count); /* may be empty */
     reap(u);
     flush(u);
     u->is_polling = false;
@@ -274,7 +284,7 @@ static int uring_poll(struct fileio *io, int timeout_ms)
 
 static int uring_poll_fd(struct fileio *io)
 {
-    return uring_of(io)->ring.ring_fd;
+    return uring_of(io)->event_fd;
 }
 
 static int uring_buffer_add(struct fileio *io, void *base, size_t bytes)
@@ -388,6 +398,7 @@ static void uring_close(struct fileio *io)
     assert(list_is_empty(&u->pending));
     io_uring_queue_exit(&u->ring);
     u->helper->ops->close(u->helper);
+    (void)close(u->event_fd);
     free(u);
 }
 
@@ -413,9 +424,15 @@ int fileio_uring_open(struct fileio **out, struct err *err)
         return err_set(err, -ENOMEM, "no memory for the ring");
     u->io.ops = &uring_ops;
     list_init(&u->pending);
-    rc = uring_setup(&u->ring, &u->features, err);
-    if (rc < 0)
+    u->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (u->event_fd < 0) {
+        rc = err_set(err, -errno, "no eventfd for the ring: %s",
+                     err_text(errno));
         goto err_after_alloc;
+    }
+    rc = uring_setup(&u->ring, u->event_fd, &u->features, err);
+    if (rc < 0)
+        goto err_after_event_fd;
     rc = fileio_threads_open(1, &u->helper, err);
     if (rc < 0)
         goto err_after_setup;
@@ -424,6 +441,8 @@ int fileio_uring_open(struct fileio **out, struct err *err)
 
 err_after_setup:
     io_uring_queue_exit(&u->ring);
+err_after_event_fd:
+    (void)close(u->event_fd);
 err_after_alloc:
     free(u);
     return rc;

@@ -267,7 +267,11 @@ int store_poll(struct store *store, int timeout_ms)
 
     if (!list_is_empty(&store->finished))
         timeout_ms = 0;
-    if (store->inflight > 0)
+    if (store->inflight == 0)
+        timeout_ms = 0;
+    /* A descriptor that is watched may tell once too often: only the back end
+     * can silence it. */
+    if (store->inflight > 0 || store->epoll_fd >= 0)
         rc = store->ops->poll(store, timeout_ms);
     refill(store);
     deliver(store);

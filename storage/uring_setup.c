@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define SQ_ENTRIES 128
 #define CQ_ENTRIES 512
@@ -92,9 +94,10 @@ static int refused(struct err *err, int rc, const char *call)
 static int queue_init(struct io_uring *ring, struct uring_features *features,
                       struct err *err)
 {
-    static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER |
-                                         IORING_SETUP_DEFER_TASKRUN,
-                                     IORING_SETUP_COOP_TASKRUN, 0};
+    static const unsigned flags[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+            IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
     int rc = -EINVAL;
 
     for (size_t i = 0; i < ARRAY_LEN(flags) && rc == -EINVAL; i++) {
@@ -139,6 +142,21 @@ static int probe(struct io_uring *ring, struct uring_features *features,
     return 0;
 }
 
+/* The shared library of liburing 2.3 lacks two of these. */
+static int ring_register(const struct io_uring *ring, unsigned opcode,
+                         void *argument, unsigned count)
+{
+    long rc =
+        syscall(SYS_io_uring_register, ring->ring_fd, opcode, argument, count);
+
+    return rc < 0 ? -errno : 0;
+}
+
+int uring_enable(struct io_uring *ring)
+{
+    return ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 static void restrict_ring(struct io_uring *ring,
                           struct uring_features *features)
 {
@@ -165,11 +183,11 @@ static void restrict_ring(struct io_uring *ring,
     list[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
     list[count++].sqe_flags = IOSQE_FIXED_FILE;
     features->is_restricted =
-        io_uring_register_restrictions(ring, list, count) == 0;
+        ring_register(ring, IORING_REGISTER_RESTRICTIONS, list, count) == 0;
 }
 
-int uring_setup(struct io_uring *ring, struct uring_features *features,
-                struct err *err)
+int uring_setup(struct io_uring *ring, int event_fd,
+                struct uring_features *features, struct err *err)
 {
     int rc;
 
@@ -180,6 +198,11 @@ int uring_setup(struct io_uring *ring, struct uring_features *features,
     rc = probe(ring, features, err);
     if (rc < 0)
         goto err_after_init;
+    rc = io_uring_register_eventfd(ring, event_fd);
+    if (rc < 0) {
+        (void)refused(err, rc, "io_uring_register of an eventfd");
+        goto err_after_init;
+    }
     features->buffers_rc =
         io_uring_register_buffers_sparse(ring, URING_BUFFERS_MAX);
     features->has_buffers = features->buffers_rc == 0;

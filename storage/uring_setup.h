@@ -20,9 +20,13 @@ struct uring_features {
     uint32_t kinds; /* bit per enum fileio_kind that the ring carries out */
 };
 
-/* The ring belongs to the thread that enables it (io_uring_enable_rings),
- * which is why this does not. A refusal is -errno with its reason. */
-int uring_setup(struct io_uring *ring, struct uring_features *features,
-                struct err *err) MUST_USE;
+/* The ring belongs to the thread that enables it, which is why this does not.
+ * event_fd is made readable by every completion. A refusal is -errno with its
+ * reason. */
+int uring_setup(struct io_uring *ring, int event_fd,
+                struct uring_features *features, struct err *err) MUST_USE;
+
+/* On the owner's thread, before the first submission: 0 or -errno. */
+int uring_enable(struct io_uring *ring) MUST_USE;
 
 #endif

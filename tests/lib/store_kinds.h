@@ -1,0 +1,359 @@
+/*
+ * store_kinds.h - runs one array of cases over every kind of store, each case
+ * with a fresh store in a fresh folder.
+ *
+ * The kinds are the file store on io_uring and on threads, the file store in a
+ * process where a seccomp filter refuses io_uring (a forked child, because a
+ * filter stays), the memory store in order and shuffled, and both wrappers. A
+ * case gets a struct store_fixture as its state. Static functions, because
+ * only suites of storage want them.
+ */
+#ifndef TESTS_LIB_STORE_KINDS_H
+#define TESTS_LIB_STORE_KINDS_H
+
+#include "storage/store.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <seccomp.h>
+
+struct store_kind {
+    const char *name;
+    int (*open)(const char *dir, struct store **out, struct err *err);
+    int refuses; /* errno by which io_uring is refused, or 0 */
+};
+
+struct store_fixture {
+    const struct store_kind *kind;
+    char dir[512];
+    struct store *store;
+    struct err err;
+};
+
+/*
+ * Opening.
+ */
+
+static inline int open_uring(const char *dir, struct store **out,
+                             struct err *err)
+{
+    return store_file_open(dir, STORE_OPEN_WRITE, STORE_ENGINE_URING, out, err);
+}
+
+static inline int open_threads(const char *dir, struct store **out,
+                               struct err *err)
+{
+    return store_file_open(dir, STORE_OPEN_WRITE, STORE_ENGINE_THREADS, out,
+                           err);
+}
+
+static inline int open_auto(const char *dir, struct store **out,
+                            struct err *err)
+{
+    return store_file_open(dir, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, out, err);
+}
+
+static inline int open_memory(const char *dir, struct store **out,
+                              struct err *err)
+{
+    (void)dir;
+    return store_memory_open(0, out, err);
+}
+
+static inline int open_shuffled(const char *dir, struct store **out,
+                                struct err *err)
+{
+    (void)dir;
+    return store_memory_open(20261123, out, err);
+}
+
+static inline int open_fault(const char *dir, struct store **out,
+                             struct err *err)
+{
+    struct store_fault late = {
+        .op = -1, .nth = 3, .persistent = true, .delay_polls = 2};
+    struct store *below;
+    int rc = open_shuffled(dir, &below, err);
+
+    if (rc == 0)
+        rc = store_fault_open(below, out, err);
+    return rc == 0 ? store_fault_add(*out, &late) : rc;
+}
+
+static inline int open_record(const char *dir, struct store **out,
+                              struct err *err)
+{
+    struct store *below;
+    int rc = open_uring(dir, &below, err);
+
+    return rc == 0 ? store_record_open(below, out, err) : rc;
+}
+
+static const struct store_kind store_kinds[] = {
+    {"file on io_uring", open_uring, 0},
+    {"file on threads", open_threads, 0},
+    {"memory", open_memory, 0},
+    {"shuffled memory", open_shuffled, 0},
+    {"late memory", open_fault, 0},
+    {"recorded file", open_record, 0},
+    {"file, io_uring refused by EPERM", open_auto, EPERM},
+    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS},
+};
+
+/*
+ * Folders.
+ */
+
+static inline int remove_one(const char *path, const struct stat *stat,
+                             int type, struct FTW *at)
+{
+    (void)stat;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static inline void remove_tree(const char *path)
+{
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A fresh folder on the disk of the tests. */
+static inline void make_dir(char *path, size_t capacity)
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)snprintf(path, capacity, "%s/store-XXXXXX", base ? base : "/var/tmp");
+    assert_non_null(mkdtemp(path));
+}
+
+static inline int store_setup(void **state)
+{
+    struct store_fixture *fixture = calloc(1, sizeof *fixture);
+
+    assert_non_null(fixture);
+    fixture->kind = *state;
+    make_dir(fixture->dir, sizeof fixture->dir);
+    if (fixture->kind->open(fixture->dir, &fixture->store, &fixture->err) < 0)
+        fail_msg("%s", fixture->err.text);
+    *state = fixture;
+    return 0;
+}
+
+static inline int store_teardown(void **state)
+{
+    struct store_fixture *fixture = *state;
+
+    store_close(fixture->store);
+    remove_tree(fixture->dir);
+    free(fixture);
+    return 0;
+}
+
+/*
+ * Requests.
+ */
+
+static inline int64_t do_record(struct store *store, enum store_op op,
+                                const char *name, const void *data, size_t len)
+{
+    struct store_req req = {.op = op, .name = name, .len = len};
+
+    memcpy(&req.buf, &data, sizeof data); /* a PUT only reads it */
+    return store_run(store, &req);
+}
+
+static inline int64_t do_put(struct store *store, const char *name,
+                             const char *text)
+{
+    return do_record(store, STORE_PUT, name, text, strlen(text));
+}
+
+/* The record as a string; freed by the caller. NULL when there is none. */
+static inline char *do_get(struct store *store, const char *name)
+{
+    char *text = calloc(1, 4096);
+    struct store_req req = {
+        .op = STORE_GET, .name = name, .buf = text, .len = 4095};
+
+    assert_non_null(text);
+    if (store_run(store, &req) >= 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static inline void assert_record(struct store *store, const char *name,
+                                 const char *text)
+{
+    char *found = do_get(store, name);
+
+    assert_non_null(found);
+    assert_string_equal(found, text);
+    free(found);
+}
+
+static inline int64_t do_open(struct store *store, const char *name,
+                              unsigned flags, uint64_t len,
+                              struct store_seg **seg)
+{
+    struct store_req req = {
+        .op = STORE_SEG_OPEN, .name = name, .flags = flags, .len = len};
+    int64_t result = store_run(store, &req);
+
+    *seg = req.seg;
+    return result;
+}
+
+static inline int64_t do_seg(struct store *store, enum store_op op,
+                             struct store_seg *seg, uint64_t len)
+{
+    struct store_req req = {.op = op, .seg = seg, .len = len};
+
+    return store_run(store, &req);
+}
+
+static inline int64_t do_io(struct store *store, enum store_op op,
+                            struct store_seg *seg, void *buf, uint64_t len,
+                            uint64_t off)
+{
+    struct store_req req = {
+        .op = op, .seg = seg, .buf = buf, .len = len, .off = off};
+
+    return store_run(store, &req);
+}
+
+/* Many requests under way at once; req[i].owner is the batch. */
+struct batch {
+    size_t count, ended;
+    struct store_req *req;
+};
+
+static inline void batch_done(struct store_req *req, int64_t result)
+{
+    struct batch *batch = req->owner;
+
+    assert_int_equal(req->result, result);
+    batch->ended++;
+}
+
+static inline struct batch batch_new(size_t count)
+{
+    struct batch batch = {.count = count,
+                          .req = calloc(count, sizeof(struct store_req))};
+
+    assert_non_null(batch.req);
+    return batch;
+}
+
+static inline void batch_submit(struct store *store, struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->req[i].done = batch_done;
+        batch->req[i].owner = batch;
+        store_submit(store, &batch->req[i]);
+    }
+}
+
+static inline void batch_wait(struct store *store, const struct batch *batch)
+{
+    while (batch->ended < batch->count) {
+        int rc = store_poll(store, -1);
+
+        assert_true(rc == 0 || rc == -EINTR);
+    }
+    assert_int_equal(batch->ended, batch->count);
+}
+
+/*
+ * Running.
+ */
+
+/* From here on, this process has no io_uring. */
+static inline int refuse_uring(int error)
+{
+    static const char *const calls[] = {"io_uring_setup", "io_uring_enter",
+                                        "io_uring_register"};
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int rc = filter ? 0 : -ENOMEM;
+
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(calls); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO((unsigned)error),
+                              seccomp_syscall_resolve_name(calls[i]), 0);
+    if (rc == 0)
+        rc = seccomp_load(filter);
+    seccomp_release(filter);
+    return rc;
+}
+
+static inline int run_one_kind(const struct store_kind *kind,
+                               const struct CMUnitTest *cases, size_t count)
+{
+    struct CMUnitTest *tests = calloc(count, sizeof *tests);
+    char(*name)[160] = calloc(count, sizeof *name);
+    int failed = -1;
+
+    if (tests && name) {
+        for (size_t i = 0; i < count; i++) {
+            (void)snprintf(name[i], sizeof name[i], "%s: %s", kind->name,
+                           cases[i].name);
+            tests[i] =
+                (struct CMUnitTest){.name = name[i],
+                                    .test_func = cases[i].test_func,
+                                    .setup_func = store_setup,
+                                    .teardown_func = store_teardown,
+                                    .initial_state = (void *)(uintptr_t)kind};
+        }
+        failed = _cmocka_run_group_tests(kind->name, tests, count, NULL, NULL);
+    }
+    free(name);
+    free(tests);
+    return failed;
+}
+
+/* In a child, whose report goes to the same output. */
+static inline int run_refused_kind(const struct store_kind *kind,
+                                   const struct CMUnitTest *cases, size_t count)
+{
+    int status = -1;
+    pid_t child;
+
+    (void)fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        int failed = -1;
+
+        if (refuse_uring(kind->refuses) == 0)
+            failed = run_one_kind(kind, cases, count);
+        (void)fflush(NULL);
+        _exit(failed == 0 ? 0 : 1);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+        return 1;
+    return 0;
+}
+
+/* The number of kinds for which something failed. */
+static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
+{
+    int failed = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(store_kinds); i++) {
+        const struct store_kind *kind = &store_kinds[i];
+        int rc = kind->refuses ? run_refused_kind(kind, cases, count)
+                               : run_one_kind(kind, cases, count);
+
+        failed += rc != 0;
+    }
+    return failed;
+}
+
+#endif
