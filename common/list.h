@@ -52,7 +52,9 @@ static inline struct list *list_pop(struct list *list)
 
     if (node == list)
         return NULL;
-    list_remove(node);
+    list->next = node->next;
+    node->next->prev = list;
+    list_init(node);
     return node;
 }
 
