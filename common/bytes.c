@@ -96,8 +96,9 @@ void *wr_room(struct wr *w, size_t bytes)
         w->data = grown;
         w->capacity = capacity;
     }
-    if (bytes)
-        memset(w->data + w->bytes, 0, bytes);
+    if (bytes == 0)
+        return w->data ? w->data + need : NULL;
+    memset(w->data + w->bytes, 0, bytes);
     w->bytes = need;
     return w->data + (need - bytes);
 }

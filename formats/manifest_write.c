@@ -120,8 +120,6 @@ static void put_regions(struct writer *w)
     for (uint64_t i = 0; i < w->count[MF_REGION]; i++, to++) {
         const struct mf_region *r =
             &MB_AT(b->regions, struct mb_region, w->o->region_order[i])->entry;
-        const struct mf_piece *from =
-            MB_AT(b->pieces, struct mf_piece, r->first_piece);
         uint64_t dim_count;
 
         *to = *r;
@@ -134,9 +132,10 @@ static void put_regions(struct writer *w)
         to->first_piece = piece;
         dim += dim_count;
         for (uint32_t k = 0; k < r->piece_count; k++, piece++) {
-            pieces[piece] = from[k];
+            pieces[piece] =
+                *MB_AT(b->pieces, struct mf_piece, r->first_piece + k);
             pieces[piece].region = (uint32_t)i;
-            pieces[piece].chunk = w->o->chunk_place[from[k].chunk];
+            pieces[piece].chunk = w->o->chunk_place[pieces[piece].chunk];
         }
         tensor[to->tensor].region_count++;
     }
