@@ -13,18 +13,39 @@
 #include "ckptd/engine/segpool.h"
 #include "ckptd/engine/slots.h"
 
+struct save_pipeline; /* save_pipeline.c */
+
 struct engine {
     struct env *env;
     struct segpool *pool;
     struct list homes;    /* struct home */
     struct list sessions; /* struct session */
     struct list arenas;   /* struct slots; orphans stay as a cache */
-    struct list readers;  /* chunk reads waiting for a buffer */
+    struct list readers;  /* reader.c's own */
     bool is_ready;        /* segpool_open is done */
     bool is_closing;
+    /* Of every arena and save; CHUNK_BYTES_DEFAULT unless set before the first
+     * session (tests do). */
+    uint32_t chunk_bytes;
+    struct list buffer_waits; /* struct buffer_wait, in order */
+    bool is_serving_buffers;
+    struct save_pipeline *pipeline;
+    struct list departed; /* save_gone.c: ranks that left a generation */
+    void (*ready)(void *arg, int result, const struct err *err);
+    void *ready_arg;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    struct env_timer stop_timer;
+    uint32_t stop_looks_left; /* asked twice: until it is over anyway */
+    bool has_stopped_runs;
 };
 
-/* Ready is called when sessions may be served. */
+/*
+ * Ready is called when sessions may be served, or with what went wrong (then
+ * engine_close() is all that is left to do). Fails itself, without calling
+ * ready, with -EINVAL when the environment has fewer than BUFFERS_WANTED_MAX
+ * buffers or smaller ones than a chunk needs, and with -ENOMEM.
+ */
 int engine_open(struct env *env, struct engine **out,
                 void (*ready)(void *arg, int result, const struct err *err),
                 void *arg, struct err *err) MUST_USE;
@@ -42,8 +63,32 @@ void engine_peer_gone(struct engine *e, env_peer peer);
 bool engine_is_idle(const struct engine *e);
 
 /* Stop taking sessions; done when everything undecided is decided or cannot be
- * now, and no request is in flight. Then engine_close(). */
+ * now, and no request is in flight. Then engine_close(). Asked a second time,
+ * undecided saves are aborted, those that voted are left to recovery; `done`
+ * is then the later one. done() is never called from inside. */
 void engine_stop(struct engine *e, void (*done)(void *arg), void *arg);
 void engine_close(struct engine *e);
+
+/*
+ * Buffers of the environment, shared by all: whoever finds too few free waits
+ * in line, all or none, so that two that want several never starve each other.
+ */
+#define BUFFERS_WANTED_MAX 3
+
+struct buffer_wait {
+    struct list link; /* zero it */
+    uint32_t want;    /* 1..BUFFERS_WANTED_MAX */
+    void *buffer[BUFFERS_WANTED_MAX];
+    /* `want` buffers are there. May be called inside engine_buffers_get(). */
+    void (*ready)(struct buffer_wait *w);
+};
+
+void engine_buffers_get(struct engine *e, struct buffer_wait *w);
+/* The same without waiting: false, and nothing is kept, when too few are free
+ * or somebody else waits. ready is not called. */
+bool engine_buffers_try(struct engine *e, struct buffer_wait *w) MUST_USE;
+void engine_buffers_cancel(struct buffer_wait *w);
+/* Give `count` back and serve those who wait. NULLs are passed over. */
+void engine_buffers_put(struct engine *e, void **buffers, uint32_t count);
 
 #endif
