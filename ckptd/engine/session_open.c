@@ -1,0 +1,224 @@
+/*
+ * session_open.c - how a session begins: HELLO, OPEN, ARENA.
+ *
+ * HELLO settles the version. OPEN attaches home and run and joins the
+ * generation; whatever fails there is answered with the request's id and the
+ * rank may try again. ARENA makes the rank's shared memory, once; when there
+ * is no memory for it, arenas of dead ranks are let go and it is tried again.
+ */
+#include "ckptd/engine/save.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+void session_hello(struct session *s, const struct wire_header *h,
+                   const void *payload)
+{
+    struct env *env = s->engine->env;
+    struct wire_hello v;
+    struct wire_hello_ok ok = {0};
+    struct wr w = {0};
+
+    if (wire_hello_decode(payload, h->length, &v) || v.magic != WIRE_MAGIC ||
+        v.low > v.high) {
+        session_breach(s, "this is no HELLO of ckptd's protocol");
+        return;
+    }
+    if (v.low > WIRE_VERSION_HIGH || v.high < WIRE_VERSION_LOW) {
+        session_error(s, h->id, -CKPT_EVERSION,
+                      "the library speaks protocol versions %u to %u and this "
+                      "daemon %u to %u: install the same release of both",
+                      v.low, v.high, WIRE_VERSION_LOW, WIRE_VERSION_HIGH);
+        session_end(s);
+        return;
+    }
+    ok.version = v.high < WIRE_VERSION_HIGH ? v.high : WIRE_VERSION_HIGH;
+    ok.daemon = env->local_uuid;
+    ok.is_service = env->is_service;
+    memcpy(ok.mode, env->mode, sizeof ok.mode);
+    session_move(s, SESSION_GREETED);
+    wire_hello_ok_encode(&ok, &w);
+    session_send(s, WIRE_HELLO_OK, h->id, &w);
+}
+
+/*
+ * OPEN.
+ */
+
+static void open_failed(struct session *s, int code, const char *text)
+{
+    session_move(s, SESSION_GREETED);
+    session_error(s, s->open_request, code, "rank %" PRIu32 ": %s",
+                  s->open.rank, text);
+}
+
+static void on_joined(struct join *join, int result)
+{
+    struct session *s = join->owner;
+    struct wire_open_ok ok = {0};
+    struct wr w = {0};
+
+    s->is_joining = false;
+    if (result) {
+        open_failed(s, result, join->err.text);
+        return;
+    }
+    s->generation = join->generation;
+    s->parent = join->parent;
+    session_move(s, SESSION_JOINED);
+    save_session_joined(s);
+    ok.run = s->run->catalog.uuid;
+    ok.generation = s->generation;
+    ok.parent = s->parent;
+    wire_open_ok_encode(&ok, &w);
+    session_send(s, WIRE_OPEN_OK, s->open_request, &w);
+}
+
+static void on_attached(void *arg, int result, struct run *run,
+                        const struct err *err)
+{
+    struct session *s = arg;
+
+    s->is_attaching = false;
+    if (s->state == SESSION_CLOSING) {
+        session_settle(s);
+        return;
+    }
+    if (result) {
+        open_failed(s, result, err->text);
+        return;
+    }
+    s->run = run;
+    s->join = (struct join){
+        .open = &s->open, .run = run, .done = on_joined, .owner = s};
+    s->is_joining = true;
+    join_begin(&s->join);
+}
+
+/* "." and ".." would name one home in several ways. */
+static bool is_plain_path(const char *path)
+{
+    if (path[0] != '/')
+        return false;
+    for (const char *at = path; *at; at++) {
+        size_t bytes = strcspn(at + 1, "/");
+
+        if ((bytes == 1 && at[1] == '.') ||
+            (bytes == 2 && at[1] == '.' && at[2] == '.'))
+            return false;
+        at += bytes;
+    }
+    return true;
+}
+
+static void use_defaults(struct wire_open *v)
+{
+    size_t bytes = strlen(v->home);
+
+    while (bytes > 1 && v->home[bytes - 1] == '/')
+        v->home[--bytes] = '\0';
+    if (!v->open_timeout_ms)
+        v->open_timeout_ms = OPEN_TIMEOUT_MS;
+    if (!v->decide_timeout_ms)
+        v->decide_timeout_ms = DECIDE_TIMEOUT_MS;
+    if (!v->load_timeout_ms)
+        v->load_timeout_ms = LOAD_TIMEOUT_MS;
+}
+
+void session_open(struct session *s, const struct wire_header *h,
+                  const void *payload)
+{
+    struct wire_open *v = &s->open;
+
+    if (wire_open_decode(payload, h->length, v)) {
+        session_breach(s, "an OPEN of %u bytes does not decode", h->length);
+        return;
+    }
+    if (!is_plain_path(v->home)) {
+        session_error(s, h->id, -EINVAL,
+                      "home '%s': an absolute path without . and .. is wanted",
+                      v->home);
+        return;
+    }
+    if (!run_name_is_good(v->run)) {
+        session_error(s, h->id, -EINVAL,
+                      "run '%s': letters, digits, '.', '_' and '-' are wanted, "
+                      "not starting with '.'",
+                      v->run);
+        return;
+    }
+    if (s->engine->is_closing || !s->engine->is_ready) {
+        session_error(s, h->id, -EAGAIN, "the daemon is %s: try again shortly",
+                      s->engine->is_closing ? "stopping" : "starting");
+        return;
+    }
+    use_defaults(v);
+    s->open_request = h->id;
+    s->is_attaching = true;
+    session_move(s, SESSION_JOINING);
+    run_attach(s->engine, v->home, v->run, on_attached, s);
+}
+
+/*
+ * ARENA.
+ */
+
+static int make_arena(struct session *s, uint64_t bytes, struct err *err)
+{
+    struct engine *e = s->engine;
+    struct env *env = e->env;
+    struct env_arena arena = {0};
+    int rc = env->ops->arena_new(env, bytes, e->chunk_bytes, &arena, err);
+
+    if (rc == -ENOMEM && slots_drop_orphans(&e->arenas, NULL, 0) > 0)
+        rc = env->ops->arena_new(env, bytes, e->chunk_bytes, &arena, err);
+    if (rc)
+        return rc;
+    rc = slots_open(env, &arena, &s->slots);
+    if (rc) {
+        env->ops->arena_free(env, &arena);
+        return err_set(err, rc, "no memory for a table of %u slots",
+                       arena.shape.slot_count);
+    }
+    s->slots->rank = s->open.rank;
+    s->slots->run = s->run->catalog.uuid;
+    s->slots->generation = s->generation;
+    list_append(&e->arenas, &s->slots->link);
+    return 0;
+}
+
+void session_arena(struct session *s, const struct wire_header *h,
+                   const void *payload)
+{
+    struct env *env = s->engine->env;
+    struct wire_header reply = {.type = WIRE_ARENA_OK, .id = h->id};
+    struct wire_arena v;
+    struct wr w = {0};
+    struct err err;
+    int rc;
+
+    if (wire_arena_decode(payload, h->length, &v)) {
+        session_breach(s, "an ARENA of %u bytes does not decode", h->length);
+        return;
+    }
+    if (s->slots) {
+        session_error(s, h->id, -EBUSY, "rank %" PRIu32 " has its arena",
+                      s->open.rank);
+        return;
+    }
+    rc = make_arena(s, v.bytes, &err);
+    if (rc) {
+        session_error(s, h->id, rc, "rank %" PRIu32 ": arena: %s", s->open.rank,
+                      err.text);
+        return;
+    }
+    wire_arena_ok_encode(&s->slots->arena.shape, &w);
+    if (w.failed) {
+        session_send(s, WIRE_ARENA_OK, h->id, &w);
+        return;
+    }
+    reply.length = (uint32_t)w.bytes;
+    env->ops->send(env, s->peer, &reply, w.data, &s->slots->arena);
+    wr_free(&w);
+}
