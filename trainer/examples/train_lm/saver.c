@@ -170,20 +170,20 @@ void saver_fence(struct saver *saver)
 
 void saver_poll(struct saver *saver)
 {
-    struct ckpt_error error;
-    int rc;
+    struct ckpt_save_status status;
 
     if (!saver->save || saver->is_reported)
         return;
-    rc = ckpt_wait(saver->save, CKPT_COMMITTED, 0, &error);
-    if (rc == -ETIMEDOUT)
-        return;
-    saver->is_reported = true;
-    if (rc == 0)
+    ckpt_save_status(saver->save, &status);
+    if (status.failed_count > saver->failed_count)
+        say(saver, "train_lm: warning: %s",
+            status.aborted ? status.error.message
+                           : "an earlier save was not committed");
+    saver->failed_count = status.failed_count;
+    if (!status.aborted && status.state >= CKPT_COMMITTED)
         say(saver, "step %llu is committed",
             (unsigned long long)saver->saved_step);
-    else
-        say(saver, "train_lm: warning: %s", error.message);
+    saver->is_reported = status.aborted || status.state >= CKPT_COMMITTED;
 }
 
 void saver_finish(struct saver *saver)

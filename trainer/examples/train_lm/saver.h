@@ -24,7 +24,8 @@ struct saver {
     struct ckpt *ctx;
     struct ckpt_save *save; /* the newest, or NULL */
     bool is_fenced, is_reported;
-    uint64_t saved_step; /* of the newest save or of the load */
+    uint64_t failed_count; /* saves that failed and were reported */
+    uint64_t saved_step;   /* of the newest save or of the load */
 };
 
 /* Collective. The other functions are too, but for saver_poll(). */
@@ -49,7 +50,8 @@ void saver_save(struct saver *saver, const struct state *state,
 /* To be called before parameters or optimizer state change. */
 void saver_fence(struct saver *saver);
 
-/* Say on rank 0 once what became of the newest save; does not block. */
+/* Say on rank 0 once what became of the newest save, and whether one before
+ * it failed; does not block. */
 void saver_poll(struct saver *saver);
 
 /* Wait until the newest save is committed. */
