@@ -88,4 +88,13 @@ int plan_ops_decode(struct rd *r, size_t count, size_t entry_count,
                     const uint64_t *local_bytes, uint64_t packed_bytes,
                     struct plan_op *out) MUST_USE;
 
+/* The same for a slot that holds the whole decoded chunk (WIRE_DELIVER in
+ * place): sources are sent too, and count from the chunk's first byte. Each
+ * source ends within slot_bytes, or -EBADMSG. */
+void plan_ops_encode_in_place(const struct plan_op *ops, size_t count,
+                              struct wr *w);
+int plan_ops_decode_in_place(struct rd *r, size_t count, size_t entry_count,
+                             const uint64_t *local_bytes, uint64_t slot_bytes,
+                             struct plan_op *out) MUST_USE;
+
 #endif

@@ -247,8 +247,8 @@ struct wire_load_begin {
 };
 
 /* One slot full. In place: sources count in the decoded chunk that the slot
- * holds; else (gathered) they lie end to end. Then op_count operations as
- * plan_ops_encode() writes them. */
+ * holds, and op_count operations follow as plan_ops_encode_in_place() writes
+ * them; else (gathered) they lie end to end, as plan_ops_encode() has it. */
 struct wire_deliver {
     uint64_t load;
     uint32_t slot;
