@@ -1,0 +1,163 @@
+/*
+ * link.c - join the run over a new connection; see io.h.
+ *
+ * HELLO carries a pidfd of this process: the daemon sees our death by it, even
+ * while a forked child keeps the socket open. Where pidfd_open() is refused
+ * the daemon has only the socket's end to go by. A daemon that ends between
+ * connect and HELLO (its linger ran out) is simply looked for again.
+ */
+#include "trainer/arena.h"
+#include "trainer/io.h"
+
+#include <errno.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+/* Send one frame, receive its reply; the frame lives in the conn. */
+static int call(struct conn *c, struct wr *w, int pass_fd,
+                const struct patience *p, struct frame *reply, struct err *err)
+{
+    enum wire_type sent = (enum wire_type)get_u16(w->data + 4);
+    struct wire_error refusal;
+    int rc = conn_send_all(c, w, pass_fd, p);
+
+    if (rc == 0)
+        rc = conn_recv(c, p, reply);
+    if (rc == -ETIMEDOUT)
+        return err_set(err, rc, "the daemon did not answer %s in time",
+                       sent == WIRE_OPEN ? "OPEN" : "in the handshake");
+    if (rc)
+        return err_set(err, rc, "the daemon hung up in the handshake: %s",
+                       err_text(rc));
+    if (reply->header.type == WIRE_ERROR) {
+        if (wire_error_decode(reply->payload, reply->header.length, &refusal))
+            return err_set(err, -EBADMSG, "the daemon's refusal is damaged");
+        return err_set(err, refusal.code, "%s", refusal.text);
+    }
+    if (reply->header.type != (uint16_t)sent + 1)
+        return err_set(err, -EBADMSG, "the daemon answered %d by %u", (int)sent,
+                       reply->header.type);
+    return 0;
+}
+
+static int say_hello(struct conn *c, const struct patience *p,
+                     struct wire_hello_ok *out, struct err *err)
+{
+    const struct wire_hello hello = {WIRE_MAGIC, WIRE_VERSION_LOW,
+                                     WIRE_VERSION_HIGH, 0};
+    struct wr w = {0};
+    struct frame reply;
+    size_t begin = frame_begin(&w, WIRE_HELLO, 0, 1);
+    int self, rc;
+
+    wire_hello_encode(&hello, &w);
+    rc = frame_end(&w, begin);
+    if (rc)
+        return err_set(err, rc, "no memory");
+    self = pidfd_open(getpid(), 0);
+    rc = call(c, &w, self, p, &reply, err);
+    if (self >= 0)
+        (void)close(self);
+    wr_free(&w);
+    if (rc)
+        return rc;
+    if (wire_hello_ok_decode(reply.payload, reply.header.length, out))
+        return err_set(err, -EBADMSG, "the daemon's greeting is damaged");
+    if (out->version < WIRE_VERSION_LOW || out->version > WIRE_VERSION_HIGH)
+        return err_set(err, -CKPT_EVERSION,
+                       "the daemon speaks version %u, this library %u to %u",
+                       out->version, WIRE_VERSION_LOW, WIRE_VERSION_HIGH);
+    return 0;
+}
+
+static int join(struct conn *c, const struct wire_open *open,
+                const struct patience *p, struct wire_open_ok *out,
+                struct err *err)
+{
+    struct wr w = {0};
+    struct frame reply;
+    size_t begin = frame_begin(&w, WIRE_OPEN, 0, 2);
+    int rc;
+
+    wire_open_encode(open, &w);
+    rc = frame_end(&w, begin);
+    if (rc)
+        rc = err_set(err, rc, "no memory");
+    else
+        rc = call(c, &w, -1, p, &reply, err);
+    wr_free(&w);
+    if (rc)
+        return rc;
+    if (wire_open_ok_decode(reply.payload, reply.header.length, out))
+        return err_set(err, -EBADMSG, "the daemon's answer is damaged");
+    return 0;
+}
+
+static int ask_arena(struct conn *c, uint64_t bytes, const struct patience *p,
+                     struct arena **out, struct err *err)
+{
+    const struct wire_arena wanted = {bytes};
+    struct wr w = {0};
+    struct frame reply;
+    size_t begin = frame_begin(&w, WIRE_ARENA, 0, 3);
+    int rc;
+
+    wire_arena_encode(&wanted, &w);
+    rc = frame_end(&w, begin);
+    if (rc)
+        rc = err_set(err, rc, "no memory");
+    else
+        rc = call(c, &w, -1, p, &reply, err);
+    wr_free(&w);
+    return rc ? rc : arena_map(&reply, c, true, out, err);
+}
+
+static int handshake(const struct ckpt *ctx, const struct link_wish *wish,
+                     struct conn *c, struct link_result *out, struct err *err)
+{
+    const struct patience *p = &wish->patience;
+    struct wire_open open = ctx->open;
+    struct patience more = *p;
+    int rc = daemon_peer(c->fd, &out->daemon_pid);
+
+    if (rc)
+        return err_set(err, rc, "the daemon is unknown: %s", err_text(rc));
+    open.rejoin = wish->is_rejoin;
+    /* The daemon's own deadline comes first: it knows whom it waits for. */
+    more.deadline_ms += GRACE_MS;
+    rc = say_hello(c, p, &out->hello, err);
+    if (rc == 0)
+        rc = join(c, &open, &more, &out->open, err);
+    if (rc == 0 && wish->arena_bytes)
+        rc = ask_arena(c, wish->arena_bytes, &more, &out->arena, err);
+    return rc;
+}
+
+int link_open(struct ckpt *ctx, const struct link_wish *wish, pid_t *child,
+              struct conn *conn, struct link_result *result, struct err *err)
+{
+    for (;;) {
+        struct err pause;
+        int rc = daemon_connect(&ctx->place, &wish->patience, child, err);
+
+        if (rc < 0)
+            return rc;
+        *result = (struct link_result){0};
+        rc = conn_init(conn, rc);
+        if (rc)
+            (void)err_set(err, rc, "the socket: %s", err_text(rc));
+        else
+            rc = handshake(ctx, wish, conn, result, err);
+        if (rc == 0)
+            return 0;
+        conn_fini(conn);
+        if (rc != -ECONNRESET && rc != -EPIPE)
+            return rc;
+        pause = *err;
+        rc = patience_sleep(&wish->patience, 20);
+        if (rc) {
+            *err = pause;
+            return rc;
+        }
+    }
+}

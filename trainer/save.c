@@ -1,0 +1,469 @@
+/*
+ * save.c - ckpt_save(), ckpt_fence() and waiting; see save.h for the life of a
+ * save and save_events.c for what happens to it.
+ *
+ * ckpt_save(): check and encode the descriptors, have an arena, send the table
+ * if the daemon does not know it yet, SAVE, then copy the CAPTURE_NOW chunks on
+ * this thread and the copy threads as slots come in. The lazy rest goes on
+ * behind the caller's back until ckpt_fence().
+ */
+#include "trainer/save.h"
+#include "trainer/arena.h"
+#include "trainer/values.h"
+#include "trainer/load.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define TABLE_OF_SAVES   1
+#define TABLE_PART_BYTES ((size_t)8 << 20)
+
+/* What one call of ckpt_save() builds up. */
+struct saving {
+    struct ckpt *ctx;
+    struct ckpt_save *save;
+    struct capture_map *map; /* a reference */
+    struct descriptors d;
+    struct wr values; /* encoded */
+};
+
+/* Refuse what must not begin now. Lock held. */
+static int check_turn(struct ckpt *ctx, struct err *err)
+{
+    const struct ckpt_save *last = ctx->newest;
+
+    if (last && !last->is_failed && !last->is_fenced &&
+        last->now_count < last->chunk_count)
+        return err_set(err, -EBUSY,
+                       "the save of step %" PRIu64
+                       " was not fenced; call ckpt_fence() first",
+                       last->id.step);
+    if (ctx->failed_in_a_row >= ctx->max_uncommitted) {
+        (void)err_set(err, -CKPT_EUNCOMMITTED,
+                      "%u saves in a row failed; the first: %s; another call "
+                      "tries again",
+                      ctx->failed_in_a_row, ctx->first_failure.text);
+        ctx->failed_in_a_row = 0;
+        return err->code;
+    }
+    /* A copy that an abort overtook must not land in a slot granted anew. */
+    while (last && last->busy)
+        (void)sync_wait(ctx->sync, UINT64_MAX);
+    return 0;
+}
+
+static int on_arena(struct ckpt *ctx, struct request *r, const struct frame *f,
+                    struct err *err)
+{
+    struct arena *arena;
+    int rc = arena_map(f, &ctx->conn, false, &arena, err);
+
+    (void)r;
+    if (rc)
+        return rc;
+    arena_put(ctx->arena);
+    ctx->arena = arena;
+    return 0;
+}
+
+int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
+               struct err *err)
+{
+    struct wire_arena v = {bytes};
+    struct request r;
+    size_t begin;
+    int rc;
+
+    sync_lock(ctx->sync);
+    rc = link_wait(ctx, err);
+    *chunk_bytes = ctx->arena ? ctx->arena->ok.chunk_bytes : 0;
+    if (rc == 0 && !*chunk_bytes)
+        ctx->arena_wanted = bytes;
+    sync_unlock(ctx->sync);
+    if (rc || *chunk_bytes)
+        return rc;
+    request_init(ctx, &r, WIRE_ARENA_OK);
+    r.on_reply = on_arena;
+    begin = request_frame(&r, WIRE_ARENA);
+    wire_arena_encode(&v, &r.frames);
+    rc = frame_end(&r.frames, begin);
+    if (rc)
+        rc = err_set(err, rc, "no memory");
+    else
+        rc = request_run(ctx, &r, ctx->open.decide_timeout_ms + GRACE_MS, err);
+    request_fini(&r);
+    sync_lock(ctx->sync);
+    if (rc == 0 && !ctx->arena)
+        rc = err_set(err, -ECONNRESET, "the daemon was lost again");
+    *chunk_bytes = rc ? 0 : ctx->arena->ok.chunk_bytes;
+    sync_unlock(ctx->sync);
+    return rc ? err_prefix(err, "arena of %" PRIu64 " bytes", bytes) : 0;
+}
+
+int table_send(struct ckpt *ctx, uint32_t number, const struct wr *encoded,
+               struct err *err)
+{
+    struct request r;
+    size_t at = 0;
+    int rc = 0;
+
+    request_init(ctx, &r, WIRE_TABLE_OK);
+    do {
+        size_t bytes = min_u64(TABLE_PART_BYTES, encoded->bytes - at);
+        struct wire_table v = {number, encoded->data + at, (uint32_t)bytes};
+        size_t begin =
+            frame_begin(&r.frames, WIRE_TABLE,
+                        at + bytes < encoded->bytes ? WIRE_FLAG_MORE : 0, r.id);
+
+        wire_table_encode(&v, &r.frames);
+        rc = frame_end(&r.frames, begin);
+        at += bytes;
+    } while (rc == 0 && at < encoded->bytes);
+    if (rc)
+        rc = err_set(err, rc, "no memory for the table");
+    else
+        rc = request_run(ctx, &r, ctx->open.decide_timeout_ms + GRACE_MS, err);
+    request_fini(&r);
+    return rc ? err_prefix(err, "the table of descriptors") : 0;
+}
+
+/* Local bytes of all that the save writes, for the size of the first arena. */
+static uint64_t state_bytes(const struct descriptors *d)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < d->count; i++)
+        sum += align_up(
+            region_packed_bytes(&d->entry[i].geometry, &d->entry[i].region),
+            PIECE_ALIGN);
+    return sum;
+}
+
+/* Arena, map and table, on one link. */
+static int prepare(struct saving *s, struct err *err)
+{
+    struct ckpt *ctx = s->ctx;
+    uint64_t wanted = ctx->arena_bytes ? ctx->arena_bytes : state_bytes(&s->d);
+    uint32_t chunk_bytes;
+    uint64_t epoch;
+    int rc = arena_want(ctx, wanted, &chunk_bytes, err);
+
+    if (rc)
+        return rc;
+    sync_lock(ctx->sync);
+    epoch = ctx->epoch;
+    sync_unlock(ctx->sync);
+    rc =
+        capture_map_make(ctx->map, &s->d, chunk_bytes, ctx->sync, &s->map, err);
+    if (rc || (s->map == ctx->map && ctx->map_epoch == epoch))
+        return rc;
+    rc = table_send(ctx, TABLE_OF_SAVES, &s->map->encoded, err);
+    if (rc)
+        return rc;
+    sync_lock(ctx->sync);
+    capture_map_put(ctx->map);
+    ctx->map = s->map;
+    s->map->references++;
+    ctx->map_epoch = epoch;
+    sync_unlock(ctx->sync);
+    return 0;
+}
+
+/* SAVE_OK: the save begins to live before its first SLOTS are looked at. */
+static int on_save_ok(struct ckpt *ctx, struct request *r,
+                      const struct frame *f, struct err *err)
+{
+    struct ckpt_save *save = r->object;
+    struct wire_save_ok v;
+
+    if (wire_save_ok_decode(f->payload, f->header.length, &v) ||
+        v.id.step != save->id.step)
+        return err_set(err, -EBADMSG, "a SAVE_OK is damaged");
+    if (!ctx->arena || ctx->arena->ok.chunk_bytes != save->map->chunk_bytes)
+        return err_set(err, -EBADMSG, "a SAVE_OK without an arena");
+    save->slot_capacity = ctx->arena->ok.slot_count;
+    save->slot = calloc(save->slot_capacity, sizeof *save->slot);
+    if (!save->slot)
+        return err_set(err, -ENOMEM, "no memory for the list of slots");
+    save->number = v.save;
+    save->epoch = ctx->epoch;
+    save->id = v.id;
+    save->arena = arena_get(ctx->arena);
+    save->references += 2;
+    list_append(&ctx->saves, &save->link);
+    if (ctx->newest)
+        save_put(ctx->newest);
+    ctx->newest = save;
+    return 0;
+}
+
+static struct ckpt_save *save_new(struct saving *s, uint64_t step)
+{
+    struct ckpt_save *save = calloc(1, sizeof *save);
+
+    if (!save)
+        return NULL;
+    save->data = s->d.data;
+    s->d.data = NULL;
+    save->sync = s->ctx->sync;
+    save->ctx = s->ctx;
+    save->references = 1;
+    save->rank = s->ctx->open.rank;
+    save->decide_timeout_ms = s->ctx->open.decide_timeout_ms;
+    save->id.step = step;
+    save->map = s->map;
+    save->chunk_count = (uint32_t)s->map->list.chunk_count;
+    save->now_count = s->map->now_count;
+    sync_lock(save->sync);
+    save->sync->references++;
+    s->map->references++;
+    sync_unlock(save->sync);
+    return save;
+}
+
+static int send_save(struct saving *s, uint64_t step, struct err *err)
+{
+    struct ckpt *ctx = s->ctx;
+    struct wire_save v = {
+        .step = step,
+        .table = TABLE_OF_SAVES,
+        .overload = ctx->overload,
+        .max_uncommitted = ctx->max_uncommitted,
+        .values = s->values.data,
+        .values_bytes = (uint32_t)s->values.bytes,
+    };
+    struct request r;
+    size_t begin;
+    int rc;
+
+    s->save = save_new(s, step);
+    if (!s->save)
+        return err_set(err, -ENOMEM, "no memory");
+    request_init(ctx, &r, WIRE_SAVE_OK);
+    r.on_reply = on_save_ok;
+    r.object = s->save;
+    begin = request_frame(&r, WIRE_SAVE);
+    wire_save_encode(&v, &r.frames);
+    rc = frame_end(&r.frames, begin);
+    if (rc)
+        rc = err_set(err, rc, "extra state of %zu bytes: %s", s->values.bytes,
+                     err_text(rc));
+    else
+        rc = request_run(ctx, &r, ctx->open.decide_timeout_ms + GRACE_MS, err);
+    request_fini(&r);
+    return rc;
+}
+
+static void cancel(struct ckpt *ctx, struct ckpt_save *save,
+                   const struct err *err)
+{
+    struct wire_cancel v = {.save = save->number, .code = err->code};
+    struct wr w = {0};
+    size_t begin = frame_begin(&w, WIRE_CANCEL, 0, 0);
+
+    memcpy(v.text, err->text, sizeof v.text);
+    wire_cancel_encode(&v, &w);
+    if (save->epoch == ctx->epoch && frame_end(&w, begin) == 0)
+        outbox_add(ctx, &w);
+    wr_free(&w);
+    save_fail(ctx, save, err, false);
+}
+
+/*
+ * Copy, and wait for others' copies, until the first `limit` chunks of the
+ * order are done or the save has failed, and nobody reads the tensors for a
+ * failed one. After timeout_ms in all it is cancelled with `code`. Lock held.
+ */
+static int capture_until(struct ckpt *ctx, struct ckpt_save *save,
+                         uint32_t limit, uint32_t timeout_ms, int code)
+{
+    bool is_all = limit == save->chunk_count;
+    uint64_t deadline = clock_ms() + timeout_ms;
+    struct err err;
+
+    while (!save->is_failed && (is_all ? save->done : save->done_now) < limit) {
+        if (save_copy_one(ctx, save, limit))
+            continue;
+        if (sync_wait(save->sync, deadline) || save->is_failed)
+            continue;
+        (void)err_set(&err, code,
+                      "%u of %u chunks were copied within %u ms: the daemon "
+                      "gave no more slots; its drives may be too slow or stuck",
+                      save->done, save->chunk_count, timeout_ms);
+        cancel(ctx, save, &err);
+    }
+    while (save->is_failed && save->busy)
+        (void)sync_wait(save->sync, UINT64_MAX);
+    return save->is_failed && save->error.code == code ? code : 0;
+}
+
+static int run_save(struct saving *s, uint64_t step, struct err *err)
+{
+    struct ckpt *ctx = s->ctx;
+    int rc;
+
+    sync_lock(ctx->sync);
+    rc = check_turn(ctx, err);
+    sync_unlock(ctx->sync);
+    if (rc == 0)
+        rc = prepare(s, err);
+    if (rc == 0)
+        rc = send_save(s, step, err);
+    if (rc)
+        return rc;
+    sync_lock(ctx->sync);
+    (void)capture_until(ctx, s->save, s->save->now_count,
+                        ctx->open.decide_timeout_ms + GRACE_MS, -ETIMEDOUT);
+    sync_unlock(ctx->sync);
+    return 0;
+}
+
+static void saving_fini(struct saving *s)
+{
+    sync_lock(s->ctx->sync);
+    capture_map_put(s->map);
+    if (s->save)
+        save_put(s->save);
+    sync_unlock(s->ctx->sync);
+    descriptors_fini(&s->d);
+    wr_free(&s->values);
+}
+
+int ckpt_save(struct ckpt *ctx, uint64_t step,
+              const struct ckpt_tensor *tensors, size_t count,
+              const struct ckpt_value *values, size_t value_count,
+              struct ckpt_save **out, struct ckpt_error *error)
+{
+    struct saving s = {.ctx = ctx};
+    struct own_values own;
+    struct err err = {0};
+    int rc = own_values_make(&own, &ctx->open, values, value_count, &err);
+
+    *out = NULL;
+    if (rc == 0) {
+        rc = own_values_encode(&own, &s.values, &err);
+        if (rc == 0)
+            rc = descriptors_of_save(&s.d, &ctx->open, tensors, count,
+                                     own.value, own.count, &err);
+        if (rc == 0)
+            rc = run_save(&s, step, &err);
+        own_values_fini(&own);
+    }
+    if (rc == 0) {
+        *out = s.save;
+        s.save = NULL;
+    }
+    saving_fini(&s);
+    if (rc == 0)
+        return 0;
+    (void)err_prefix(&err, "save of step %" PRIu64, step);
+    (void)context_prefix(ctx, &err);
+    return give_error(error, &err);
+}
+
+int ckpt_fence(struct ckpt_save *save, void *stream, struct ckpt_error *error)
+{
+    struct err err = {0};
+    int rc = 0;
+
+    if (stream) {
+        (void)err_set(&err, -ENOTSUP, "a stream: only host memory for now");
+        return give_error(error, &err);
+    }
+    sync_lock(save->sync);
+    if (!save->is_failed && save->done < save->chunk_count)
+        rc = capture_until(save->ctx, save, save->chunk_count, FENCE_MS,
+                           -ECANCELED);
+    while (save->busy)
+        (void)sync_wait(save->sync, UINT64_MAX);
+    save->is_fenced = true;
+    if (rc)
+        rc = give_error(error, &save->error);
+    sync_unlock(save->sync);
+    return rc;
+}
+
+static const char *state_text(uint32_t state)
+{
+    static const char *const text[] = {"not yet STAGED", "STAGED", "LOCAL",
+                                       "COMMITTED", "REMOTE"};
+
+    return state < ARRAY_LEN(text) ? text[state] : "?";
+}
+
+/* Lock held. */
+static int wait_result(const struct ckpt_save *save, uint32_t state,
+                       int timeout_ms, struct err *err)
+{
+    if (save->state >= state)
+        return 0;
+    if (save->is_failed)
+        return err_set(
+            err, save->is_unknown ? save->error.code : -CKPT_EABORTED, "%s%s",
+            save->is_unknown ? "" : "aborted: ", save->error.text);
+    (void)err_set(err, -ETIMEDOUT,
+                  "it is %s, not %s, after %d ms; %u of %u chunks of this rank "
+                  "were handed over",
+                  state_text(save->state), state_text(state), timeout_ms,
+                  save->done, save->chunk_count);
+    save_prefix(save, err);
+    return err->code;
+}
+
+int ckpt_wait(struct ckpt_save *save, enum ckpt_state state, int timeout_ms,
+              struct ckpt_error *error)
+{
+    uint64_t deadline =
+        timeout_ms < 0 ? UINT64_MAX : clock_ms() + (uint64_t)timeout_ms;
+    uint32_t wanted = (uint32_t)state;
+    struct err err = {0};
+    int rc;
+
+    if (wanted < CKPT_STAGED || wanted > CKPT_REMOTE)
+        rc = err_set(&err, -EINVAL, "state %u is none", wanted);
+    else if (wanted == CKPT_REMOTE)
+        rc = err_set(&err, -ENOTSUP, "there is no remote tier");
+    else
+        rc = 0;
+    if (rc)
+        return give_error(error, &err);
+    sync_lock(save->sync);
+    while (save->state < wanted && !save->is_failed &&
+           sync_wait(save->sync, deadline))
+        continue;
+    rc = wait_result(save, wanted, timeout_ms, &err);
+    sync_unlock(save->sync);
+    return rc ? give_error(error, &err) : 0;
+}
+
+void ckpt_save_status(struct ckpt_save *save, struct ckpt_save_status *status)
+{
+    sync_lock(save->sync);
+    *status = (struct ckpt_save_status){
+        .state = (enum ckpt_state)save->state,
+        .aborted = save->is_failed && !save->is_unknown,
+        .failed_count = save->sync->failed_count,
+    };
+    (void)give_error(&status->error, &save->error);
+    sync_unlock(save->sync);
+}
+
+void ckpt_save_id(const struct ckpt_save *save, struct ckpt_id *id)
+{
+    *id =
+        (struct ckpt_id){save->id.generation, save->id.step, save->id.attempt};
+}
+
+void ckpt_save_free(struct ckpt_save *save)
+{
+    struct sync *sync;
+
+    if (!save)
+        return;
+    sync = save->sync;
+    sync_lock(sync);
+    sync->references++;
+    save_put(save);
+    sync_put(sync);
+}

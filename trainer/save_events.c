@@ -1,0 +1,314 @@
+/*
+ * save_events.c - what happens to a save after SAVE_OK: slots, copies, states,
+ * failure, the loss of the daemon. Everything here runs with the lock held;
+ * only the copying of a chunk lets go of it. See save.h.
+ *
+ * A daemon that died takes with it what was not copied to the end; a save
+ * whose bytes had all been handed over may have been voted for, so that its
+ * fate is asked of the next daemon (WATCH).
+ */
+#include "trainer/arena.h"
+#include "trainer/load.h"
+#include "trainer/save.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void save_prefix(const struct ckpt_save *save, struct err *err)
+{
+    (void)err_prefix(err, "rank %u: save of step %llu", save->rank,
+                     (unsigned long long)save->id.step);
+}
+
+/* What only capturing needs. Nobody copies any more. */
+static void drop_capture(struct ckpt_save *save)
+{
+    if (save->busy)
+        return;
+    capture_map_put(save->map);
+    arena_put(save->arena);
+    free(save->data);
+    free(save->slot);
+    save->map = NULL;
+    save->arena = NULL;
+    save->data = NULL;
+    save->slot = NULL;
+    save->slot_count = save->slot_capacity = 0;
+}
+
+void save_put(struct ckpt_save *save)
+{
+    struct sync *sync = save->sync;
+
+    if (--save->references)
+        return;
+    drop_capture(save);
+    request_fini(&save->watch);
+    sync->references--; /* never the last: the caller holds the lock by one */
+    free(save);
+}
+
+/* Decided or given up: the context forgets it. */
+static void save_leave(struct ckpt_save *save)
+{
+    if (!list_is_linked(&save->link))
+        return;
+    list_remove(&save->link);
+    request_forget(&save->watch);
+    save_put(save);
+}
+
+/* Skipped or replaced by the user's own policy: no failure of the system. */
+static bool is_by_policy(const struct ckpt *ctx, int code)
+{
+    return ctx->overload != CKPT_WAIT && code == -CKPT_EABORTED;
+}
+
+static void count_failure(struct ckpt *ctx, const struct err *err)
+{
+    if (is_by_policy(ctx, err->code))
+        return;
+    ctx->sync->failed_count++;
+    if (ctx->failed_in_a_row++ == 0)
+        ctx->first_failure = *err;
+}
+
+void save_fail(struct ckpt *ctx, struct ckpt_save *save, const struct err *err,
+               bool is_unknown)
+{
+    if (save->is_failed || save->state >= WIRE_STATE_COMMITTED)
+        return;
+    save->is_failed = true;
+    save->is_unknown = is_unknown;
+    save->error = *err;
+    save_prefix(save, &save->error);
+    count_failure(ctx, &save->error);
+    drop_capture(save);
+    save_leave(save);
+    (void)pthread_cond_broadcast(&ctx->sync->changed);
+}
+
+struct ckpt_save *save_with_work(struct ckpt *ctx)
+{
+    LIST_FOR_EACH (node, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+
+        if (save->slot_count && save->next < save->chunk_count)
+            return save;
+    }
+    return NULL;
+}
+
+static void send_chunk(struct ckpt *ctx, struct ckpt_save *save, uint32_t chunk,
+                       uint32_t slot)
+{
+    uint8_t pair[8];
+    struct wire_chunks v = {save->number, 1, pair};
+    struct wr w = {0};
+    size_t begin = frame_begin(&w, WIRE_CHUNKS, 0, 0);
+
+    put_u32(pair, chunk);
+    put_u32(pair + 4, slot);
+    wire_chunks_encode(&v, &w);
+    if (frame_end(&w, begin)) {
+        struct err err;
+
+        (void)err_set(&err, -ENOMEM, "no memory to hand a chunk over");
+        wr_free(&w);
+        save_fail(ctx, save, &err, false);
+        return;
+    }
+    outbox_add(ctx, &w);
+}
+
+bool save_copy_one(struct ckpt *ctx, struct ckpt_save *save, uint32_t limit)
+{
+    const struct capture_map *map = save->map;
+    struct arena *arena = save->arena;
+    uint32_t chunk, slot, position;
+
+    if (save->is_failed || !save->slot_count || save->next >= limit)
+        return false;
+    slot = save->slot[--save->slot_count];
+    position = save->next++;
+    chunk = map->order[position];
+    save->busy++;
+    save->references++;
+    sync_unlock(ctx->sync);
+    capture_chunk(map, chunk, save->data, arena_payload(arena, slot));
+    sync_lock(ctx->sync);
+    save->busy--;
+    if (!save->is_failed) {
+        save->done++;
+        save->done_now += position < save->now_count;
+        send_chunk(ctx, save, chunk, slot);
+    }
+    if (save->is_failed || save->done == save->chunk_count)
+        drop_capture(save);
+    save_put(save);
+    (void)pthread_cond_broadcast(&ctx->sync->changed);
+    return true;
+}
+
+static struct ckpt_save *find_number(struct ckpt *ctx, uint64_t number)
+{
+    LIST_FOR_EACH (node, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+
+        if (save->epoch == ctx->epoch && save->number == number)
+            return save;
+    }
+    return NULL;
+}
+
+static struct ckpt_save *find_id(struct ckpt *ctx, const struct save_id *id)
+{
+    LIST_FOR_EACH (node, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+
+        if (save_id_compare(&save->id, id) == 0)
+            return save;
+    }
+    return NULL;
+}
+
+/* Slots of a save that has ended crossed its end on the way: no matter. */
+int save_on_slots(struct ckpt *ctx, const struct wire_slots *v, struct err *err)
+{
+    struct ckpt_save *save = find_number(ctx, v->owner);
+
+    if (!save || !save->slot)
+        return 0;
+    if (v->count > save->slot_capacity - save->slot_count)
+        return err_set(err, -EBADMSG,
+                       "the daemon granted more slots than "
+                       "there are");
+    for (uint32_t i = 0; i < v->count; i++) {
+        uint32_t slot = get_u32(v->slots + (size_t)i * 4);
+
+        if (slot >= save->arena->ok.slot_count)
+            return err_set(err, -EBADMSG, "the daemon granted slot %u of %u",
+                           slot, save->arena->ok.slot_count);
+        save->slot[save->slot_count++] = slot;
+    }
+    (void)pthread_cond_broadcast(&ctx->sync->work);
+    (void)pthread_cond_broadcast(&ctx->sync->changed);
+    return 0;
+}
+
+void save_on_state(struct ckpt *ctx, const struct wire_state *v)
+{
+    struct ckpt_save *save = find_id(ctx, &v->id);
+    struct err err;
+
+    if (!save)
+        return;
+    if (v->state == WIRE_STATE_ABORTED) {
+        (void)err_set(&err, v->code, "%s",
+                      v->text[0] ? v->text : err_text(v->code));
+        save_fail(ctx, save, &err, false);
+        return;
+    }
+    if (v->state > save->state)
+        save->state = v->state;
+    if (save->state >= WIRE_STATE_COMMITTED) {
+        ctx->failed_in_a_row = 0;
+        save_leave(save);
+    }
+    (void)pthread_cond_broadcast(&ctx->sync->changed);
+}
+
+static int on_watch(struct ckpt *ctx, struct request *r, const struct frame *f,
+                    struct err *err)
+{
+    struct wire_state v;
+
+    (void)r;
+    if (wire_state_decode(f->payload, f->header.length, &v))
+        return err_set(err, -EBADMSG, "a STATE is damaged");
+    save_on_state(ctx, &v);
+    return 0;
+}
+
+/* The next daemon does not know it. If the link broke once more, the save is
+ * asked about on the next one. */
+static void on_watch_failed(struct ckpt *ctx, struct request *r,
+                            const struct err *why)
+{
+    struct ckpt_save *save = r->object;
+    struct err err = *why;
+
+    if (ctx->link != LINK_UP)
+        return;
+    (void)err_prefix(&err, "lost with its daemon");
+    save_fail(ctx, save, &err, false);
+}
+
+void saves_on_loss(struct ckpt *ctx, const struct err *err)
+{
+    LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+
+        if (save->done < save->chunk_count)
+            save_fail(ctx, save, err, false);
+    }
+}
+
+void saves_watch(struct ckpt *ctx)
+{
+    LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+        struct wire_watch v = {save->id};
+        struct request *r = &save->watch;
+        struct err err;
+        size_t begin;
+
+        request_fini(r);
+        *r = (struct request){.id = ++ctx->next_request,
+                              .want = WIRE_STATE,
+                              .on_reply = on_watch,
+                              .on_fail = on_watch_failed,
+                              .object = save};
+        begin = request_frame(r, WIRE_WATCH);
+        wire_watch_encode(&v, &r->frames);
+        if (frame_end(&r->frames, begin)) {
+            (void)err_set(&err, -ENOMEM, "no memory to ask for its fate");
+            save_fail(ctx, save, &err, true);
+        } else {
+            request_post(ctx, r);
+        }
+    }
+}
+
+void saves_give_up(struct ckpt *ctx, const struct err *why)
+{
+    struct err err;
+
+    (void)err_set(&err, -ECONNRESET,
+                  "its fate is unknown: the daemon was lost and none could be "
+                  "had again: %s; look with `ckpt ls`",
+                  why->text);
+    LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
+        save_fail(ctx, container_of(node, struct ckpt_save, link), &err, true);
+    }
+}
+
+void saves_orphan(struct ckpt *ctx)
+{
+    struct err err;
+
+    (void)err_set(&err, -ENOTCONN,
+                  "the context was closed before it was decided; look with "
+                  "`ckpt ls`");
+    LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
+
+        save->ctx = NULL;
+        save_fail(ctx, save, &err, true);
+    }
+    if (ctx->newest) {
+        ctx->newest->ctx = NULL;
+        save_put(ctx->newest);
+        ctx->newest = NULL;
+    }
+}
