@@ -6,7 +6,7 @@
  * inside poll, together with all others at its end; poll waits, reads the
  * result of every CQE, and runs done(). An operation for which the ring has no
  * opcode (listing a folder, flock, ftruncate) goes to a helper thread, whose
- * eventfd the ring polls, so that waiting on the ring waits for everything.
+ * pipe the ring polls, so that waiting on the ring waits for everything.
  *
  * poll_fd is an eventfd that the ring signals, not the ring itself: with
  * deferred task work, a completion that comes from a kernel thread makes the
@@ -50,7 +50,7 @@ struct fileio_uring {
     struct list pending; /* without an SQE yet */
     bool is_enabled;
     bool is_polling;       /* inside poll: entered at its end */
-    bool is_helper_used;   /* its eventfd is to be polled from now on */
+    bool is_helper_used;   /* its pipe is to be polled from now on */
     bool is_helper_polled; /* and is */
     struct uring_buffer buffer[URING_BUFFERS_MAX];
     unsigned buffer_count; /* in use */

@@ -3,8 +3,9 @@
  * with a fresh store in a fresh folder.
  *
  * The kinds are the file store on io_uring and on threads, the file store in a
- * process where a seccomp filter refuses io_uring (a forked child, because a
- * filter stays), the memory store in order and shuffled, and both wrappers. A
+ * process where a seccomp filter refuses io_uring, or nameless files (a forked
+ * child, because a filter stays), the memory store in order and shuffled, and
+ * both wrappers. A
  * case gets a struct store_fixture as its state. Static functions, because
  * only suites of storage want them.
  */
@@ -14,6 +15,7 @@
 #include "storage/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,6 +31,7 @@ struct store_kind {
     const char *name;
     int (*open)(const char *dir, struct store **out, struct err *err);
     int refuses; /* errno by which io_uring is refused, or 0 */
+    bool refuses_tmpfile;
 };
 
 struct store_fixture {
@@ -98,14 +101,15 @@ static inline int open_record(const char *dir, struct store **out,
 }
 
 static const struct store_kind store_kinds[] = {
-    {"file on io_uring", open_uring, 0},
-    {"file on threads", open_threads, 0},
-    {"memory", open_memory, 0},
-    {"shuffled memory", open_shuffled, 0},
-    {"late memory", open_fault, 0},
-    {"recorded file", open_record, 0},
-    {"file, io_uring refused by EPERM", open_auto, EPERM},
-    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS},
+    {"file on io_uring", open_uring, 0, false},
+    {"file on threads", open_threads, 0, false},
+    {"memory", open_memory, 0, false},
+    {"shuffled memory", open_shuffled, 0, false},
+    {"late memory", open_fault, 0, false},
+    {"recorded file", open_record, 0, false},
+    {"file, io_uring refused by EPERM", open_auto, EPERM, false},
+    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS, false},
+    {"file without O_TMPFILE", open_auto, 0, true},
 };
 
 /*
@@ -319,6 +323,23 @@ static inline int run_one_kind(const struct store_kind *kind,
     return failed;
 }
 
+/* From here on, open() makes no nameless files, as on some file systems. */
+static inline int refuse_tmpfile(void)
+{
+    const uint64_t bit = O_TMPFILE & ~O_DIRECTORY;
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int rc = filter ? 0 : -ENOMEM;
+
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EOPNOTSUPP),
+                              SCMP_SYS(openat), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, bit, bit));
+    if (rc == 0)
+        rc = seccomp_load(filter);
+    seccomp_release(filter);
+    return rc;
+}
+
 /* In a child, whose report goes to the same output. */
 static inline int run_refused_kind(const struct store_kind *kind,
                                    const struct CMUnitTest *cases, size_t count)
@@ -331,7 +352,10 @@ static inline int run_refused_kind(const struct store_kind *kind,
     if (child == 0) {
         int failed = -1;
 
-        if (refuse_uring(kind->refuses) == 0)
+        int rc = kind->refuses_tmpfile ? refuse_tmpfile()
+                                       : refuse_uring(kind->refuses);
+
+        if (rc == 0)
             failed = run_one_kind(kind, cases, count);
         (void)fflush(NULL);
         _exit(failed == 0 ? 0 : 1);
@@ -348,8 +372,9 @@ static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
 
     for (size_t i = 0; i < ARRAY_LEN(store_kinds); i++) {
         const struct store_kind *kind = &store_kinds[i];
-        int rc = kind->refuses ? run_refused_kind(kind, cases, count)
-                               : run_one_kind(kind, cases, count);
+        int rc = kind->refuses || kind->refuses_tmpfile
+                     ? run_refused_kind(kind, cases, count)
+                     : run_one_kind(kind, cases, count);
 
         failed += rc != 0;
     }

@@ -221,6 +221,8 @@ static void the_description_is_one_line(void **state)
     assert_null(strchr(text, '\n'));
     store_describe(fixture->store, tiny, sizeof tiny);
     assert_true(strlen(tiny) < sizeof tiny);
+    if (fixture->kind->refuses_tmpfile)
+        assert_non_null(strstr(text, " named temporaries"));
     if (fixture->kind->refuses) {
         assert_non_null(strstr(text, "threads because io_uring is refused: "
                                      "io_uring_setup"));
