@@ -65,10 +65,13 @@ struct run {
     uint32_t decide_timeout_ms;
     struct members members; /* of it */
     struct list joinings;   /* join.c's own */
-    struct list saves;      /* struct save (save.h), oldest first */
-    struct list commits;    /* struct commit (commit.h) */
-    struct list loads;      /* struct load (load.h) */
-    void *retention;        /* retain.h's own */
+    /* Since when undecided saves of a closed generation were seen here. */
+    uint32_t leftover_generation;
+    uint64_t leftover_since_ns;
+    struct list saves;   /* struct save (save.h), oldest first */
+    struct list commits; /* struct commit (commit.h) */
+    struct list loads;   /* struct load (load.h) */
+    void *retention;     /* retain.h's own */
 };
 
 typedef void (*run_fn)(void *arg, int result, struct run *run,
