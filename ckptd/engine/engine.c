@@ -97,11 +97,10 @@ void engine_close(struct engine *e)
 {
     if (!e)
         return;
-    e->is_closing = true;
     e->env->ops->timer_stop(e->env, &e->stop_timer);
-    while (!list_is_empty(&e->sessions))
-        session_gone(container_of(e->sessions.next, struct session, link));
+    engine_halt(e);
     each_run(e, saves_close);
+    each_run(e, retain_close);
     homes_close(e);
     save_departed_free(e);
     save_pipeline_close(e);
@@ -197,21 +196,36 @@ static void stop_look_later(struct engine *e)
                         env->ops->now_ns(env) + STOP_LOOK_NS);
 }
 
+void engine_halt(struct engine *e)
+{
+    if (e->is_halted)
+        return;
+    e->is_halted = e->is_closing = true;
+    while (!list_is_empty(&e->sessions))
+        session_end(container_of(e->sessions.next, struct session, link));
+    each_run(e, abort_saves);
+    each_run(e, retain_stop);
+    segpool_stop(e->pool);
+}
+
+bool engine_is_quiet(const struct engine *e)
+{
+    return !is_at_work(e) && !any_run(e, saves_in_flight) &&
+           !any_run(e, retain_is_busy) && !segpool_is_busy(e->pool);
+}
+
 static void stop_look(struct env_timer *timer)
 {
     struct engine *e = container_of(timer, struct engine, stop_timer);
-    bool is_urgent = e->stop_looks_left > 0;
-    bool may_wait = !is_urgent || --e->stop_looks_left > 0;
+    bool may_wait = e->stop_looks_left != 1;
 
+    if (e->stop_looks_left > 1)
+        e->stop_looks_left--;
     stop_look_later(e);
     if (any_run(e, has_undecided) && may_wait)
         return;
-    while (!list_is_empty(&e->sessions))
-        session_end(container_of(e->sessions.next, struct session, link));
-    if (!e->has_stopped_runs)
-        each_run(e, retain_stop);
-    e->has_stopped_runs = true;
-    if (is_at_work(e) || any_run(e, saves_in_flight))
+    engine_halt(e);
+    if (!engine_is_quiet(e))
         return;
     e->env->ops->timer_stop(e->env, &e->stop_timer);
     e->stopped(e->stopped_arg);

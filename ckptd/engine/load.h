@@ -28,6 +28,8 @@ void load_values(struct session *s, uint64_t request_id,
 void load_list(struct session *s, uint64_t request_id);
 void load_describe(struct session *s, uint64_t request_id,
                    const struct wire_describe *v);
+/* Slots of this session's arena became free. */
+void load_slots_freed(struct session *s);
 bool loads_pending(const struct run *run);
 
 #endif

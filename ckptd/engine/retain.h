@@ -7,6 +7,8 @@
  * checkpoint of equal or higher durability has been read back (verified/SAVE
  * exists). An unreadable record or manifest stops the collector.
  *
+ *   IDLE -> LOOKING (pins, leases) -> READING_BACK -> REMOVING... -> IDLE
+ *
  * Order: read the newest back -> verified/SAVE -> tomb/SAVE -> references of
  * its segments dropped -> its records removed (the tomb stays).
  */
@@ -15,15 +17,23 @@
 
 #include "ckptd/engine/home.h"
 
-/* Pure: which saves of the catalog the policy lets go, oldest first. `victims`
- * has room for c->save_count; returns how many. keep_every keeps steps that
- * are multiples of it. */
+/* A reader's lease counts as dead when its record has not changed for this. */
+#define LEASE_DEAD_NS ((uint64_t)60 * 1000 * 1000 * 1000)
+
+/* Pure: which committed saves of the catalog the policy lets go, oldest first.
+ * `victims` has room for c->save_count; returns how many. keep_last 0 with
+ * keep_every 0 keeps all; keep_every keeps steps that are multiples of it. The
+ * newest checkpoint, pins, leases, parent and origin of the newest generation
+ * are always kept; an unreadable save keeps everything. */
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims);
 
-/* After a commit: does it all in the background, one run at a time. */
+/* After a commit: does it all in the background, one pass at a time. */
 void retain_run(struct run *run);
-/* Stop what is under way before the engine ends. */
+/* Start nothing more. Then retain_is_busy() turns false by and by. */
 void retain_stop(struct run *run);
+bool retain_is_busy(const struct run *run);
+/* Free what is left; not busy. */
+void retain_close(struct run *run);
 
 #endif

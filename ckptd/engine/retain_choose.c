@@ -1,0 +1,47 @@
+/*
+ * retain_choose.c - the pure half of retention: which saves the policy lets go.
+ */
+#include "ckptd/engine/retain.h"
+
+static bool is_same(const struct save_id *a, const struct save_id *b)
+{
+    return save_id_compare(a, b) == 0;
+}
+
+/* What the newest generation stands on. */
+static bool is_footing(const struct catalog *c, const struct save_id *id)
+{
+    const struct catalog_generation *g = catalog_newest(c);
+
+    return g && (is_same(&g->record.parent, id) || is_same(&g->origin, id));
+}
+
+size_t retain_choose(const struct catalog *c, uint32_t keep_last,
+                     uint32_t keep_every, struct save_id *victims)
+{
+    struct save_id latest = catalog_latest(c);
+    size_t newer = 0, count = 0;
+
+    if (keep_last == 0 && keep_every == 0)
+        return 0;
+    for (size_t i = c->save_count; i-- > 0;) {
+        const struct catalog_save *s = &c->save[i];
+
+        if (s->status == SAVE_UNREADABLE)
+            return 0;
+        if (s->status != SAVE_COMMITTED)
+            continue;
+        if (newer++ < keep_last || is_same(&s->id, &latest) ||
+            (keep_every && s->id.step % keep_every == 0) || s->is_pinned ||
+            s->is_leased || is_footing(c, &s->id))
+            continue;
+        victims[count++] = s->id;
+    }
+    for (size_t i = 0; i < count / 2; i++) { /* oldest first */
+        struct save_id swap = victims[i];
+
+        victims[i] = victims[count - 1 - i];
+        victims[count - 1 - i] = swap;
+    }
+    return count;
+}
