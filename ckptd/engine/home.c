@@ -48,7 +48,7 @@ static void home_free(struct home *h)
     struct env *env = h->engine->env;
     struct list *node;
 
-    store_close(h->store);
+    env->ops->home_close(env, h->store);
     while ((node = h->runs.next) != &h->runs)
         run_free(container_of(node, struct run, link));
     if (o) {

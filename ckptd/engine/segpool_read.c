@@ -74,9 +74,9 @@ static void segment_opened(struct store_req *req, int64_t result)
 
     s->is_opening = false;
     pool->pending--;
-    free(o);
     if (result >= 0)
         s->seg = req->seg;
+    free(o);
     serve(s, result < 0 ? (int)result : 0,
           result < 0 ? err_text((int)result) : "");
     segpool_settle(pool);

@@ -224,6 +224,12 @@ static void world_log(struct env *env, enum log_level level, const char *format,
     memcpy(t->log + t->log_bytes++, "\n", 2);
 }
 
+static void door_home_close(struct env *env, struct store *store)
+{
+    (void)env;
+    store_close(store);
+}
+
 static const struct env_ops world_ops = {
     .now_ns = world_now,
     .unix_ms = world_unix,
@@ -234,6 +240,7 @@ static const struct env_ops world_ops = {
     .send = world_send,
     .hang_up = world_hang_up,
     .home_open = door_home_open,
+    .home_close = door_home_close,
     .arena_new = world_arena_new,
     .arena_free = world_arena_free,
     .buffer_get = world_buffer_get,
