@@ -42,9 +42,8 @@ static uint64_t cut_one(const struct slab *s, uint32_t ndim,
     uint32_t d = 0;
     uint64_t steps, rest = at;
 
-    while (at % inner[d] != 0 || end - at < inner[d])
+    while (d + 1 < ndim && (at % inner[d] != 0 || end - at < inner[d]))
         d++;
-    assert(d < ndim);
     *out = *s;
     for (uint32_t i = 0; i <= d; i++) {
         uint64_t index = rest / inner[i];
@@ -74,6 +73,7 @@ size_t slab_cut(const struct slab *s, uint32_t ndim, uint64_t start,
         out[0] = *s;
         return 1;
     }
+    assert(ndim > 0);
     while (start < end) {
         assert(made < SLAB_CUT_MAX);
         start += cut_one(s, ndim, inner, start, end, &out[made++]);

@@ -80,7 +80,8 @@ int entry_check(const struct entry *e, struct err *err)
 {
     int rc;
 
-    if (!table_name_ok(e->name, strnlen(e->name, TABLE_NAME_MAX + 1)))
+    if (!e->name ||
+        !table_name_ok(e->name, strnlen(e->name, TABLE_NAME_MAX + 1)))
         return err_set(err, -EINVAL,
                        "tensor (not a name): names have 1 to %d bytes of UTF-8 "
                        "without control characters",

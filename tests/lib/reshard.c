@@ -27,6 +27,24 @@ static void *must(void *p)
     return p;
 }
 
+/* Sizes whose product is about `limit` at most, in whole bytes per row. */
+static void shape_random(struct random *r, uint64_t limit, struct geometry *g)
+{
+    uint32_t bits = dtype_bits(g->dtype);
+    uint64_t elements = 1;
+
+    for (uint32_t d = g->ndim; d > 0; d--) {
+        uint64_t grain = d < g->ndim ? 1 : bits == 4 ? 2 : bits == 6 ? 4 : 1;
+        uint64_t most = max_u64(limit / elements / grain, 1);
+        uint64_t n = 1 + random_below(r, most);
+
+        if (d > 1 && random_below(r, 3))
+            n = 1 + random_below(r, min_u64(n, 9));
+        elements *= n * grain;
+        g->shape[d - 1] = random_below(r, 60) ? n * grain : 0;
+    }
+}
+
 void tensor_random(struct random *r, uint32_t number, struct tensor *out)
 {
     /* Mostly small, now and then enough for chunks and slices. */
@@ -35,30 +53,16 @@ void tensor_random(struct random *r, uint32_t number, struct tensor *out)
                          ? limits[random_below(r, ARRAY_LEN(limits))]
                          : 1200000;
     struct geometry *g = &out->geometry;
-    uint32_t bits, grain;
 
     *out = (struct tensor){.elements = 1};
     (void)snprintf(out->name, sizeof out->name, "layers.%u.weight", number);
     g->dtype = 1 + (uint32_t)random_below(r, DTYPE_LAST);
-    bits = dtype_bits(g->dtype);
-    grain = bits == 4 ? 2 : bits == 6 ? 4 : 1;
     g->ndim = (uint32_t)random_below(r, MAX_DIMS + 1);
-    if (bits < 8 && g->ndim == 0)
+    if (dtype_bits(g->dtype) < 8 && g->ndim == 0)
         g->ndim = 1;
-    for (uint32_t d = g->ndim; d > 0; d--) {
-        uint64_t step = d == g->ndim ? grain : 1;
-        uint64_t most = limit / out->elements / step;
-        uint64_t n = 1 + random_below(r, most > 1 ? most : 1);
-
-        if (d > 1 && random_below(r, 3))
-            n = 1 + random_below(r, n < 9 ? n : 9);
-        if (random_below(r, 60) == 0)
-            n = 0;
-        g->shape[d - 1] = n * step;
-        out->elements *= n ? n * step : 1;
-    }
+    shape_random(r, limit, g);
     for (uint32_t d = 0; d < g->ndim; d++)
-        out->elements = g->shape[d] ? out->elements : 0;
+        out->elements *= g->shape[d];
     out->value = must(calloc(out->elements + 1, sizeof *out->value));
     for (uint64_t i = 0; i < out->elements; i++)
         out->value[i] = random_next(r);

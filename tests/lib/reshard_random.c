@@ -130,7 +130,7 @@ static void pad(struct random *r, const struct tensor *t, struct group *g)
         }
     }
     if (ndim && g->count < BOXES_MAX && random_below(r, 2)) {
-        struct box *b = &g->box[g->count++], swap = *b;
+        struct box *b = &g->box[g->count++], swap;
         uint32_t out = (uint32_t)random_below(r, ndim);
         uint64_t k = random_below(r, g->count);
 

@@ -380,7 +380,7 @@ static double time_of(uint32_t ranks)
     assert_non_null(wanted);
     assert_non_null(box);
     for (uint32_t i = 0; i < ranks; i++) {
-        uint32_t half = i % 2, n = ranks / 2, k = i / 2;
+        uint64_t half = i % 2, n = ranks / 2, k = i / 2;
         uint64_t total = height * 8;
 
         saved[i] = wanted[i] = (struct entry){

@@ -260,7 +260,24 @@ static void strides_go_with_one_uncut_box_only(void **state)
     assert_int_equal(region_check(&g, &cut, strides, &err), -CKPT_ESHAPE);
 }
 
-/* All cuts of a 3-dimensional slab, against counting. */
+/* Parts of a [3, 2, 4] slab begin where counting says, one after another. */
+static void expect_parts(const struct slab *s, const struct slab *part,
+                         size_t count, uint64_t at, uint64_t end)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t index[3] = {at / 8, at / 4 % 2, at % 4};
+        uint64_t base = s->base;
+
+        for (uint32_t d = 0; d < 3; d++) {
+            assert_int_equal(part[i].offset[d], s->offset[d] + index[d]);
+            base += index[d] * s->stride[d];
+        }
+        assert_int_equal(part[i].base, base);
+        at += slab_units(&part[i], 3);
+    }
+    assert_int_equal(at, end);
+}
+
 static void slab_cuts_are_exact_and_few(void **state)
 {
     struct slab s = {.offset = {1, 2, 3},
@@ -273,21 +290,9 @@ static void slab_cuts_are_exact_and_few(void **state)
     for (uint64_t start = 0; start <= 24; start++) {
         for (uint64_t count = 0; count <= 24 - start; count++) {
             size_t n = slab_cut(&s, 3, start, count, part);
-            uint64_t at = start;
 
             assert_true(n <= 5);
-            for (size_t i = 0; i < n; i++) {
-                uint64_t index[3] = {at / 8, at / 4 % 2, at % 4};
-                uint64_t base = 5;
-
-                for (uint32_t d = 0; d < 3; d++) {
-                    assert_int_equal(part[i].offset[d], s.offset[d] + index[d]);
-                    base += index[d] * s.stride[d];
-                }
-                assert_int_equal(part[i].base, base);
-                at += slab_units(&part[i], 3);
-            }
-            assert_int_equal(at, start + count);
+            expect_parts(&s, part, n, start, start + count);
         }
     }
 }
@@ -326,6 +331,18 @@ static void columns_are_one_loop(void **state)
     assert_false(slab_intersect(&a, &apart, 3, 2, &op));
 }
 
+static void expect_copied(const uint8_t *src, const uint8_t *packed,
+                          const uint8_t *dst, uint64_t run)
+{
+    for (size_t n = 0; n < 24; n++) {
+        size_t a = n / 12, b = n / 4 % 3, c = n % 4;
+        const uint8_t *from = src + 3 + 400 * a + 100 * b + 20 * c;
+
+        assert_memory_equal(dst + 5 + 17 * a + 170 * b + 40 * c, from, run);
+        assert_memory_equal(packed + n * run, from, run);
+    }
+}
+
 static void copies_of_all_run_sizes_are_equal(void **state)
 {
     static const uint64_t runs[] = {1, 2, 3, 4, 5, 8, 16, 17};
@@ -342,7 +359,6 @@ static void copies_of_all_run_sizes_are_equal(void **state)
                              .count = {2, 3, 4},
                              .src_step = {400, 100, 20},
                              .dst_step = {17, 170, 40}};
-        size_t n = 0;
 
         memset(dst, 0, sizeof dst);
         memset(there, 0, sizeof there);
@@ -350,18 +366,7 @@ static void copies_of_all_run_sizes_are_equal(void **state)
         copy_gather(&op, src, packed);
         copy_scatter(&op, packed, there);
         assert_memory_equal(dst, there, sizeof dst);
-        for (size_t a = 0; a < 2; a++) {
-            for (size_t b = 0; b < 3; b++) {
-                for (size_t c = 0; c < 4; c++, n++) {
-                    assert_memory_equal(dst + 5 + 17 * a + 170 * b + 40 * c,
-                                        src + 3 + 400 * a + 100 * b + 20 * c,
-                                        runs[i]);
-                    assert_memory_equal(packed + n * runs[i],
-                                        src + 3 + 400 * a + 100 * b + 20 * c,
-                                        runs[i]);
-                }
-            }
-        }
+        expect_copied(src, packed, dst, runs[i]);
         assert_int_equal(copy_bytes(&op), 24 * runs[i]);
         assert_int_equal(copy_src_end(&op), 3 + 400 + 200 + 60 + runs[i]);
         assert_int_equal(copy_dst_end(&op), 5 + 17 + 340 + 120 + runs[i]);
@@ -400,22 +405,22 @@ static int hit(void *context, uint32_t slab)
 
 static void tree_finds_all_that_overlap_and_nothing_else(void **state)
 {
-    enum { SIDE = 40, COUNT = SIDE * SIDE };
-    struct slab *slab = calloc(COUNT + SIDE, sizeof *slab);
+    const uint64_t side = 40, count = 1600;
+    struct slab *slab = calloc(count + side, sizeof *slab);
     struct boxtree tree;
     struct hits h = {.slab = slab};
 
     (void)state;
     assert_non_null(slab);
-    for (uint32_t i = 0; i < COUNT; i++)
-        slab[i] = (struct slab){.offset = {i / SIDE * 3, i % SIDE * 5},
+    for (uint64_t i = 0; i < count; i++)
+        slab[i] = (struct slab){.offset = {i / side * 3, i % side * 5},
                                 .size = {3, 5}};
     /* As many that are all alike. */
-    for (uint32_t i = COUNT; i < COUNT + SIDE; i++)
+    for (uint64_t i = count; i < count + side; i++)
         slab[i] = (struct slab){.offset = {7, 7}, .size = {1, 1}};
-    assert_int_equal(boxtree_build(slab, COUNT + SIDE, 2, &tree), 0);
-    for (uint64_t row = 0; row < SIDE * 3; row += 7) {
-        for (uint64_t rows = 1; rows < SIDE * 3 - row; rows += 11) {
+    assert_int_equal(boxtree_build(slab, count + side, 2, &tree), 0);
+    for (uint64_t row = 0; row < side * 3; row += 7) {
+        for (uint64_t rows = 1; rows < side * 3 - row; rows += 11) {
             struct slab q = {.offset = {row, 4}, .size = {rows, 2}};
             uint32_t expected = (uint32_t)((row + rows - 1) / 3 - row / 3 + 1);
 
@@ -425,10 +430,10 @@ static void tree_finds_all_that_overlap_and_nothing_else(void **state)
             assert_int_equal(h.count, 2 * expected);
         }
     }
-    h.query = &slab[COUNT];
+    h.query = &slab[count];
     h.count = 0;
     assert_int_equal(boxtree_query(&tree, h.query, hit, &h), 0);
-    assert_int_equal(h.count, SIDE + 1);
+    assert_int_equal(h.count, side + 1);
     boxtree_free(&tree);
     free(slab);
 }
