@@ -233,8 +233,9 @@ static const struct store_ops file_ops = {
  * Opening.
  */
 
-static int file_new(const char *path, unsigned flags, struct store_file **out,
-                    struct err *err)
+/* NULL with err filled when the folder will not do. */
+static struct store_file *file_new(const char *path, unsigned flags,
+                                   struct err *err)
 {
     static const struct store_limits limits = {.align_bytes = PAGE_BYTES,
                                                .max_inflight = FILEIO_DEPTH,
@@ -242,10 +243,9 @@ static int file_new(const char *path, unsigned flags, struct store_file **out,
                                                .max_record_bytes =
                                                    FILE_RECORD_BYTES};
     struct store_file *file = calloc(1, sizeof *file);
-    int rc;
 
     if (!file)
-        return err_set(err, -ENOMEM, "%s: no memory for the store", path);
+        goto err_no_memory;
     store_init(&file->store, &file_ops, &limits);
     file->flags = flags;
     file->root_fd = -1;
@@ -256,21 +256,18 @@ static int file_new(const char *path, unsigned flags, struct store_file **out,
         list_append(&file->free_jobs, &file->job[i].link);
     }
     file->path = strdup(path);
-    if (!file->path) {
-        rc = err_set(err, -ENOMEM, "%s: no memory for the store", path);
-        goto err_after_alloc;
-    }
-    rc = file_root_open(file, err);
-    if (rc < 0)
-        goto err_after_path;
-    *out = file;
-    return 0;
-
-err_after_path:
+    if (!file->path)
+        goto err_no_memory;
+    if (file_root_open(file, err) == 0)
+        return file;
     free(file->path);
-err_after_alloc:
     free(file);
-    return rc;
+    return NULL;
+
+err_no_memory:
+    free(file);
+    (void)err_set(err, -ENOMEM, "%s: no memory for the store", path);
+    return NULL;
 }
 
 static void file_delete(struct store_file *file)
@@ -283,12 +280,11 @@ static void file_delete(struct store_file *file)
 int store_file_open_on(const char *path, unsigned flags, struct fileio *io,
                        struct store **out, struct err *err)
 {
-    struct store_file *file;
-    int rc = file_new(path, flags, &file, err);
+    struct store_file *file = file_new(path, flags, err);
 
-    if (rc < 0) {
+    if (!file) {
         io->ops->close(io);
-        return rc;
+        return err->code;
     }
     file->io = io;
     *out = &file->store;
@@ -325,11 +321,11 @@ static int choose_io(struct store_file *file, enum store_engine engine,
 int store_file_open(const char *path, unsigned flags, enum store_engine engine,
                     struct store **out, struct err *err)
 {
-    struct store_file *file;
-    int rc = file_new(path, flags, &file, err);
+    struct store_file *file = file_new(path, flags, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
+    if (!file)
+        return err->code;
     rc = choose_io(file, engine, err);
     if (rc < 0) {
         (void)err_prefix(err, "%s", path);
