@@ -1,0 +1,332 @@
+/*
+ * commit_decide.c - DECIDING: one decision record, created exclusively.
+ *
+ * COMMIT: merge the votes and check coverage (commit_merge.c), write a manifest
+ * that does not fit inline as parts, then create decision/SAVE. ABORT: create
+ * decision/SAVE. Whoever creates it first has decided. After -EEXIST, and after
+ * any outcome that is not known, the decision is read back; when it is not
+ * there, or cannot be read, creating it is tried again with back-off for as
+ * long as that takes: nothing is ever concluded from an absent read.
+ *
+ * A COMMIT that could not be created by the deadline is tried as an ABORT from
+ * then on, which needs less room; a COMMIT that landed late is found by the
+ * read back like anybody else's.
+ */
+#include "ckptd/engine/commit_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void decision_put(struct commit *c);
+
+/*
+ * The outcome.
+ */
+
+/* What this save refers to in the local store is kept for it from now on. */
+static int pool_note(struct commit *c, struct err *err)
+{
+    struct run *run = c->run;
+    const struct ballot *own = ballot_of(c, &commit_env(c)->local_uuid);
+    struct manifest m;
+    int rc;
+
+    if (!own) /* no rank of this daemon took part */
+        return 0;
+    rc = ballot_open(c, own, &m, err);
+    if (rc == 0)
+        rc = segpool_commit(run->home->engine->pool, &run->catalog.uuid, &m);
+    return rc;
+}
+
+/* A COMMIT whose segments cannot be noted must not be let go: the pool would
+ * free them. No memory passes; damage of our own memory does not. */
+void commit_settle(struct commit *c)
+{
+    struct commit_state *s = state_of(c);
+    struct err err = {0};
+    int rc = catalog_note_save(&c->run->catalog, &s->outcome);
+
+    if (rc == 0 && s->outcome.status == SAVE_COMMITTED)
+        rc = pool_note(c, &err);
+    if (rc < 0) {
+        commit_env(c)->ops->log(commit_env(c), LOG_LEVEL_ERROR,
+                                "run %s step %" PRIu64 ": committed, but not "
+                                "noted yet: %s",
+                                c->run->name, c->id.step,
+                                err.code ? err.text : err_text(rc));
+        commit_later(c, back_off(&s->delay_ns));
+        return;
+    }
+    c->decision =
+        s->outcome.status == SAVE_COMMITTED ? DECISION_COMMIT : DECISION_ABORT;
+    if (c->decision == DECISION_ABORT)
+        (void)err_set(&c->error,
+                      s->outcome.code < 0 ? s->outcome.code : -CKPT_EABORTED,
+                      "%s", s->outcome.reason);
+    commit_move(c, COMMIT_DECIDED);
+    commit_later(c, 0);
+}
+
+void commit_follow(struct commit *c, const struct record_decision *d)
+{
+    struct commit_state *s = state_of(c);
+
+    assert(!s->is_busy);
+    if (c->phase != COMMIT_DECIDING)
+        commit_move(c, COMMIT_DECIDING);
+    catalog_save_of(d, &s->outcome);
+    s->outcome.id = c->id;
+    s->delay_ns = 0;
+    commit_settle(c);
+}
+
+/* A decision that cannot be had yet. */
+static void decide_again(struct commit *c, const char *what, const char *why)
+{
+    struct commit_state *s = state_of(c);
+    char id[SAVE_ID_TEXT_BYTES];
+
+    if (!s->is_warned)
+        commit_env(c)->ops->log(
+            commit_env(c), LOG_LEVEL_WARN,
+            "home %s: run %s: the decision on save %s %s: %s; trying on",
+            c->run->home->path, c->run->name, save_id_format(&c->id, id), what,
+            why);
+    s->is_warned = true;
+    commit_later(c, back_off(&s->delay_ns));
+    /* Without our vote there is no COMMIT: the owner need not wait. */
+    if (s->trying == DECISION_ABORT && !s->has_voted && !s->is_recovered &&
+        !s->is_told)
+        commit_tell_early(c);
+}
+
+static void back_done(void *arg, int64_t result, void *data)
+{
+    struct commit *c = arg;
+    struct record_decision d;
+    struct err err;
+    int rc = result < 0 ? (int)result : 0;
+
+    if (!commit_resume(c, result)) {
+        free(data);
+        return;
+    }
+    if (rc == 0) {
+        rc = record_decision_decode(data, (size_t)result, &d, &err);
+        if (rc == 0 && save_id_compare(&d.id, &c->id) != 0)
+            rc = err_set(&err, -CKPT_ECORRUPT, "it speaks of another save");
+    } else {
+        (void)err_set(&err, rc, "%s", err_text(rc));
+    }
+    if (rc == 0)
+        commit_follow(c, &d);
+    else if (rc == -ENOENT)
+        decide_again(c, "could not be created",
+                     state_of(c)->last.code ? state_of(c)->last.text
+                                            : err.text);
+    else
+        decide_again(c, "cannot be read", err.text);
+    free(data);
+}
+
+static void put_done(void *arg, int result)
+{
+    struct commit *c = arg;
+    struct commit_state *s = state_of(c);
+    char name[RECORD_NAME_BYTES];
+
+    if (!commit_resume(c, result))
+        return;
+    if (result == 0) { /* ours; the outcome stands ready */
+        commit_settle(c);
+        return;
+    }
+    if (result != -EEXIST)
+        (void)err_set(&s->last, result, "%s", err_text(result));
+    s->outcome.status = 0;
+    s->is_busy = true;
+    recio_get(c->run->home->store,
+              name_save(name, c->run->name, "decision", &c->id),
+              RECORD_MAX_BYTES, back_done, c);
+}
+
+/*
+ * Creating it.
+ */
+
+/* s->record is the decision; the store takes a copy. */
+static void decision_put(struct commit *c)
+{
+    struct commit_state *s = state_of(c);
+    char name[RECORD_NAME_BYTES];
+    struct record_decision d;
+    struct wr w = {0};
+    struct err err;
+    int rc = record_decision_decode(s->record.data, s->record.bytes, &d, &err);
+
+    assert(rc == 0); /* we encoded it */
+    catalog_save_of(&d, &s->outcome);
+    wr_bytes(&w, s->record.data, s->record.bytes);
+    s->is_busy = true;
+    recio_put(c->run->home->store,
+              name_save(name, c->run->name, "decision", &c->id), &w, put_done,
+              c);
+}
+
+/* false: no memory; it is tried again. */
+static bool record_make(struct commit *c, const struct record_decision *d)
+{
+    struct commit_state *s = state_of(c);
+
+    wr_free(&s->record);
+    s->record = (struct wr){0};
+    record_decision_encode(d, &s->record);
+    if (!s->record.failed)
+        return true;
+    wr_free(&s->record);
+    s->record = (struct wr){0};
+    decide_again(c, "could not be written", err_text(-ENOMEM));
+    return false;
+}
+
+static void abort_begin(struct commit *c)
+{
+    struct commit_state *s = state_of(c);
+    struct env *env = commit_env(c);
+    struct record_decision d = {
+        .decision = DECISION_ABORT,
+        .id = c->id,
+        .code = s->wish.code,
+        .created_unix_ms = env->ops->unix_ms(env),
+        .committer = env->local_uuid,
+    };
+
+    s->trying = DECISION_ABORT;
+    (void)snprintf(d.reason, sizeof d.reason, "%s", s->wish.text);
+    if (record_make(c, &d))
+        decision_put(c);
+}
+
+static struct record_decision commit_record(const struct commit *c,
+                                            const struct manifest *m)
+{
+    struct env *env = commit_env(c);
+    struct record_decision d = {
+        .decision = DECISION_COMMIT,
+        .id = c->id,
+        .created_unix_ms = env->ops->unix_ms(env),
+        .logical_bytes = m->info.logical_bytes,
+        .stored_bytes = m->info.stored_bytes,
+        .rank_count = (uint32_t)m->rank_count,
+        .node_count = state_of(c)->ballot_count,
+        .layout = m->layout,
+        .committer = env->local_uuid,
+        .manifest_bytes = m->bytes,
+        .manifest_root = m->root,
+    };
+
+    for (uint64_t i = 0; i < m->tensor_count; i++)
+        d.tensor_count += (m->tensor[i].flags & 1) == 0;
+    return d;
+}
+
+static void parts_done(void *arg, int result)
+{
+    struct commit *c = arg;
+    struct commit_state *s = state_of(c);
+
+    if (!commit_resume(c, result))
+        return;
+    free(s->manifest);
+    s->manifest = NULL;
+    if (result == 0) {
+        decision_put(c);
+        return;
+    }
+    commit_wish(c, result, "manifest: %s", err_text(result));
+    abort_begin(c);
+}
+
+void merge_done(struct commit *c, int result, void *data, size_t bytes,
+                const struct err *err)
+{
+    struct commit_state *s = state_of(c);
+    struct record_decision d;
+    struct manifest m;
+    struct err ignored;
+    bool is_inline;
+
+    s->is_busy = false;
+    if (result == 0)
+        result = manifest_open(data, bytes, &m, &ignored);
+    if (result < 0 || s->wish.code != 0) {
+        free(data);
+        commit_wish(c, result, "%s", err->text);
+        abort_begin(c);
+        return;
+    }
+    d = commit_record(c, &m);
+    is_inline = bytes <= record_decision_room(&d);
+    if (is_inline)
+        d.inline_bytes = data;
+    else
+        d.part_count = recio_part_count(bytes);
+    if (!record_make(c, &d)) {
+        free(data);
+        return;
+    }
+    if (is_inline) {
+        free(data);
+        decision_put(c);
+        return;
+    }
+    s->manifest = data;
+    s->manifest_bytes = bytes;
+    s->is_busy = true;
+    recio_put_parts(c->run->home->store, c->run->name, "manifest", &c->id,
+                    &commit_env(c)->local_uuid, data, bytes, parts_done, c);
+}
+
+void commit_decide(struct commit *c, enum decision decision)
+{
+    struct commit_state *s = state_of(c);
+
+    commit_move(c, COMMIT_DECIDING);
+    s->delay_ns = 0;
+    s->last = (struct err){0};
+    if (decision == DECISION_ABORT) {
+        abort_begin(c);
+        return;
+    }
+    s->trying = DECISION_COMMIT;
+    s->is_busy = true;
+    merge_begin(c);
+}
+
+/* After back-off: note the outcome, or create the decision, once more. */
+void commit_decide_step(struct commit *c)
+{
+    struct commit_state *s = state_of(c);
+
+    if (s->outcome.status != 0) {
+        commit_settle(c);
+        return;
+    }
+    if (s->trying == DECISION_COMMIT && commit_is_overdue(c))
+        commit_wish(c, -ETIMEDOUT, "it could not be decided in time: %s",
+                    s->last.code ? s->last.text : "unknown");
+    if (s->trying == DECISION_ABORT && s->record.data)
+        decision_put(c);
+    else if (s->wish.code != 0)
+        abort_begin(c);
+    else if (s->record.data)
+        decision_put(c);
+    else {
+        s->is_busy = true;
+        merge_begin(c);
+    }
+}
