@@ -127,14 +127,19 @@ $(B)/bin/train_lm: $(call obj,$(TRAIN_LM)) $(LIB_TRAINER)
 	@mkdir -p $(@D)
 	$(call say,MPICC,$@)$(MPICC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 
-$(B)/tests/%: $(B)/obj/tests/unit/%.o $(call obj,$(TESTLIB)) $(LIB_ENGINE) \
-		$(LIB_TRAINER)
+# What tests share; a test takes of it what it uses.
+LIB_TEST := $(B)/libtest.a
+TEST_LIBS := $(LIB_TEST) $(LIB_ENGINE) $(LIB_TRAINER)
+$(LIB_TEST): $(call obj,$(TESTLIB)) $(B)/sources
+	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka \
 	  -lseccomp -lm
-$(B)/tests/%: $(B)/obj/tests/progs/%.o $(call obj,$(TESTLIB)) $(LIB_TRAINER)
+$(B)/tests/%: $(B)/obj/tests/progs/%.o $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka \
+	  -lseccomp -lm
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(LIB_TRAINER)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
