@@ -48,7 +48,7 @@ static bool entry_is_visible(int dir_fd, const struct dirent *entry)
 
 static int64_t execute_list(const struct fileio_op *op)
 {
-    struct names_builder builder = {0};
+    struct store_names_builder builder = {0};
     struct dirent *entry;
     int rc = 0, fd;
     DIR *dir;
@@ -65,16 +65,16 @@ static int64_t execute_list(const struct fileio_op *op)
     rewinddir(dir);
     for (errno = 0; rc == 0 && (entry = readdir(dir)); errno = 0) {
         if (entry_is_visible(fd, entry))
-            rc = names_add(&builder, entry->d_name);
+            rc = store_names_add(&builder, entry->d_name);
     }
     if (rc == 0)
         rc = -errno;
     (void)closedir(dir);
     if (rc < 0) {
-        names_fini(&builder);
+        store_names_fini(&builder);
         return rc;
     }
-    return names_finish(&builder, op->names);
+    return store_names_finish(&builder, op->names);
 }
 
 static int64_t execute_once(struct fileio_op *op)

@@ -31,7 +31,7 @@ static void step_done(struct fileio_op *op, int64_t result)
     job->next(job, result);
 }
 
-struct file_job *job_start(struct store_file *file, struct store_req *req)
+struct file_job *file_job_start(struct store_file *file, struct store_req *req)
 {
     struct list *node = list_pop(&file->free_jobs);
     struct file_job *job;
@@ -46,7 +46,7 @@ struct file_job *job_start(struct store_file *file, struct store_req *req)
     return job;
 }
 
-void job_close_fds(struct file_job *job)
+void file_job_close_fds(struct file_job *job)
 {
     if (job->fd >= 0)
         (void)close(job->fd);
@@ -64,12 +64,12 @@ static void job_finish(struct file_job *job, int64_t unlinked)
 
     /* A temporary that stays is hidden and goes at the next open. */
     (void)unlinked;
-    job_close_fds(job);
+    file_job_close_fds(job);
     list_append(&job->file->free_jobs, &job->link);
     store_complete(req, outcome);
 }
 
-void job_end(struct file_job *job, int64_t result)
+void file_job_end(struct file_job *job, int64_t result)
 {
     job->outcome = result;
     if (job->tmp[0] == '\0') {
@@ -77,10 +77,11 @@ void job_end(struct file_job *job, int64_t result)
         return;
     }
     job->op.path = job->tmp;
-    job_on_fd(job, FILEIO_UNLINK, job->file->root_fd, job_finish);
+    file_job_on_fd(job, FILEIO_UNLINK, job->file->root_fd, job_finish);
 }
 
-void job_issue(struct file_job *job, enum fileio_kind kind, file_step *next)
+void file_job_issue(struct file_job *job, enum fileio_kind kind,
+                    file_step *next)
 {
     job->op.kind = kind;
     job->op.done = step_done;
@@ -88,16 +89,16 @@ void job_issue(struct file_job *job, enum fileio_kind kind, file_step *next)
     job->file->io->ops->submit(job->file->io, &job->op);
 }
 
-void job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
-               file_step *next)
+void file_job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
+                    file_step *next)
 {
     job->op.fd = fd;
     job->op.slot = -1;
-    job_issue(job, kind, next);
+    file_job_issue(job, kind, next);
 }
 
-void job_open(struct file_job *job, int dir_fd, const char *path, int flags,
-              file_step *next)
+void file_job_open(struct file_job *job, int dir_fd, const char *path,
+                   int flags, file_step *next)
 {
     const int creating = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
 
@@ -107,13 +108,13 @@ void job_open(struct file_job *job, int dir_fd, const char *path, int flags,
                           .mode = flags & creating ? 0600 : 0,
                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
                                      RESOLVE_NO_MAGICLINKS};
-    job_on_fd(job, FILEIO_OPEN, dir_fd, next);
+    file_job_on_fd(job, FILEIO_OPEN, dir_fd, next);
 }
 
-void job_lock(struct file_job *job, int how, file_step *next)
+void file_job_lock(struct file_job *job, int how, file_step *next)
 {
     job->op.how_lock = how;
-    job_on_fd(job, FILEIO_LOCK, job->fd, next);
+    file_job_on_fd(job, FILEIO_LOCK, job->fd, next);
 }
 
 /*
@@ -140,11 +141,11 @@ static void file_submit(struct store *store, struct store_req *req)
     case STORE_GET:
     case STORE_LIST:
     case STORE_STAT:
-        record_submit(job_start(file, req));
+        file_record_submit(file_job_start(file, req));
         break;
     case STORE_REMOVE:
     case STORE_SEG_REMOVE:
-        remove_submit(job_start(file, req));
+        file_remove_submit(file_job_start(file, req));
         break;
     case STORE_SEG_OPEN:
     case STORE_SEG_CLOSE:
@@ -153,7 +154,7 @@ static void file_submit(struct store *store, struct store_req *req)
     case STORE_READ:
     case STORE_WRITE:
     case STORE_SYNC:
-        segment_submit(file, req);
+        file_segment_submit(file, req);
         break;
     }
     store->wants_poll = file->io->wants_poll;
@@ -210,8 +211,8 @@ static void file_close(struct store *store)
 {
     struct store_file *file = file_of(store);
 
-    segment_close_all(file);
-    path_forget_durable(file);
+    file_segment_close_all(file);
+    file_forget_durable(file);
     file->io->ops->close(file->io);
     (void)close(file->root_fd);
     free(file->path);

@@ -12,7 +12,7 @@
  * A job carries one request. Each step issues one primitive (struct fileio_op)
  * and names the step that takes its result; a procedure of several steps (open
  * the parent, publish) ends in job->after. Whatever happens, a job ends in
- * job_end() once.
+ * file_job_end() once.
  */
 #ifndef STORAGE_STORE_FILE_H
 #define STORAGE_STORE_FILE_H
@@ -44,7 +44,7 @@ struct file_job {
     int walk_fd;      /* the folder below dir_fd while walking, or -1 */
     uint32_t tries, walk_tries;
     uint64_t done_bytes; /* of a read or write */
-    int64_t outcome;     /* of job_end() */
+    int64_t outcome;     /* of file_job_end() */
     size_t walk_at, walk_end;
     struct statx stat;
     const char *leaf;              /* within req->name */
@@ -89,18 +89,19 @@ int store_file_open_on(const char *path, unsigned flags, struct fileio *io,
                        struct store **out, struct err *err) MUST_USE;
 
 /* store_file.c: jobs. */
-struct file_job *job_start(struct store_file *file, struct store_req *req);
+struct file_job *file_job_start(struct store_file *file, struct store_req *req);
 /* Lets go of the temporary and the descriptors and completes the request. */
-void job_end(struct file_job *job, int64_t result);
-void job_close_fds(struct file_job *job);
+void file_job_end(struct file_job *job, int64_t result);
+void file_job_close_fds(struct file_job *job);
 /* Issue job->op, whose fields are set, as `kind`. */
-void job_issue(struct file_job *job, enum fileio_kind kind, file_step *next);
+void file_job_issue(struct file_job *job, enum fileio_kind kind,
+                    file_step *next);
 /* Open `path` below the folder `dir_fd`, never through a symbolic link. */
-void job_open(struct file_job *job, int dir_fd, const char *path, int flags,
-              file_step *next);
-void job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
-               file_step *next);
-void job_lock(struct file_job *job, int how, file_step *next);
+void file_job_open(struct file_job *job, int dir_fd, const char *path,
+                   int flags, file_step *next);
+void file_job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
+                    file_step *next);
+void file_job_lock(struct file_job *job, int how, file_step *next);
 
 /* store_file_root.c. Opens file->root_fd and fills what the probes find. */
 int file_root_open(struct store_file *file, struct err *err) MUST_USE;
@@ -112,26 +113,26 @@ bool file_root_is_memory(const struct store_file *file);
 
 /* store_file_path.c. Sets job->dir_fd and job->leaf for req->name. With
  * `make`, missing folders are made, and all of them are durable. */
-void path_open_parent(struct file_job *job, bool make, file_step *after);
-void path_forget_durable(struct store_file *file);
+void file_open_parent(struct file_job *job, bool make, file_step *after);
+void file_forget_durable(struct store_file *file);
 
 /* store_file_publish.c. Sets job->fd to a new nameless (or hidden) file;
  * `lock` also takes LOCK_EX on it. */
-void temp_open(struct file_job *job, bool lock, file_step *after);
+void file_temp_open(struct file_job *job, bool lock, file_step *after);
 /* Give job->fd the name `leaf` in dir_fd exclusively, and make that durable:
  * 0, -EEXIST (what is there is durable), -ESTALE when the folder or the
  * temporary vanished and the caller may start again. */
-void publish(struct file_job *job, file_step *after);
+void file_publish(struct file_job *job, file_step *after);
 /* Let go of everything and start anew; false after FILE_TRIES_MAX times. */
-bool job_may_retry(struct file_job *job);
+bool file_job_may_retry(struct file_job *job);
 
 /* store_file_record.c */
-void record_submit(struct file_job *job);
+void file_record_submit(struct file_job *job);
 /* Unlink req->name, durably: REMOVE and SEG_REMOVE. */
-void remove_submit(struct file_job *job);
+void file_remove_submit(struct file_job *job);
 
 /* store_file_segment.c */
-void segment_submit(struct store_file *file, struct store_req *req);
-void segment_close_all(struct store_file *file);
+void file_segment_submit(struct store_file *file, struct store_req *req);
+void file_segment_close_all(struct store_file *file);
 
 #endif

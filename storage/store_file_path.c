@@ -46,7 +46,7 @@ static void remember_durable(struct store_file *file, const char *path)
     file->durable_next = (at + 1) % FILE_DURABLE_MAX;
 }
 
-void path_forget_durable(struct store_file *file)
+void file_forget_durable(struct store_file *file)
 {
     for (size_t i = 0; i < FILE_DURABLE_MAX; i++) {
         free(file->durable[i]);
@@ -62,7 +62,7 @@ void path_forget_durable(struct store_file *file)
 
 static void walk_fail(struct file_job *job, int64_t result)
 {
-    job_close_fds(job);
+    file_job_close_fds(job);
     job->after(job, result);
 }
 
@@ -119,11 +119,11 @@ static void walk_opened(struct file_job *job, int64_t result)
         if (is_durable(job->file, job->path))
             walk_down(job);
         else
-            job_on_fd(job, FILEIO_FSYNC, job->dir_fd, walk_synced);
+            file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, walk_synced);
     } else if (result == -ENOENT && job->walk_tries++ < FILE_TRIES_MAX) {
-        path_forget_durable(job->file);
+        file_forget_durable(job->file);
         job->op.path = job->path + job->walk_at;
-        job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
+        file_job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
     } else {
         walk_fail(job, result);
     }
@@ -131,8 +131,8 @@ static void walk_opened(struct file_job *job, int64_t result)
 
 static void walk_open(struct file_job *job)
 {
-    job_open(job, job->dir_fd, job->path + job->walk_at, DIR_FLAGS,
-             walk_opened);
+    file_job_open(job, job->dir_fd, job->path + job->walk_at, DIR_FLAGS,
+                  walk_opened);
 }
 
 static void walk_start(struct file_job *job)
@@ -153,7 +153,7 @@ static void opened_to_make(struct file_job *job, int64_t result)
         job->dir_fd = (int)result;
         job->after(job, 0);
     } else if (result == -ENOENT) {
-        path_forget_durable(job->file);
+        file_forget_durable(job->file);
         walk_start(job);
     } else {
         job->after(job, result);
@@ -167,7 +167,7 @@ static void opened(struct file_job *job, int64_t result)
     job->after(job, result < 0 ? result : 0);
 }
 
-void path_open_parent(struct file_job *job, bool make, file_step *after)
+void file_open_parent(struct file_job *job, bool make, file_step *after)
 {
     const char *name = job->req->name;
     const char *slash = strrchr(name, '/');
@@ -187,6 +187,6 @@ void path_open_parent(struct file_job *job, bool make, file_step *after)
     if (make && !is_durable(job->file, job->path))
         walk_start(job);
     else
-        job_open(job, job->file->root_fd, job->path, DIR_FLAGS,
-                 make ? opened_to_make : opened);
+        file_job_open(job, job->file->root_fd, job->path, DIR_FLAGS,
+                      make ? opened_to_make : opened);
 }

@@ -46,30 +46,30 @@ static void temp_opened_to_lock(struct file_job *job, int64_t result)
         return;
     }
     job->fd = (int)result;
-    job_lock(job, LOCK_EX, temp_locked);
+    file_job_lock(job, LOCK_EX, temp_locked);
 }
 
-void temp_open(struct file_job *job, bool lock, file_step *after)
+void file_temp_open(struct file_job *job, bool lock, file_step *after)
 {
     struct store_file *file = job->file;
 
     job->after = after;
     if (file->has_tmpfile) {
-        job_open(job, file->root_fd, ".", O_RDWR | O_TMPFILE,
-                 lock ? temp_opened_to_lock : temp_opened);
+        file_job_open(job, file->root_fd, ".", O_RDWR | O_TMPFILE,
+                      lock ? temp_opened_to_lock : temp_opened);
         return;
     }
     file_tmp_name(file, job->tmp);
-    job_open(job, file->root_fd, job->tmp, O_RDWR | O_CREAT | O_EXCL,
-             temp_opened_to_lock);
+    file_job_open(job, file->root_fd, job->tmp, O_RDWR | O_CREAT | O_EXCL,
+                  temp_opened_to_lock);
 }
 
-bool job_may_retry(struct file_job *job)
+bool file_job_may_retry(struct file_job *job)
 {
     if (job->tries++ >= FILE_TRIES_MAX)
         return false;
-    path_forget_durable(job->file);
-    job_close_fds(job);
+    file_forget_durable(job->file);
+    file_job_close_fds(job);
     job->tmp[0] = '\0';
     job->done_bytes = 0;
     return true;
@@ -83,7 +83,7 @@ static void dir_synced(struct file_job *job, int64_t result)
 static void sync_dir(struct file_job *job, int64_t outcome)
 {
     job->outcome = outcome;
-    job_on_fd(job, FILEIO_FSYNC, job->dir_fd, dir_synced);
+    file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, dir_synced);
 }
 
 static void link_judged(struct file_job *job, int64_t result)
@@ -102,18 +102,18 @@ static void linked(struct file_job *job, int64_t result)
         sync_dir(job, 0);
     } else if (result == -EEXIST) {
         job->op.stat = &job->stat;
-        job_on_fd(job, FILEIO_STAT, job->fd, link_judged);
+        file_job_on_fd(job, FILEIO_STAT, job->fd, link_judged);
     } else {
         job->after(job, result == -ENOENT ? -ESTALE : result);
     }
 }
 
-void publish(struct file_job *job, file_step *after)
+void file_publish(struct file_job *job, file_step *after)
 {
     job->after = after;
     job->op.dir_fd = job->file->root_fd;
     job->op.path = job->tmp[0] ? job->tmp : NULL;
     job->op.fd2 = job->dir_fd;
     job->op.path2 = job->leaf;
-    job_on_fd(job, FILEIO_LINK, job->fd, linked);
+    file_job_on_fd(job, FILEIO_LINK, job->fd, linked);
 }

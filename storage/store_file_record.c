@@ -20,18 +20,18 @@ static void put_start(struct file_job *job);
 
 static void put_published(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && job_may_retry(job))
+    if (result == -ESTALE && file_job_may_retry(job))
         put_start(job);
     else
-        job_end(job, result);
+        file_job_end(job, result);
 }
 
 static void put_synced(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
-        publish(job, put_published);
+        file_publish(job, put_published);
 }
 
 static void put_written(struct file_job *job, int64_t result);
@@ -41,19 +41,19 @@ static void put_write(struct file_job *job)
     const struct store_req *req = job->req;
 
     if (job->done_bytes == req->len) {
-        job_on_fd(job, FILEIO_FDATASYNC, job->fd, put_synced);
+        file_job_on_fd(job, FILEIO_FDATASYNC, job->fd, put_synced);
         return;
     }
     job->op.buf = (char *)req->buf + job->done_bytes;
     job->op.len = req->len - job->done_bytes;
     job->op.off = job->done_bytes;
-    job_on_fd(job, FILEIO_WRITE, job->fd, put_written);
+    file_job_on_fd(job, FILEIO_WRITE, job->fd, put_written);
 }
 
 static void put_written(struct file_job *job, int64_t result)
 {
     if (result <= 0) {
-        job_end(job, result < 0 ? result : -EIO);
+        file_job_end(job, result < 0 ? result : -EIO);
         return;
     }
     job->done_bytes += (uint64_t)result;
@@ -62,10 +62,10 @@ static void put_written(struct file_job *job, int64_t result)
 
 static void put_made(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && job_may_retry(job))
+    if (result == -ESTALE && file_job_may_retry(job))
         put_start(job);
     else if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
         put_write(job);
 }
@@ -73,14 +73,14 @@ static void put_made(struct file_job *job, int64_t result)
 static void put_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
-        temp_open(job, false, put_made);
+        file_temp_open(job, false, put_made);
 }
 
 static void put_start(struct file_job *job)
 {
-    path_open_parent(job, true, put_in_parent);
+    file_open_parent(job, true, put_in_parent);
 }
 
 /*
@@ -94,19 +94,19 @@ static void get_next(struct file_job *job)
     uint64_t size = job->stat.stx_size;
 
     if (job->done_bytes == size) {
-        job_end(job, (int64_t)size);
+        file_job_end(job, (int64_t)size);
         return;
     }
     job->op.buf = (char *)job->req->buf + job->done_bytes;
     job->op.len = size - job->done_bytes;
     job->op.off = job->done_bytes;
-    job_on_fd(job, FILEIO_READ, job->fd, get_read);
+    file_job_on_fd(job, FILEIO_READ, job->fd, get_read);
 }
 
 static void get_read(struct file_job *job, int64_t result)
 {
     if (result <= 0) {
-        job_end(job, result < 0 ? result : -EIO);
+        file_job_end(job, result < 0 ? result : -EIO);
         return;
     }
     job->done_bytes += (uint64_t)result;
@@ -119,15 +119,15 @@ static void get_sized(struct file_job *job, int64_t result)
     const struct statx *stat = &job->stat;
 
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
     } else if (!S_ISREG(stat->stx_mode)) {
-        job_end(job, S_ISDIR(stat->stx_mode) ? -EISDIR : -EINVAL);
+        file_job_end(job, S_ISDIR(stat->stx_mode) ? -EISDIR : -EINVAL);
     } else if (req->op == STORE_STAT) {
         req->stat_mtime_ms = (int64_t)stat->stx_mtime.tv_sec * 1000 +
                              stat->stx_mtime.tv_nsec / 1000000;
-        job_end(job, (int64_t)stat->stx_size);
+        file_job_end(job, (int64_t)stat->stx_size);
     } else if (stat->stx_size > req->len) {
-        job_end(job, -EFBIG);
+        file_job_end(job, -EFBIG);
     } else {
         get_next(job);
     }
@@ -136,12 +136,12 @@ static void get_sized(struct file_job *job, int64_t result)
 static void get_opened(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->fd = (int)result;
     job->op.stat = &job->stat;
-    job_on_fd(job, FILEIO_STAT, job->fd, get_sized);
+    file_job_on_fd(job, FILEIO_STAT, job->fd, get_sized);
 }
 
 /*
@@ -151,12 +151,12 @@ static void get_opened(struct file_job *job, int64_t result)
 static void list_opened(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result == -ENOENT ? 0 : result);
+        file_job_end(job, result == -ENOENT ? 0 : result);
         return;
     }
     job->fd = (int)result;
     job->op.names = &job->req->names;
-    job_on_fd(job, FILEIO_LIST, job->fd, job_end);
+    file_job_on_fd(job, FILEIO_LIST, job->fd, file_job_end);
 }
 
 /*
@@ -165,35 +165,35 @@ static void list_opened(struct file_job *job, int64_t result)
 
 static void remove_synced(struct file_job *job, int64_t result)
 {
-    job_end(job, result < 0 ? result : job->outcome);
+    file_job_end(job, result < 0 ? result : job->outcome);
 }
 
 static void remove_done(struct file_job *job, int64_t result)
 {
     if (result < 0 && result != -ENOENT) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->outcome = result;
-    job_on_fd(job, FILEIO_FSYNC, job->dir_fd, remove_synced);
+    file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, remove_synced);
 }
 
 static void remove_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->op.path = job->leaf;
-    job_on_fd(job, FILEIO_UNLINK, job->dir_fd, remove_done);
+    file_job_on_fd(job, FILEIO_UNLINK, job->dir_fd, remove_done);
 }
 
-void remove_submit(struct file_job *job)
+void file_remove_submit(struct file_job *job)
 {
-    path_open_parent(job, false, remove_in_parent);
+    file_open_parent(job, false, remove_in_parent);
 }
 
-void record_submit(struct file_job *job)
+void file_record_submit(struct file_job *job)
 {
     struct store_req *req = job->req;
     int root_fd = job->file->root_fd;
@@ -202,10 +202,10 @@ void record_submit(struct file_job *job)
         put_start(job);
     } else if (req->op == STORE_LIST) {
         req->names = (struct store_names){0};
-        job_open(job, root_fd, req->name[0] ? req->name : ".",
-                 O_RDONLY | O_DIRECTORY, list_opened);
+        file_job_open(job, root_fd, req->name[0] ? req->name : ".",
+                      O_RDONLY | O_DIRECTORY, list_opened);
     } else {
-        job_open(job, root_fd, req->name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-                 get_opened);
+        file_job_open(job, root_fd, req->name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+                      get_opened);
     }
 }

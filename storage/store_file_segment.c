@@ -81,17 +81,17 @@ static void open_judged(struct file_job *job, int64_t result)
         result = -ENOENT; /* removed before we had the lock */
     if (result == 0)
         result = seg_make(job, size);
-    job_end(job, result < 0 ? result : (int64_t)size);
+    file_job_end(job, result < 0 ? result : (int64_t)size);
 }
 
 static void open_locked(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->op.stat = &job->stat;
-    job_on_fd(job, FILEIO_STAT, job->fd, open_judged);
+    file_job_on_fd(job, FILEIO_STAT, job->fd, open_judged);
 }
 
 static void open_opened(struct file_job *job, int64_t result)
@@ -99,14 +99,15 @@ static void open_opened(struct file_job *job, int64_t result)
     unsigned flags = job->req->flags;
 
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->fd = (int)result;
     if (flags & STORE_SEG_NOLOCK)
         open_locked(job, 0);
     else
-        job_lock(job, flags & STORE_SEG_WRITE ? LOCK_EX : LOCK_SH, open_locked);
+        file_job_lock(job, flags & STORE_SEG_WRITE ? LOCK_EX : LOCK_SH,
+                      open_locked);
 }
 
 /*
@@ -115,64 +116,64 @@ static void open_opened(struct file_job *job, int64_t result)
 
 static void create_published(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && job_may_retry(job)) {
+    if (result == -ESTALE && file_job_may_retry(job)) {
         create_start(job);
         return;
     }
     if (result == 0)
         result = seg_make(job, job->req->len);
-    job_end(job, result < 0 ? result : (int64_t)job->req->len);
+    file_job_end(job, result < 0 ? result : (int64_t)job->req->len);
 }
 
 static void create_synced(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
-        publish(job, create_published);
+        file_publish(job, create_published);
 }
 
 static void create_judged(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
-        job_on_fd(job, FILEIO_FSYNC, job->fd, create_synced);
+        file_job_on_fd(job, FILEIO_FSYNC, job->fd, create_synced);
 }
 
 static void create_reserved(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     job->op.stat = &job->stat;
-    job_on_fd(job, FILEIO_STAT, job->fd, create_judged);
+    file_job_on_fd(job, FILEIO_STAT, job->fd, create_judged);
 }
 
 static void create_made(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && job_may_retry(job)) {
+    if (result == -ESTALE && file_job_may_retry(job)) {
         create_start(job);
     } else if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
     } else {
         job->op.len = job->req->len;
-        job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
+        file_job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
     }
 }
 
 static void create_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        job_end(job, result);
+        file_job_end(job, result);
     else
-        temp_open(job, true, create_made);
+        file_temp_open(job, true, create_made);
 }
 
 static void create_start(struct file_job *job)
 {
-    path_open_parent(job, true, create_in_parent);
+    file_open_parent(job, true, create_in_parent);
 }
 
 static void open_start(struct file_job *job)
@@ -183,10 +184,10 @@ static void open_start(struct file_job *job)
     if (flags & STORE_SEG_CREATE)
         create_start(job);
     else
-        job_open(job, job->file->root_fd, job->req->name,
-                 (flags & STORE_SEG_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK |
-                     O_NOCTTY,
-                 open_opened);
+        file_job_open(job, job->file->root_fd, job->req->name,
+                      (flags & STORE_SEG_WRITE ? O_RDWR : O_RDONLY) |
+                          O_NONBLOCK | O_NOCTTY,
+                      open_opened);
 }
 
 /*
@@ -205,24 +206,25 @@ static void io_next(struct file_job *job)
     job->op.buf = (char *)req->buf + job->done_bytes;
     job->op.len = req->len - job->done_bytes;
     job->op.off = req->off + job->done_bytes;
-    job_issue(job, req->op == STORE_READ ? FILEIO_READ : FILEIO_WRITE, io_done);
+    file_job_issue(job, req->op == STORE_READ ? FILEIO_READ : FILEIO_WRITE,
+                   io_done);
 }
 
 static void io_done(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job_end(job, result);
+        file_job_end(job, result);
         return;
     }
     if ((uint64_t)result == job->op.len) {
-        job_end(job, (int64_t)job->req->len);
+        file_job_end(job, (int64_t)job->req->len);
         return;
     }
     /* Short: go on at a page boundary, as O_DIRECT demands; without a whole
      * page of progress it is the end of the file, or a device that lies. */
     result -= result % (int64_t)PAGE_BYTES;
     if (result == 0) {
-        job_end(job, -EIO);
+        file_job_end(job, -EIO);
         return;
     }
     job->done_bytes += (uint64_t)result;
@@ -241,7 +243,7 @@ static void sync_done(struct file_job *job, int64_t result)
 
     seg->is_syncing = false;
     seg->is_trimmed = false;
-    job_end(job, result); /* poisons the segment if it failed */
+    file_job_end(job, result); /* poisons the segment if it failed */
     while (!seg->is_syncing && (node = list_pop(&seg->syncs))) {
         struct store_req *req = container_of(node, struct store_req, link);
 
@@ -262,11 +264,11 @@ static void sync_start(struct store_file *file, struct store_req *req)
         return;
     }
     seg->is_syncing = true;
-    job = job_start(file, req);
+    job = file_job_start(file, req);
     job->op.fd = seg->fd;
     job->op.slot = seg->slot;
-    job_issue(job, seg->is_trimmed ? FILEIO_FSYNC : FILEIO_FDATASYNC,
-              sync_done);
+    file_job_issue(job, seg->is_trimmed ? FILEIO_FSYNC : FILEIO_FDATASYNC,
+                   sync_done);
 }
 
 /*
@@ -282,13 +284,14 @@ static void trim_done(struct file_job *job, int64_t result)
         file_seg_of(seg)->is_trimmed = true;
         result = (int64_t)seg->size;
     }
-    job_end(job, result);
+    file_job_end(job, result);
 }
 
 static void trim_start(struct file_job *job)
 {
     job->op.len = job->req->len;
-    job_on_fd(job, FILEIO_TRUNCATE, file_seg_of(job->req->seg)->fd, trim_done);
+    file_job_on_fd(job, FILEIO_TRUNCATE, file_seg_of(job->req->seg)->fd,
+                   trim_done);
 }
 
 static void share_locked(struct file_job *job, int64_t result)
@@ -300,7 +303,7 @@ static void share_locked(struct file_job *job, int64_t result)
         req->seg->is_writable = false;
     else
         req->seg->is_poisoned = true; /* it may have no lock at all now */
-    job_end(job, result);
+    file_job_end(job, result);
 }
 
 static void share_start(struct file_job *job)
@@ -308,11 +311,11 @@ static void share_start(struct file_job *job)
     struct file_seg *seg = file_seg_of(job->req->seg);
 
     if (!seg->is_locked) {
-        job_end(job, -EBADF);
+        file_job_end(job, -EBADF);
         return;
     }
     job->fd = seg->fd;
-    job_lock(job, LOCK_SH, share_locked);
+    file_job_lock(job, LOCK_SH, share_locked);
 }
 
 static void seg_close(struct store_file *file, struct file_seg *seg)
@@ -328,17 +331,17 @@ static void seg_close(struct store_file *file, struct file_seg *seg)
     free(seg);
 }
 
-void segment_close_all(struct store_file *file)
+void file_segment_close_all(struct store_file *file)
 {
     LIST_FOR_EACH_SAFE (node, after, &file->segments)
         seg_close(file, container_of(node, struct file_seg, link));
 }
 
-void segment_submit(struct store_file *file, struct store_req *req)
+void file_segment_submit(struct store_file *file, struct store_req *req)
 {
     switch (req->op) {
     case STORE_SEG_OPEN:
-        open_start(job_start(file, req));
+        open_start(file_job_start(file, req));
         break;
     case STORE_SEG_CLOSE:
         seg_close(file, file_seg_of(req->seg));
@@ -346,14 +349,14 @@ void segment_submit(struct store_file *file, struct store_req *req)
         store_complete(req, 0);
         break;
     case STORE_SEG_SHARE:
-        share_start(job_start(file, req));
+        share_start(file_job_start(file, req));
         break;
     case STORE_SEG_TRIM:
-        trim_start(job_start(file, req));
+        trim_start(file_job_start(file, req));
         break;
     case STORE_READ:
     case STORE_WRITE:
-        io_next(job_start(file, req));
+        io_next(file_job_start(file, req));
         break;
     case STORE_SYNC:
         sync_start(file, req);

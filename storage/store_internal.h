@@ -29,18 +29,19 @@ void store_seg_fini(struct store_seg *seg);
 bool store_name_is_visible(const char *component);
 
 /* Collects names for STORE_LIST. Zero-initialised is empty. */
-struct names_builder {
+struct store_names_builder {
     char *block;
     size_t bytes, capacity;
     size_t count;
 };
 
 /* 0 or -ENOMEM. */
-int names_add(struct names_builder *builder, const char *name) MUST_USE;
+int store_names_add(struct store_names_builder *builder,
+                    const char *name) MUST_USE;
 /* Sorts, drops doubles, and moves everything into *out: 0 or -ENOMEM. The
  * builder is empty afterwards in both cases. */
-int names_finish(struct names_builder *builder,
-                 struct store_names *out) MUST_USE;
-void names_fini(struct names_builder *builder);
+int store_names_finish(struct store_names_builder *builder,
+                       struct store_names *out) MUST_USE;
+void store_names_fini(struct store_names_builder *builder);
 
 #endif

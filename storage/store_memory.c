@@ -206,20 +206,20 @@ static bool child_of(const char *name, const char *folder,
 
 static int64_t list(const struct store_memory *memory, struct store_req *req)
 {
-    struct names_builder builder = {0};
+    struct store_names_builder builder = {0};
     char child[STORE_NAME_MAX + 1];
     int rc = 0;
 
     req->names = (struct store_names){0};
     for (size_t i = 0; rc == 0 && i < memory->count; i++) {
         if (child_of(memory->thing[i]->name, req->name, child))
-            rc = names_add(&builder, child);
+            rc = store_names_add(&builder, child);
     }
     if (rc < 0) {
-        names_fini(&builder);
+        store_names_fini(&builder);
         return rc;
     }
-    return names_finish(&builder, &req->names);
+    return store_names_finish(&builder, &req->names);
 }
 
 /*

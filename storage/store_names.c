@@ -3,7 +3,8 @@
  * STORE_LIST.
  *
  * A builder gathers NUL-terminated names end to end in one growing block;
- * names_finish() then makes the array of pointers, sorts it, and drops doubles.
+ * store_names_finish() then makes the array of pointers, sorts it, and drops
+ * doubles.
  */
 #include "storage/store_internal.h"
 
@@ -24,7 +25,7 @@ bool store_name_is_good(const char *name)
 
     if (!name)
         return false;
-    for (; name[i] && i <= STORE_NAME_MAX; i++) {
+    for (; i <= STORE_NAME_MAX && name[i]; i++) {
         if (name[i] == '/') {
             if (at_start)
                 return false;
@@ -43,7 +44,7 @@ bool store_name_is_visible(const char *component)
     return store_name_is_good(component) && !strchr(component, '/');
 }
 
-int names_add(struct names_builder *builder, const char *name)
+int store_names_add(struct store_names_builder *builder, const char *name)
 {
     size_t bytes = strlen(name) + 1;
 
@@ -69,19 +70,20 @@ static int name_compare(const void *a, const void *b)
     return strcmp(*left, *right);
 }
 
-int names_finish(struct names_builder *builder, struct store_names *out)
+int store_names_finish(struct store_names_builder *builder,
+                       struct store_names *out)
 {
     size_t kept = 0;
     char **name, *at = builder->block;
 
     *out = (struct store_names){0};
     if (builder->count == 0) {
-        names_fini(builder);
+        store_names_fini(builder);
         return 0;
     }
     name = calloc(builder->count, sizeof *name);
     if (!name) {
-        names_fini(builder);
+        store_names_fini(builder);
         return -ENOMEM;
     }
     for (size_t i = 0; i < builder->count; i++) {
@@ -94,14 +96,14 @@ int names_finish(struct names_builder *builder, struct store_names *out)
             name[kept++] = name[i];
     }
     *out = (struct store_names){builder->block, name, kept};
-    *builder = (struct names_builder){0};
+    *builder = (struct store_names_builder){0};
     return 0;
 }
 
-void names_fini(struct names_builder *builder)
+void store_names_fini(struct store_names_builder *builder)
 {
     free(builder->block);
-    *builder = (struct names_builder){0};
+    *builder = (struct store_names_builder){0};
 }
 
 void store_names_free(struct store_names *names)
