@@ -269,14 +269,9 @@ static bool take(struct engine *e, struct buffer_wait *w)
     return false;
 }
 
-bool engine_buffers_try(struct engine *e, struct buffer_wait *w)
-{
-    return list_is_empty(&e->buffer_waits) && take(e, w);
-}
-
 void engine_buffers_get(struct engine *e, struct buffer_wait *w)
 {
-    if (engine_buffers_try(e, w))
+    if (list_is_empty(&e->buffer_waits) && take(e, w))
         w->ready(w);
     else
         list_append(&e->buffer_waits, &w->link);

@@ -37,7 +37,7 @@ struct engine {
     void *stopped_arg;
     struct env_timer stop_timer;
     uint32_t stop_looks_left; /* asked twice: until it is over anyway */
-    bool has_stopped_runs;
+    bool is_halted;
 };
 
 /*
@@ -67,6 +67,12 @@ bool engine_is_idle(const struct engine *e);
  * undecided saves are aborted, those that voted are left to recovery; `done`
  * is then the later one. done() is never called from inside. */
 void engine_stop(struct engine *e, void (*done)(void *arg), void *arg);
+/* End without time: no session, no retention, no cached handle, no new work.
+ * What is in flight runs out (engine_is_quiet()), then engine_close(). For
+ * environments whose clock has stopped; engine_stop() ends with it as well. */
+void engine_halt(struct engine *e);
+bool engine_is_quiet(const struct engine *e);
+/* Quiet, and halted. Takes NULL. */
 void engine_close(struct engine *e);
 
 /*
@@ -84,9 +90,6 @@ struct buffer_wait {
 };
 
 void engine_buffers_get(struct engine *e, struct buffer_wait *w);
-/* The same without waiting: false, and nothing is kept, when too few are free
- * or somebody else waits. ready is not called. */
-bool engine_buffers_try(struct engine *e, struct buffer_wait *w) MUST_USE;
 void engine_buffers_cancel(struct buffer_wait *w);
 /* Give `count` back and serve those who wait. NULLs are passed over. */
 void engine_buffers_put(struct engine *e, void **buffers, uint32_t count);

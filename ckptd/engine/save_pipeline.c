@@ -234,12 +234,7 @@ static void encode_or_write(struct save_op *op)
     }
     op->wait.want = BUFFERS_WANTED_MAX;
     op->wait.ready = buffers_ready;
-    if (!op->part->is_codec_sampled)
-        engine_buffers_get(op->engine, &op->wait);
-    else if (engine_buffers_try(op->engine, &op->wait))
-        buffers_ready(&op->wait);
-    else /* AUTO: waiting for a buffer does not pay either */
-        save_write(op);
+    engine_buffers_get(op->engine, &op->wait);
 }
 
 static void digest_run(struct env_job *job)

@@ -298,6 +298,7 @@ void session_frame(struct session *s, const struct wire_header *h,
 void session_slots_freed(struct session *s)
 {
     save_grant(s);
+    load_slots_freed(s);
 }
 
 /*
