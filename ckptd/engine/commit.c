@@ -234,14 +234,15 @@ static bool attempt_choose(struct commit *c)
 {
     const struct catalog *all = &c->run->catalog;
     struct save_id done;
-    uint64_t highest = 0;
+    uint64_t highest;
 
     done = catalog_at_step(all, c->id.step, c->id.generation);
     if (done.generation != 0) {
         refuse_committed(c);
         return false;
     }
-    if (highest_step(c, &highest) && c->id.step < highest) {
+    highest = state_of(c)->highest_step;
+    if (c->id.step < highest) {
         commit_refuse(c, -CKPT_ECONFLICT,
                       "%s@%" PRIu64 " comes after step %" PRIu64
                       " of generation %" PRIu32
@@ -574,11 +575,14 @@ struct commit *commit_begin(struct run *run, uint64_t step,
 {
     struct save_id id = {.generation = run->generation, .step = step};
     struct commit *c = commit_new(run, &id);
+    uint64_t highest = 0;
 
     if (!c)
         return NULL;
     c->events = events;
     c->arg = arg;
+    if (highest_step(c, &highest))
+        state_of(c)->highest_step = highest;
     state_of(c)->deadline_ns =
         env_now(commit_env(c)) +
         decide_timeout(run->decide_timeout_ms) * NS_PER_MS;

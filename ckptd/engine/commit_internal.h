@@ -27,6 +27,7 @@ struct commit_state {
     uint64_t deadline_ns;
     uint64_t delay_ns; /* back-off */
     uint32_t tries;
+    uint64_t highest_step; /* of its generation when it began */
     bool is_busy;
     bool is_recovered;     /* no owner: its segments are ours to release */
     bool is_told;          /* `decided` was called before ABORT was on record */
