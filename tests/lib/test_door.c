@@ -81,7 +81,7 @@ static void passing_done(struct store_req *req, int64_t result)
     if (req->op == STORE_SEG_OPEN && result >= 0)
         seg_add(p->door, req->seg);
     if (req->op == STORE_SEG_CLOSE && result >= 0)
-        seg_forget(p->door, req->seg);
+        seg_forget(p->door, outer->seg); /* the inner one is let go */
     if (p->door->is_cut) {
         store_names_free(&req->names);
         result = -ECANCELED;
