@@ -7,9 +7,11 @@
  * readable; poll on the owner's thread takes all of `ended` and runs done().
  * Closing tells the threads to stop once `todo` is empty and joins them.
  *
- * A pipe and not an eventfd: a ring that polls the eventfd of its helper does
- * not get to signal its own eventfd for that (lost for good the second time on
- * Linux 6.18, because the signal comes from within another eventfd's).
+ * A pipe and not an eventfd: when a ring polled an eventfd of its helper, the
+ * signal of the ring's own eventfd for that got lost now and then (seen on
+ * Linux 6.18: work was pending in the ring, and its eventfd stayed silent).
+ * The likely reason is that one eventfd may not signal another from within its
+ * wake-up. With a pipe it has not been seen.
  */
 #include "storage/fileio.h"
 
