@@ -164,7 +164,9 @@ static void link_again(struct ckpt *ctx)
 {
     struct link_wish wish = {
         .is_rejoin = true,
-        .patience = {clock_ms() + RECONNECT_MS, ctx->quit_fd},
+        .patience = {clock_ms() +
+                         min_u64(RECONNECT_MS, ctx->open.open_timeout_ms),
+                     ctx->quit_fd},
     };
     struct link_result result = {0};
     struct err err = {0};
