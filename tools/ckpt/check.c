@@ -1,0 +1,256 @@
+/*
+ * check.c - see check.h.
+ *
+ * A few reads are kept in flight; what has arrived is digested in the same
+ * thread, which is faster than a drive delivers.
+ */
+#include "tools/ckpt/check.h"
+#include "formats/codec.h"
+#include "tools/ckpt/segments.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define DEPTH     8
+#define SAID_MOST 20
+
+struct lane {
+    struct checking *checking;
+    struct store_req req;
+    uint8_t *extent;
+    uint64_t chunk;
+    bool is_busy;
+};
+
+struct checking {
+    struct tool *tool;
+    const char *run;
+    const struct manifest *m;
+    enum check_level level;
+    struct segments segments;
+    struct progress *progress;
+    struct check_result *out;
+    struct lane lane[DEPTH];
+    uint8_t *raw, *scratch;
+    uint64_t next_chunk;
+    uint32_t busy;
+};
+
+/* Which bytes of which tensors a bad chunk takes along. */
+static void say_tensors(const struct checking *k, uint64_t chunk, char *text,
+                        size_t capacity)
+{
+    const struct manifest *m = k->m;
+    size_t used = 0;
+    uint32_t count = 0;
+
+    text[0] = '\0';
+    for (uint64_t i = 0; i < m->piece_count && used < capacity; i++) {
+        const struct mf_piece *p = &m->piece[i];
+        const struct mf_tensor *x;
+
+        if (p->chunk != chunk)
+            continue;
+        if (count++ >= 4) {
+            (void)snprintf(text + used, capacity - used, ", ...");
+            return;
+        }
+        x = &m->tensor[m->region[p->region].tensor];
+        used += (size_t)snprintf(
+            text + used, capacity - used,
+            "%stensor %.*s bytes %" PRIu64 "-%" PRIu64 " of rank %u's part",
+            used ? ", " : "", (int)x->name_bytes, m->blob + x->name,
+            p->region_start, p->region_start + p->bytes,
+            m->region[p->region].rank);
+    }
+}
+
+static void failed(struct checking *k, uint64_t chunk, const struct err *err)
+{
+    const struct mf_location *l = &k->m->location[chunk];
+    const struct mf_file *f = &k->m->file[l->file];
+    uint64_t *count =
+        err->code == -ENOENT ? &k->out->missing : &k->out->corrupt;
+    char tensors[700], words[2048];
+
+    (*count)++;
+    say_tensors(k, chunk, tensors, sizeof tensors);
+    (void)snprintf(words, sizeof words,
+                   "%s@%" PRIu64 ": %.*s at %" PRIu64 ": %s (%s)", k->run,
+                   k->m->info.id.step, (int)f->name_bytes, k->m->blob + f->name,
+                   l->offset, err->text, tensors);
+    if (k->out->corrupt + k->out->missing == 1)
+        (void)snprintf(k->out->first, sizeof k->out->first, "%.*s",
+                       (int)sizeof k->out->first - 1, words);
+    if (k->out->corrupt + k->out->missing <= SAID_MOST)
+        (void)complain(k->tool, 0, "%s", words);
+    else if (k->out->corrupt + k->out->missing == SAID_MOST + 1)
+        (void)complain(k->tool, 0, "more failures are counted only");
+}
+
+static int check_content(struct checking *k, const struct chunk_header *want,
+                         const uint8_t *payload, struct err *err)
+{
+    const uint8_t *raw = payload;
+    struct digest content;
+
+    if (want->codec != CODEC_RAW) {
+        if (codec_decode(want->codec, want->codec_param, payload,
+                         want->payload_bytes, k->raw, want->raw_bytes,
+                         k->scratch))
+            return err_set(err, -CKPT_ECORRUPT, "its payload does not decode");
+        raw = k->raw;
+    }
+    content = hash_128(raw, want->raw_bytes);
+    return digest_equal(&content, &want->content)
+               ? 0
+               : err_set(err, -CKPT_ECORRUPT,
+                         "its content does not match its digest");
+}
+
+static void chunk_arrived(struct store_req *req, int64_t result)
+{
+    struct lane *lane = req->owner;
+    struct checking *k = lane->checking;
+    struct chunk_header want;
+    struct err err = {0};
+    int rc;
+
+    lane->is_busy = false;
+    k->busy--;
+    manifest_chunk_header(k->m, lane->chunk, &want);
+    if (result < 0)
+        rc = err_set(&err, (int)result, "cannot be read: %s",
+                     err_text((int)result));
+    else
+        rc = chunk_check(lane->extent, req->len, &want, &err);
+    if (rc == 0 && k->level == CHECK_DEEP)
+        rc = check_content(k, &want, lane->extent + PAGE_BYTES, &err);
+    if (rc)
+        failed(k, lane->chunk, &err);
+    k->out->chunks++;
+    k->out->bytes += req->len;
+    progress_add(k->progress, req->len);
+}
+
+static void lane_start(struct checking *k, struct lane *lane)
+{
+    uint64_t chunk = k->next_chunk++;
+    const struct mf_location *l = &k->m->location[chunk];
+    uint64_t bytes = chunk_extent_bytes(l->payload_bytes);
+    struct store_seg *seg;
+    struct err err = {0};
+
+    if (segments_get(&k->segments, l->file, &seg, &err)) {
+        failed(k, chunk, &err);
+        return;
+    }
+    if (l->payload_bytes > CHUNK_BYTES_MAX ||
+        l->offset > k->segments.size[l->file] ||
+        bytes > k->segments.size[l->file] - l->offset) {
+        (void)err_set(&err, -CKPT_ECORRUPT,
+                      "lies behind the end of its file: truncated");
+        failed(k, chunk, &err);
+        return;
+    }
+    if (k->level == CHECK_QUICK)
+        return;
+    lane->chunk = chunk;
+    lane->is_busy = true;
+    k->busy++;
+    lane->req = (struct store_req){.op = STORE_READ,
+                                   .seg = seg,
+                                   .buf = lane->extent,
+                                   .len = bytes,
+                                   .off = l->offset,
+                                   .done = chunk_arrived,
+                                   .owner = lane};
+    store_submit(k->segments.local, &lane->req);
+}
+
+static int check_chunks(struct checking *k)
+{
+    while (k->next_chunk < k->m->chunk_count || k->busy) {
+        for (uint32_t i = 0; i < DEPTH; i++)
+            if (!k->lane[i].is_busy && k->next_chunk < k->m->chunk_count)
+                lane_start(k, &k->lane[i]);
+        if (k->busy) {
+            int rc = store_poll(k->segments.local, -1);
+
+            if (rc < 0 && rc != -EINTR)
+                return complain(k->tool, EXIT_ERROR, "local store: %s",
+                                err_text(rc));
+        }
+    }
+    return EXIT_FINE;
+}
+
+static int memory(struct checking *k)
+{
+    size_t extent = chunk_extent_bytes(CHUNK_BYTES_MAX);
+    bool ok = true;
+
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        k->lane[i].checking = k;
+        k->lane[i].extent = aligned_alloc(PAGE_BYTES, extent);
+        ok = ok && k->lane[i].extent;
+    }
+    k->raw = malloc(CHUNK_BYTES_MAX);
+    k->scratch = malloc(codec_scratch_bytes(CHUNK_BYTES_MAX));
+    return ok && k->raw && k->scratch
+               ? EXIT_FINE
+               : complain(k->tool, EXIT_ERROR, "out of memory");
+}
+
+static int run_check(struct checking *k)
+{
+    struct err err = {0};
+    int rc = manifest_coverage(k->m, &err);
+
+    if (rc) {
+        k->out->corrupt++;
+        (void)snprintf(k->out->first, sizeof k->out->first, "%s", err.text);
+        return complain(k->tool, EXIT_CORRUPT, "%s@%" PRIu64 ": %s", k->run,
+                        k->m->info.id.step, err.text);
+    }
+    rc = segments_open(k->tool, k->m, &k->segments, &err);
+    if (rc) {
+        k->out->missing = k->m->chunk_count;
+        (void)snprintf(k->out->first, sizeof k->out->first, "%s", err.text);
+        return complain(
+            k->tool, rc == -CKPT_ECORRUPT ? EXIT_CORRUPT : EXIT_PARTIAL,
+            "%s@%" PRIu64 ": %s", k->run, k->m->info.id.step, err.text);
+    }
+    rc = memory(k);
+    if (rc == 0)
+        rc = check_chunks(k);
+    if (rc)
+        return rc;
+    if (k->out->corrupt)
+        return EXIT_CORRUPT;
+    return k->out->missing ? EXIT_PARTIAL : EXIT_FINE;
+}
+
+int check_save(struct tool *t, const char *run, const struct manifest *m,
+               enum check_level level, struct progress *p,
+               struct check_result *out)
+{
+    struct checking k = {.tool = t,
+                         .run = run,
+                         .m = m,
+                         .level = level,
+                         .progress = p,
+                         .out = out};
+    int code;
+
+    *out = (struct check_result){0};
+    code = run_check(&k);
+    segments_close(&k.segments);
+    for (uint32_t i = 0; i < DEPTH; i++)
+        free(k.lane[i].extent);
+    free(k.raw);
+    free(k.scratch);
+    return code;
+}

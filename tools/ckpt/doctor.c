@@ -1,0 +1,260 @@
+/*
+ * doctor.c - `ckpt doctor`: is everything in place, and if not, what to do.
+ *
+ * Each check prints one line: what was looked at, ok / warn / FAIL, what was
+ * seen, and for all but ok the fix. Exit 1 when a check failed.
+ */
+#include "tools/ckpt/out.h"
+#include "tools/ckpt/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum finding {
+    FINDING_OK,
+    FINDING_WARN,
+    FINDING_FAIL,
+};
+
+struct doctor {
+    struct tool *tool;
+    bool has_failed;
+};
+
+static void found(struct doctor *d, const char *what, enum finding finding,
+                  const char *seen, const char *fix)
+{
+    static const char *const word[] = {"ok", "warn", "FAIL"};
+
+    d->has_failed = d->has_failed || finding == FINDING_FAIL;
+    if (d->tool->options.json) {
+        if (!json_line(json_pack("{s:i, s:s, s:s, s:s, s:s}", "schema", 1,
+                                 "check", what, "result", word[finding], "seen",
+                                 seen, "fix", fix)))
+            d->has_failed = true;
+        return;
+    }
+    (void)printf("%-12s %-4s  %s\n", what, word[finding], seen);
+    if (finding != FINDING_OK)
+        (void)printf("%-18s fix: %s\n", "", fix);
+}
+
+static void check_space(struct doctor *d, const char *what, const char *path)
+{
+    struct statvfs vfs;
+    char seen[1200], size[32];
+    uint64_t left;
+
+    if (statvfs(path, &vfs) < 0)
+        return; /* the check before has said why */
+    left = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    (void)snprintf(seen, sizeof seen, "%s: %s free", path,
+                   size_text(left, size));
+    found(d, what, left < ((uint64_t)1 << 30) ? FINDING_WARN : FINDING_OK, seen,
+          "give it room for keep-last + 2 checkpoints, or move it "
+          "(CKPT_LOCAL)");
+}
+
+static void check_home(struct doctor *d)
+{
+    const char *path = d->tool->options.home;
+    struct store *s;
+    struct err err;
+    char seen[1200];
+
+    if (!path || !*path) {
+        found(d, "home", FINDING_FAIL, "no home given",
+              "use --home DIR or set CKPT_HOME");
+        return;
+    }
+    if (store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, &s, &err)) {
+        found(d, "home", FINDING_FAIL, err.text,
+              "create the directory as the user that trains, or name another");
+        return;
+    }
+    store_describe(s, seen, sizeof seen);
+    found(d, "home", FINDING_OK, seen, "");
+    store_close(s);
+    check_space(d, "home space", path);
+}
+
+static void check_local(struct doctor *d)
+{
+    char path[1024], seen[1200];
+    struct store *s;
+    struct err err;
+
+    tool_local_path(d->tool, path, sizeof path);
+    if (access(path, F_OK) < 0) {
+        (void)snprintf(seen, sizeof seen, "%s is not there yet", path);
+        found(d, "local store", FINDING_OK, seen, "");
+        return;
+    }
+    if (store_file_open(path, STORE_OPEN_WRITE | STORE_OPEN_LOCAL,
+                        STORE_ENGINE_AUTO, &s, &err)) {
+        found(d, "local store", FINDING_FAIL, err.text,
+              "name a directory of your own on a local drive (CKPT_LOCAL)");
+        return;
+    }
+    store_describe(s, seen, sizeof seen);
+    found(d, "local store", FINDING_OK, seen, "");
+    store_close(s);
+    check_space(d, "local space", path);
+}
+
+/* io_uring: refused by sysctl, by seccomp, or there. */
+static void check_uring(struct doctor *d)
+{
+    FILE *f = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+    struct store *s = NULL;
+    struct err err;
+    int disabled = 0;
+    char path[1024];
+
+    if (f && fscanf(f, "%d", &disabled) != 1)
+        disabled = 0;
+    if (f)
+        (void)fclose(f);
+    tool_local_path(d->tool, path, sizeof path);
+    if (disabled) {
+        found(d, "io_uring", FINDING_WARN,
+              "switched off by sysctl kernel.io_uring_disabled",
+              "sysctl kernel.io_uring_disabled=0; until then threads do the "
+              "I/O, slower");
+        return;
+    }
+    if (access(path, F_OK) < 0)
+        (void)snprintf(path, sizeof path, "/");
+    if (store_file_open(path, 0, STORE_ENGINE_URING, &s, &err)) {
+        found(d, "io_uring", FINDING_WARN, err.text,
+              "most often a container's seccomp profile: allow "
+              "io_uring_setup, io_uring_enter and io_uring_register; until "
+              "then threads do the I/O, slower");
+        return;
+    }
+    store_close(s);
+    found(d, "io_uring", FINDING_OK, "works", "");
+}
+
+static void check_memlock(struct doctor *d)
+{
+    struct rlimit limit;
+    char seen[128], size[32];
+
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+        return;
+    if (limit.rlim_max == RLIM_INFINITY || geteuid() == 0) {
+        found(d, "memlock", FINDING_OK, "arenas can be registered", "");
+        return;
+    }
+    (void)snprintf(seen, sizeof seen, "at most %s may be locked",
+                   size_text(limit.rlim_max, size));
+    found(d, "memlock",
+          limit.rlim_max < ((uint64_t)1 << 30) ? FINDING_WARN : FINDING_OK,
+          seen,
+          "raise it (ulimit -l, LimitMEMLOCK=) to the arenas' size; until "
+          "then I/O goes on unregistered, a little slower");
+}
+
+/* Who answers on the daemon's socket? */
+static void check_daemon(struct doctor *d)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred cred = {0};
+    socklen_t bytes = sizeof cred;
+    char path[1024], seen[1200];
+    int dir, fd, rc;
+
+    tool_local_path(d->tool, path, sizeof path);
+    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (dir < 0 || fd < 0)
+        goto out;
+    (void)snprintf(address.sun_path, sizeof address.sun_path,
+                   "/proc/self/fd/%d/ckptd.sock", dir);
+    rc = connect(fd, (struct sockaddr *)&address, sizeof address);
+    if (rc < 0) {
+        (void)snprintf(seen, sizeof seen,
+                       "none answers at %s/ckptd.sock; the next trainer starts "
+                       "one",
+                       path);
+        found(d, "daemon", FINDING_OK, seen, "");
+    } else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0) {
+        (void)snprintf(seen, sizeof seen, "pid %d of uid %u serves %s",
+                       (int)cred.pid, cred.uid, path);
+        found(d, "daemon", cred.uid == geteuid() ? FINDING_OK : FINDING_FAIL,
+              seen,
+              "one daemon serves one user: use a local store of your own "
+              "(CKPT_LOCAL)");
+    }
+out:
+    if (fd >= 0)
+        close(fd);
+    if (dir >= 0)
+        close(dir);
+}
+
+static void check_run(struct doctor *d, const char *run)
+{
+    struct catalog c;
+    char seen[1400];
+    size_t committed = 0;
+
+    if (tool_catalog(d->tool, run, &c)) {
+        (void)snprintf(seen, sizeof seen, "run %s cannot be read", run);
+        found(d, "run", FINDING_FAIL, seen, "see the message above");
+        catalog_free(&c);
+        return;
+    }
+    for (size_t i = 0; i < c.save_count; i++) {
+        committed += c.save[i].status == SAVE_COMMITTED;
+        if (c.save[i].status != SAVE_UNREADABLE)
+            continue;
+        (void)snprintf(seen, sizeof seen, "%s@%" PRIu64 ": %s", run,
+                       c.save[i].id.step, c.save[i].reason);
+        found(d, "run", FINDING_FAIL, seen,
+              "its record is damaged: older checkpoints still load; nothing "
+              "is collected until it is removed by hand");
+    }
+    (void)snprintf(seen, sizeof seen, "%s: %zu checkpoints", run, committed);
+    found(d, "run", FINDING_OK, seen, "");
+    catalog_free(&c);
+}
+
+static void check_runs(struct doctor *d)
+{
+    struct store_names runs;
+
+    if (tool_open_home(d->tool, false))
+        return;
+    if (tool_runs(d->tool, &runs) == 0)
+        for (size_t i = 0; i < runs.count; i++)
+            check_run(d, runs.name[i]);
+    store_names_free(&runs);
+}
+
+int verb_doctor(struct tool *t)
+{
+    struct doctor d = {.tool = t};
+
+    check_home(&d);
+    if (d.has_failed)
+        return EXIT_ERROR;
+    check_local(&d);
+    check_uring(&d);
+    check_memlock(&d);
+    check_daemon(&d);
+    check_runs(&d);
+    return d.has_failed ? EXIT_ERROR : EXIT_FINE;
+}

@@ -1,0 +1,251 @@
+/*
+ * gc.c - `ckpt gc`: remove what is no longer needed.
+ *
+ * Three things, each only listed without --yes:
+ *   checkpoints that a policy given here (--keep-last, --keep-every) lets go:
+ *     the newest one is read back first and marked verified, then each gets
+ *     its tomb;
+ *   records that nobody will read again: intents, votes and manifest parts of
+ *     decided saves, everything but the tomb of removed ones, leases that did
+ *     not change while this verb looked twice are left to the daemon;
+ *   segments of the local store that nothing references: only when no daemon
+ *     serves it (else that daemon frees them by itself), see gc_segments.c.
+ *
+ * A record that cannot be read stops it before anything is removed.
+ */
+#include "tools/ckpt/gc.h"
+#include "ckptd/engine/retain.h"
+#include "tools/ckpt/check.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void gc_say(struct gc *g, const char *what, const char *name, uint64_t bytes)
+{
+    char size[32];
+
+    g->count++;
+    g->bytes += bytes;
+    if (g->tool->options.json)
+        g->failed = !json_line(json_pack("{s:i, s:s, s:s, s:I, s:b}", "schema",
+                                         1, "kind", what, "name", name, "bytes",
+                                         (json_int_t)bytes, "removed",
+                                         (int)g->is_for_real)) ||
+                    g->failed;
+    else if (bytes)
+        (void)printf("%s\t%s\t%s\n", what, name, size_text(bytes, size));
+    else
+        (void)printf("%s\t%s\n", what, name);
+}
+
+/* Remove one record; 0 or an exit code. */
+static int drop(struct gc *g, const char *name)
+{
+    struct store_req req = {.op = STORE_REMOVE, .name = name};
+    int64_t rc;
+
+    gc_say(g, "record", name, 0);
+    if (!g->is_for_real)
+        return EXIT_FINE;
+    rc = store_run(g->tool->home, &req);
+    return rc < 0 && rc != -ENOENT ? complain(g->tool, EXIT_ERROR, "%s: %s",
+                                              name, err_text((int)rc))
+                                   : EXIT_FINE;
+}
+
+/* May records of this save in `folder` go? */
+static bool is_litter(const struct catalog *c, const struct save_id *id,
+                      const char *folder)
+{
+    const struct catalog_save *s = catalog_find(c, id);
+
+    if (!s)
+        return false;
+    if (s->status == SAVE_REMOVED)
+        return true;
+    if (strcmp(folder, "vote") == 0 || strcmp(folder, "intent") == 0)
+        return s->status == SAVE_COMMITTED || s->status == SAVE_ABORTED;
+    return strcmp(folder, "manifest") == 0 && s->status == SAVE_ABORTED;
+}
+
+static int sweep_folder(struct gc *g, const struct catalog *c,
+                        const char *folder)
+{
+    char name[RECORD_NAME_BYTES], path[320];
+    struct store_req list = {.op = STORE_LIST,
+                             .name = name_run(name, c->run, folder)};
+    int64_t rc = store_run(g->tool->home, &list);
+    int code = rc < 0 ? complain(g->tool, EXIT_ERROR, "%s: %s", name,
+                                 err_text((int)rc))
+                      : EXIT_FINE;
+
+    for (size_t i = 0; !code && i < list.names.count; i++) {
+        struct save_id id;
+
+        if (save_id_parse(list.names.name[i], &id, NULL) ||
+            !is_litter(c, &id, folder))
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s", folder, list.names.name[i]);
+        code = drop(g, name_run(name, c->run, path));
+    }
+    store_names_free(&list.names);
+    return code;
+}
+
+static int sweep(struct gc *g, const struct catalog *c)
+{
+    static const char *const folders[] = {"manifest", "vote", "intent",
+                                          "verified", "decision"};
+    int code = EXIT_FINE;
+
+    for (size_t i = 0; !code && i < ARRAY_LEN(folders); i++)
+        code = sweep_folder(g, c, folders[i]);
+    return code;
+}
+
+/*
+ * Policy.
+ */
+
+static int put_record(struct gc *g, const char *name, struct wr *w)
+{
+    struct store_req put = {
+        .op = STORE_PUT, .name = name, .buf = w->data, .len = w->bytes};
+    int64_t rc = w->failed ? -ENOMEM : store_run(g->tool->home, &put);
+
+    wr_free(w);
+    return rc < 0 && rc != -EEXIST ? complain(g->tool, EXIT_ERROR, "%s: %s",
+                                              name, err_text((int)rc))
+                                   : EXIT_FINE;
+}
+
+/* Nothing goes before the newest checkpoint was read back. */
+static int read_newest_back(struct gc *g, const struct catalog *c)
+{
+    struct save_id latest = catalog_latest(c);
+    const struct catalog_save *s = catalog_find(c, &latest);
+    struct record_mark mark = {.id = latest,
+                               .created_unix_ms = (uint64_t)time(NULL) * 1000,
+                               .note = "read back by ckpt gc"};
+    struct progress progress = {.what = "read back"};
+    struct check_result result;
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+    struct manifest m;
+    void *data = NULL;
+    int code;
+
+    if (s && s->is_verified)
+        return EXIT_FINE;
+    code = tool_manifest(g->tool, c->run, &latest, &data, &m);
+    if (code == 0) {
+        progress.total = m.info.stored_bytes;
+        code = check_save(g->tool, c->run, &m, CHECK_DEEP, &progress, &result);
+        progress_end(&progress);
+    }
+    free(data);
+    if (code)
+        return complain(g->tool, code,
+                        "the newest checkpoint is not good, so nothing older "
+                        "is removed");
+    record_mark_encode(RECORD_VERIFIED, &mark, &w);
+    return put_record(g, name_save(name, c->run, "verified", &latest), &w);
+}
+
+static int bury(struct gc *g, struct catalog *c, const struct save_id *id)
+{
+    struct record_tomb tomb = {.id = *id,
+                               .created_unix_ms = (uint64_t)time(NULL) * 1000,
+                               .reason = "ckpt gc"};
+    struct catalog_save *s = catalog_find(c, id);
+    char name[RECORD_NAME_BYTES], title[RUN_NAME_MAX + 64];
+    struct wr w = {0};
+    int code = EXIT_FINE;
+
+    (void)snprintf(title, sizeof title, "%s@%" PRIu64 "/%u", c->run, id->step,
+                   id->generation);
+    gc_say(g, "checkpoint", title, s->stored_bytes);
+    if (g->is_for_real) {
+        record_tomb_encode(&tomb, &w);
+        code = put_record(g, name_save(name, c->run, "tomb", id), &w);
+    }
+    if (code == 0)
+        s->status = SAVE_REMOVED;
+    return code;
+}
+
+static int apply_policy(struct gc *g, struct catalog *c)
+{
+    const struct options *o = &g->tool->options;
+    struct save_id *victims = calloc(c->save_count + 1, sizeof *victims);
+    size_t count;
+    int code = EXIT_FINE;
+
+    if (!victims)
+        return complain(g->tool, EXIT_ERROR, "out of memory");
+    count = retain_choose(c, o->keep_last, o->keep_every, victims);
+    if (count && g->is_for_real)
+        code = read_newest_back(g, c);
+    for (size_t i = 0; !code && i < count; i++)
+        code = bury(g, c, &victims[i]);
+    free(victims);
+    return code;
+}
+
+static int gc_run(struct gc *g, const char *run)
+{
+    struct catalog c;
+    int code = tool_catalog(g->tool, run, &c);
+
+    for (size_t i = 0; !code && i < c.save_count; i++)
+        if (c.save[i].status == SAVE_UNREADABLE)
+            code = complain(g->tool, EXIT_CORRUPT,
+                            "%s@%" PRIu64 ": %s; nothing is removed", run,
+                            c.save[i].id.step, c.save[i].reason);
+    if (code == 0)
+        code = apply_policy(g, &c);
+    if (code == 0)
+        code = sweep(g, &c);
+    catalog_free(&c);
+    return code;
+}
+
+static int gc_all(struct gc *g)
+{
+    struct store_names runs;
+    int code = tool_runs(g->tool, &runs);
+
+    for (size_t i = 0; !code && i < runs.count; i++)
+        code = gc_run(g, runs.name[i]);
+    store_names_free(&runs);
+    return code;
+}
+
+int verb_gc(struct tool *t)
+{
+    struct gc g = {.tool = t,
+                   .is_for_real = t->options.yes && !t->options.dry_run};
+    struct target target;
+    int code = tool_open_home(t, g.is_for_real);
+
+    if (code == 0 && t->target) {
+        code = target_parse(t, t->target, &target);
+        if (code == 0 && target.has_step)
+            code = complain(t, EXIT_USAGE, "gc takes a run, not a step");
+        if (code == 0)
+            code = gc_run(&g, target.run);
+    } else if (code == 0) {
+        code = gc_all(&g);
+    }
+    if (code == 0)
+        code = gc_segments(&g);
+    if (code == 0 && g.failed)
+        code = complain(t, EXIT_ERROR, "cannot print");
+    if (code == 0 && g.count && !g.is_for_real)
+        (void)fprintf(stderr, "nothing was removed: add --yes to do it\n");
+    return code;
+}

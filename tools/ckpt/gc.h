@@ -1,0 +1,23 @@
+/*
+ * gc.h - between gc.c (records) and gc_segments.c (the local store).
+ */
+#ifndef TOOLS_CKPT_GC_H
+#define TOOLS_CKPT_GC_H
+
+#include "tools/ckpt/out.h"
+#include "tools/ckpt/tool.h"
+
+struct gc {
+    struct tool *tool;
+    bool is_for_real; /* --yes, and not --dry-run */
+    bool failed;      /* output */
+    uint64_t count, bytes;
+};
+
+/* One thing that is (or would be) removed. */
+void gc_say(struct gc *g, const char *what, const char *name, uint64_t bytes);
+
+/* Segments without a reference, if no daemon serves the local store. */
+int gc_segments(struct gc *g);
+
+#endif

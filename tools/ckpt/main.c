@@ -1,0 +1,249 @@
+/*
+ * main.c - `ckpt`: verbs, options, usage.
+ *
+ * Exit codes: 0 fine, 1 error, 2 usage, 3 partial, 4 corrupt, 10 absent,
+ * 11 busy, 130 interrupted.
+ */
+#include "tools/ckpt/tool.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_bit {
+    OPTION_JSON = 1,
+    OPTION_ALL = 2,
+    OPTION_DEPTH = 4,   /* --quick, --deep */
+    OPTION_DESTROY = 8, /* --dry-run, --yes */
+    OPTION_KEEP = 16,   /* --keep-last, --keep-every */
+};
+
+enum target_need {
+    TARGET_NONE,
+    TARGET_OPTIONAL,
+    TARGET_REQUIRED,
+};
+
+static const struct verb {
+    const char *name, *arguments, *help;
+    unsigned options;
+    enum target_need target;
+    int (*run)(struct tool *t);
+} verbs[] = {
+    {"ls", "[--all] [--json] [RUN]", "list checkpoints",
+     OPTION_ALL | OPTION_JSON, TARGET_OPTIONAL, verb_ls},
+    {"show", "[--json] RUN@STEP[:TENSOR]",
+     "what a checkpoint holds: layout, tensors, extra state, origin",
+     OPTION_JSON, TARGET_REQUIRED, verb_show},
+    {"where", "[--json] RUN@STEP[:TENSOR]",
+     "where the bytes are: file, offset, size, codec of every chunk",
+     OPTION_JSON, TARGET_REQUIRED, verb_where},
+    {"verify", "[--quick|--deep] [--json] [RUN[@STEP]]",
+     "read back and check every digest (default: all checkpoints)",
+     OPTION_DEPTH | OPTION_JSON, TARGET_OPTIONAL, verb_verify},
+    {"gc",
+     "[--keep-last N] [--keep-every N] [--dry-run] [--yes] [--json] "
+     "[RUN]",
+     "remove what is no longer needed",
+     OPTION_KEEP | OPTION_DESTROY | OPTION_JSON, TARGET_OPTIONAL, verb_gc},
+    {"pin", "RUN@STEP", "keep a checkpoint whatever the policy", 0,
+     TARGET_REQUIRED, verb_pin},
+    {"unpin", "RUN@STEP", "let the policy decide again", 0, TARGET_REQUIRED,
+     verb_unpin},
+    {"doctor", "[--json]", "check the set-up; each failure prints its fix",
+     OPTION_JSON, TARGET_NONE, verb_doctor},
+};
+
+static void usage(FILE *to)
+{
+    (void)fputs("usage: ckpt VERB [options] [RUN@STEP[:TENSOR]]\n\n", to);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        (void)fprintf(to, "  ckpt %s %s\n        %s\n", verbs[i].name,
+                      verbs[i].arguments, verbs[i].help);
+    (void)fputs(
+        "\n"
+        "RUN@latest is the newest checkpoint of the newest branch, "
+        "RUN@STEP/GEN\n"
+        "one of generation GEN. Options of all verbs:\n"
+        "  --home DIR    where the runs live (CKPT_HOME)\n"
+        "  --local DIR   the local store of segments (CKPT_LOCAL; HOME/local)\n"
+        "  --version, --help\n"
+        "Exit codes: 0 fine, 1 error, 2 usage, 3 partial, 4 corrupt, 10 "
+        "absent,\n"
+        "11 busy, 130 interrupted.\n",
+        to);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static bool parse_count(const char *text, uint32_t *out)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+
+    *out = (uint32_t)value;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' &&
+           value <= UINT32_MAX;
+}
+
+static const struct option long_options[] = {
+    {"home", required_argument, NULL, 'H'},
+    {"local", required_argument, NULL, 'L'},
+    {"json", no_argument, NULL, 'j'},
+    {"all", no_argument, NULL, 'a'},
+    {"quick", no_argument, NULL, 'q'},
+    {"deep", no_argument, NULL, 'd'},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"yes", no_argument, NULL, 'y'},
+    {"keep-last", required_argument, NULL, 'k'},
+    {"keep-every", required_argument, NULL, 'e'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* What an option needs its verb to take; 0: all verbs take it. */
+static unsigned bit_of(int c)
+{
+    switch (c) {
+    case 'j':
+        return OPTION_JSON;
+    case 'a':
+        return OPTION_ALL;
+    case 'q':
+    case 'd':
+        return OPTION_DEPTH;
+    case 'n':
+    case 'y':
+        return OPTION_DESTROY;
+    case 'k':
+    case 'e':
+        return OPTION_KEEP;
+    default:
+        return 0;
+    }
+}
+
+/* 0 or EXIT_USAGE. */
+static int take_option(struct tool *t, int c)
+{
+    struct options *o = &t->options;
+    bool ok = true;
+
+    switch (c) {
+    case 'H':
+        o->home = optarg;
+        break;
+    case 'L':
+        o->local = optarg;
+        break;
+    case 'j':
+        o->json = true;
+        break;
+    case 'a':
+        o->all = true;
+        break;
+    case 'q':
+        o->quick = true;
+        break;
+    case 'd':
+        o->deep = true;
+        break;
+    case 'n':
+        o->dry_run = true;
+        break;
+    case 'y':
+        o->yes = true;
+        break;
+    case 'k':
+        ok = parse_count(optarg, &o->keep_last);
+        break;
+    case 'e':
+        ok = parse_count(optarg, &o->keep_every);
+        break;
+    default:
+        (void)fputs("Try 'ckpt --help'.\n", stderr);
+        return EXIT_USAGE;
+    }
+    return ok ? 0 : complain(t, EXIT_USAGE, "not a number: %s", optarg);
+}
+
+/* -1: go on; else the exit code. */
+static int parse(struct tool *t, unsigned *used, int argc, char **argv)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            usage(stdout);
+            return EXIT_FINE;
+        }
+        if (c == 'V') {
+            (void)printf("ckpt %s\n", CKPT_VERSION);
+            return EXIT_FINE;
+        }
+        if (take_option(t, c))
+            return EXIT_USAGE;
+        *used |= bit_of(c);
+    }
+    return -1;
+}
+
+/* The words behind the options: VERB and a target. */
+static int take_words(struct tool *t, const struct verb **verb, unsigned used,
+                      int argc, char **argv)
+{
+    if (optind == argc) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    *verb = find_verb(argv[optind]);
+    t->verb = argv[optind++];
+    if (!*verb)
+        return complain(t, EXIT_USAGE, "no such verb. Try 'ckpt --help'.");
+    if (used & ~(*verb)->options)
+        return complain(t, EXIT_USAGE,
+                        "an option does not fit this verb: ckpt %s %s",
+                        (*verb)->name, (*verb)->arguments);
+    if (t->options.quick && t->options.deep)
+        return complain(t, EXIT_USAGE, "--quick and --deep exclude each other");
+    if (optind < argc && (*verb)->target != TARGET_NONE)
+        t->target = argv[optind++];
+    if (optind < argc)
+        return complain(t, EXIT_USAGE, "unexpected argument '%s'",
+                        argv[optind]);
+    if ((*verb)->target == TARGET_REQUIRED && !t->target)
+        return complain(t, EXIT_USAGE, "a target is missing: ckpt %s %s",
+                        (*verb)->name, (*verb)->arguments);
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct tool t = {.verb = "",
+                     .options = {.home = getenv("CKPT_HOME"),
+                                 .local = getenv("CKPT_LOCAL")}};
+    const struct verb *verb = NULL;
+    unsigned used = 0;
+    int code = parse(&t, &used, argc, argv);
+
+    if (code < 0)
+        code = take_words(&t, &verb, used, argc, argv);
+    if (code >= 0)
+        return code;
+    (void)signal(SIGPIPE, SIG_IGN);
+    code = verb->run(&t);
+    store_close(t.home);
+    if (fflush(stdout) == EOF || ferror(stdout))
+        return errno == EPIPE ? code : EXIT_ERROR;
+    return code;
+}

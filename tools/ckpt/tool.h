@@ -1,0 +1,88 @@
+/*
+ * tool.h - what the verbs of `ckpt` share: the home, targets, exit codes.
+ *
+ * Verbs run in one thread, look through the same catalog code as the daemon
+ * does and poll the store until it has answered. Looking needs read access
+ * only. Every function that fails has said why on stderr; what it returns is
+ * the exit code.
+ */
+#ifndef TOOLS_CKPT_TOOL_H
+#define TOOLS_CKPT_TOOL_H
+
+#include "ckptd/engine/catalog.h"
+#include "formats/manifest.h"
+
+enum exit_code {
+    EXIT_FINE = 0,
+    EXIT_ERROR = 1,
+    EXIT_USAGE = 2,
+    EXIT_PARTIAL = 3,
+    EXIT_CORRUPT = 4,
+    EXIT_ABSENT = 10,
+    EXIT_LOCKED = 11,
+    EXIT_INTERRUPTED = 130,
+};
+
+/* Options of all verbs; each verb says which it takes. */
+struct options {
+    const char *home, *local;
+    bool json, all, quick, deep, dry_run, yes;
+    uint32_t keep_last, keep_every;
+};
+
+struct tool {
+    struct options options;
+    const char *verb;
+    const char *target; /* RUN@STEP[:TENSOR], or NULL */
+    struct store *home;
+};
+
+/* RUN[@STEP|@latest][:TENSOR] */
+struct target {
+    char run[RUN_NAME_MAX + 1];
+    bool has_step, is_latest;
+    uint64_t step;
+    uint32_t generation; /* @STEP/GEN; 0: the newest that has it */
+    const char *tensor;  /* NULL: none */
+};
+
+/* "ckpt VERB: words" on stderr; returns `code`. */
+int complain(const struct tool *t, int code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+/* The exit code that fits a negative result. */
+int exit_code_of(int result);
+
+/* Opens t->home for reading (or writing); 0 or an exit code. */
+int tool_open_home(struct tool *t, bool for_writing);
+/* Folder of the local store: --local, CKPT_LOCAL, HOME/local. */
+void tool_local_path(const struct tool *t, char *path, size_t capacity);
+
+int target_parse(const struct tool *t, const char *text, struct target *out);
+/* Names of the home's runs; 0 or an exit code. */
+int tool_runs(struct tool *t, struct store_names *runs);
+/* Its catalog (catalog_free()); 0 or an exit code. */
+int tool_catalog(struct tool *t, const char *run, struct catalog *c);
+/* The committed save that a target means; 0 or an exit code. */
+int tool_find_save(struct tool *t, const struct catalog *c,
+                   const struct target *target, struct save_id *id);
+/* Its manifest, opened; free(*data). 0 or an exit code. */
+int tool_manifest(struct tool *t, const char *run, const struct save_id *id,
+                  void **data, struct manifest *m);
+/* The tensor of a target; 0 or an exit code. */
+int tool_tensor(const struct tool *t, const struct manifest *m,
+                const char *name, uint64_t *tensor);
+
+/* Polls until *done. 0 or a negative code. */
+int tool_wait(struct store *s, const bool *done) MUST_USE;
+
+/* The verbs. */
+int verb_ls(struct tool *t);
+int verb_show(struct tool *t);
+int verb_where(struct tool *t);
+int verb_verify(struct tool *t);
+int verb_gc(struct tool *t);
+int verb_pin(struct tool *t);
+int verb_unpin(struct tool *t);
+int verb_doctor(struct tool *t);
+
+#endif
