@@ -236,13 +236,19 @@ static void part_synced(struct store_req *req, int64_t result)
     seg_writer_request_ends(p->writer);
 }
 
+/* Written to, and not lost: the caller has placed again what a bad one held. */
+static bool is_used(const struct part *p)
+{
+    return p->is_ready && !p->is_bad && p->next_number > 0;
+}
+
 static void sync_parts(struct seg_writer *w)
 {
     seg_writer_request_begins(w);
     for (uint32_t i = 0; i < w->part_count; i++) {
         struct part *p = w->part[i];
 
-        if (!p->is_ready || p->next_number == 0)
+        if (!is_used(p))
             continue;
         p->req = (struct store_req){.op = STORE_SYNC,
                                     .seg = p->segment->seg,
@@ -273,8 +279,7 @@ void seg_writer_sync(struct seg_writer *w, segpool_fn done, void *arg)
     for (uint32_t i = 0; i < w->part_count; i++) {
         struct part *p = w->part[i];
 
-        if (!p->is_ready || p->next_number == 0 ||
-            p->at >= p->segment->size_bytes / 4 * 3)
+        if (!is_used(p) || p->at >= p->segment->size_bytes / 4 * 3)
             continue;
         p->req = (struct store_req){.op = STORE_SEG_TRIM,
                                     .seg = p->segment->seg,
@@ -293,7 +298,7 @@ void seg_writer_close(struct seg_writer *w, bool keep)
     seg_writer_request_begins(w);
     for (uint32_t i = 0; i < w->part_count; i++) {
         struct part *p = w->part[i];
-        bool is_kept = keep && p->next_number > 0;
+        bool is_kept = keep && is_used(p);
 
         seg_part_release(p, is_kept);
     }

@@ -72,10 +72,10 @@ struct seg_place {
 /* Room for one extent; never fails within what was reserved (-ENOSPC). */
 int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
                      struct seg_place *out) MUST_USE;
-/* A write to it failed: nothing more is placed there, and once nothing
- * references the segment it is unlinked, never used again. Chunks that were
- * written to it stand if the sync succeeds; the caller places the failed one
- * again. done() says whether room in its stead could be had. */
+/* A write to it failed, which poisons it: nothing more is placed there, it is
+ * neither synced nor kept, and is unlinked, never used again. The caller places
+ * again what failed and all that was written to it before. done() says whether
+ * room in its stead could be had. */
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg);
 /* Give back what is not used, sync every segment that was written to. No write
