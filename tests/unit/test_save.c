@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-#define LIMIT_MS 700000
+#define LIMIT_MS    700000
+#define STORM_STEPS 200
 
 enum { WAIT, SKIP, REPLACE };
 
@@ -379,11 +380,11 @@ static bool one_more(void *arg)
 {
     struct storm *s = arg;
 
-    if (test_random(s->f->g->world) % 16 == 0 && s->step < 300) {
+    if (test_random(s->f->g->world) % 16 == 0) {
         s->step++;
         save_all(s->f, s->step, s->step, s->mode);
     }
-    return s->step >= 300;
+    return s->step >= STORM_STEPS;
 }
 
 static void permanent_overload_still_makes_progress(void **state)
@@ -391,7 +392,8 @@ static void permanent_overload_still_makes_progress(void **state)
     struct rig_shape shape = plain;
 
     (void)state;
-    shape.slots = 6;
+    shape.slots = 4;
+    shape.tensors = 1;
     shape.world_size = 2;
     for (uint32_t mode = SKIP; mode <= REPLACE; mode++) {
         struct fixture f;
@@ -400,8 +402,9 @@ static void permanent_overload_still_makes_progress(void **state)
 
         begin(&f, 15 + mode, &shape);
         save_all(&f, 0, 1, mode);
-        (void)rig_run(f.g, LIMIT_MS, one_more, &storm);
-        decide_all(&f);
+        while (storm.step < STORM_STEPS)
+            (void)rig_run(f.g, LIMIT_MS, one_more, &storm);
+        (void)rig_run(f.g, LIMIT_MS, NULL, NULL);
         LIST_FOR_EACH (node, &f.r[0]->saves) {
             const struct rig_save *v =
                 container_of(node, struct rig_save, link);
@@ -412,7 +415,9 @@ static void permanent_overload_still_makes_progress(void **state)
         }
         assert_committed(
             container_of(f.r[0]->saves.next, struct rig_save, link));
-        assert_true(committed > 2);
+        print_message("overload %u: %u of %d saves committed\n", mode,
+                      committed, STORM_STEPS + 1);
+        assert_true(committed >= 10);
         assert_int_equal(rig_slots(f.g, SLOT_GRANTED), 0);
         assert_int_equal(rig_slots(f.g, SLOT_FULL), 0);
         end(&f);
