@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOOKS_BEFORE_PAUSE 20
+#define PAUSE_NS           20000
 
 void fatal(const char *format, ...)
 {
@@ -102,6 +106,20 @@ static float *scratch(struct group *group, size_t count)
     return group->scratch;
 }
 
+/* Wait for a message. Ranks often outnumber cores, so after a few looks this
+ * sleeps instead of spinning: whoever has work gets the core. */
+static void finish(MPI_Request request)
+{
+    const struct timespec pause = {0, PAUSE_NS};
+    int done = 0;
+
+    for (int looks = 0; !done; looks++) {
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (!done && looks >= LOOKS_BEFORE_PAUSE)
+            (void)nanosleep(&pause, NULL);
+    }
+}
+
 static void add(float *restrict to, const float *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -110,13 +128,15 @@ static void add(float *restrict to, const float *restrict from, size_t count)
 
 void mesh_sum(struct group *group, float *values, size_t count)
 {
+    MPI_Request request;
     float *all;
 
     if (group->size == 1)
         return;
     all = scratch(group, count);
-    MPI_Allgather(values, mpi_count(count), MPI_FLOAT, all, mpi_count(count),
-                  MPI_FLOAT, group->comm);
+    MPI_Iallgather(values, mpi_count(count), MPI_FLOAT, all, mpi_count(count),
+                   MPI_FLOAT, group->comm, &request);
+    finish(request);
     memcpy(values, all, count * sizeof *values);
     for (int r = 1; r < group->size; r++)
         add(values, all + (size_t)r * count, count);
@@ -125,8 +145,11 @@ void mesh_sum(struct group *group, float *values, size_t count)
 double mesh_sum_double(const struct group *group, double value)
 {
     double *all = allocate((size_t)group->size, sizeof *all), sum = 0;
+    MPI_Request request;
 
-    MPI_Allgather(&value, 1, MPI_DOUBLE, all, 1, MPI_DOUBLE, group->comm);
+    MPI_Iallgather(&value, 1, MPI_DOUBLE, all, 1, MPI_DOUBLE, group->comm,
+                   &request);
+    finish(request);
     for (int r = 0; r < group->size; r++)
         sum += all[r];
     free(all);
@@ -137,9 +160,11 @@ void mesh_reduce_scatter(struct group *group, const float *all, float *piece,
                          size_t count)
 {
     float *mine = scratch(group, count);
+    MPI_Request request;
 
-    MPI_Alltoall(all, mpi_count(count), MPI_FLOAT, mine, mpi_count(count),
-                 MPI_FLOAT, group->comm);
+    MPI_Ialltoall(all, mpi_count(count), MPI_FLOAT, mine, mpi_count(count),
+                  MPI_FLOAT, group->comm, &request);
+    finish(request);
     memcpy(piece, mine, count * sizeof *piece);
     for (int r = 1; r < group->size; r++)
         add(piece, mine + (size_t)r * count, count);
@@ -147,29 +172,75 @@ void mesh_reduce_scatter(struct group *group, const float *all, float *piece,
 
 void mesh_all_gather(const struct group *group, float *all, size_t count)
 {
+    MPI_Request request;
+
     if (group->size == 1)
         return;
-    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all, mpi_count(count),
-                  MPI_FLOAT, group->comm);
+    MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all, mpi_count(count),
+                   MPI_FLOAT, group->comm, &request);
+    finish(request);
 }
 
 void mesh_max(struct group *group, float *values, size_t count)
 {
+    MPI_Request request;
+
     if (group->size == 1)
         return;
-    MPI_Allreduce(MPI_IN_PLACE, values, mpi_count(count), MPI_FLOAT, MPI_MAX,
-                  group->comm);
+    MPI_Iallreduce(MPI_IN_PLACE, values, mpi_count(count), MPI_FLOAT, MPI_MAX,
+                   group->comm, &request);
+    finish(request);
 }
 
 void mesh_send(const struct group *group, int to, const float *values,
                size_t count)
 {
-    MPI_Send(values, mpi_count(count), MPI_FLOAT, to, 0, group->comm);
+    MPI_Request request;
+
+    MPI_Isend(values, mpi_count(count), MPI_FLOAT, to, 0, group->comm,
+              &request);
+    finish(request);
 }
 
 void mesh_receive(const struct group *group, int from, float *values,
                   size_t count)
 {
-    MPI_Recv(values, mpi_count(count), MPI_FLOAT, from, 0, group->comm,
-             MPI_STATUS_IGNORE);
+    MPI_Request request;
+
+    MPI_Irecv(values, mpi_count(count), MPI_FLOAT, from, 0, group->comm,
+              &request);
+    finish(request);
+}
+
+void mesh_swap(const struct group *group, int peer, const float *mine,
+               float *other, size_t count)
+{
+    MPI_Request request;
+
+    MPI_Irecv(other, mpi_count(count), MPI_FLOAT, peer, 1, group->comm,
+              &request);
+    MPI_Send(mine, mpi_count(count), MPI_FLOAT, peer, 1, group->comm);
+    finish(request);
+}
+
+void mesh_exchange_counts(const struct group *group, const int *from, int *to,
+                          size_t count)
+{
+    MPI_Request request;
+
+    MPI_Ialltoall(from, mpi_count(count), MPI_INT, to, mpi_count(count),
+                  MPI_INT, group->comm, &request);
+    finish(request);
+}
+
+void mesh_exchange(const struct group *group, const float *from,
+                   struct spread from_spread, float *to,
+                   struct spread to_spread)
+{
+    MPI_Request request;
+
+    MPI_Ialltoallv(from, from_spread.sizes, from_spread.starts, MPI_FLOAT, to,
+                   to_spread.sizes, to_spread.starts, MPI_FLOAT, group->comm,
+                   &request);
+    finish(request);
 }

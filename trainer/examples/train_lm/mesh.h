@@ -8,7 +8,8 @@
  *
  * Every sum is formed in the order of the ranks of its group, on each rank
  * alike: the result depends on the layout only, never on who came first, and
- * is equal on all ranks to the bit. Failures of MPI end the job (its default).
+ * is equal on all ranks to the bit. Waiting gives the core away. Failures of
+ * MPI end the job (its default).
  */
 #ifndef TRAIN_LM_MESH_H
 #define TRAIN_LM_MESH_H
@@ -51,6 +52,24 @@ void mesh_send(const struct group *group, int to, const float *values,
                size_t count);
 void mesh_receive(const struct group *group, int from, float *values,
                   size_t count);
+
+/* Send `count` values to the peer, which sends as many. */
+void mesh_swap(const struct group *group, int peer, const float *mine,
+               float *other, size_t count);
+
+/* `count` numbers from each rank to each rank. */
+void mesh_exchange_counts(const struct group *group, const int *from, int *to,
+                          size_t count);
+
+/* Where the values for each rank, or from each rank, lie. */
+struct spread {
+    const int *sizes, *starts;
+};
+
+/* From each rank to each rank, as many values as both sides say. */
+void mesh_exchange(const struct group *group, const float *from,
+                   struct spread from_spread, float *to,
+                   struct spread to_spread);
 
 /* Print "train_lm: rank R: ..." on stderr and end the whole job with 1. */
 void fatal(const char *format, ...)

@@ -152,8 +152,7 @@ static void sum_tied(struct model *model)
     count = model->embed->count;
     mine = model->embed->grad;
     other = allocate(count, sizeof *other);
-    MPI_Sendrecv(mine, (int)count, MPI_FLOAT, peer, 1, other, (int)count,
-                 MPI_FLOAT, peer, 1, pp->comm, MPI_STATUS_IGNORE);
+    mesh_swap(pp, peer, mine, other, count);
     for (size_t i = 0; i < count; i++)
         mine[i] += other[i];
     free(other);

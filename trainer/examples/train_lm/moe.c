@@ -156,19 +156,18 @@ static void exchange(const struct model *model, const float *from,
 
     rank_sizes(model, from_counts, sizes, sizes + ranks);
     rank_sizes(model, to_counts, sizes + 2 * ranks, sizes + 3 * ranks);
-    MPI_Alltoallv(from, sizes, sizes + ranks, MPI_FLOAT, to, sizes + 2 * ranks,
-                  sizes + 3 * ranks, MPI_FLOAT, model->mesh->ep.comm);
+    mesh_exchange(&model->mesh->ep, from, (struct spread){sizes, sizes + ranks},
+                  to, (struct spread){sizes + 2 * ranks, sizes + 3 * ranks});
     free(sizes);
 }
 
 /* Learn what comes here, and make room for it. */
 static void make_room(const struct model *model, struct route *route)
 {
-    int share = (int)local_experts(model);
     size_t ffn = model->ffn;
 
-    MPI_Alltoall(route->sent_counts, share, MPI_INT, route->here_counts, share,
-                 MPI_INT, model->mesh->ep.comm);
+    mesh_exchange_counts(&model->mesh->ep, route->sent_counts,
+                         route->here_counts, local_experts(model));
     route->here = 0;
     for (size_t i = 0; i < model->options->experts; i++)
         route->here += (size_t)route->here_counts[i];
