@@ -68,40 +68,41 @@ static inline lane lane_high(lane a, lane b)
 /* 16 units of `unit` bytes to one lane per plane. `unit` is a constant where
  * this is called, so that the loops unroll and v[] stays in registers. */
 static inline __attribute__((always_inline)) void
-lanes_split(const uint8_t *from, uint8_t *to, size_t plane, const int unit)
+lanes_split(const uint8_t *from, uint8_t *to, size_t plane, const size_t unit)
 {
-    lane v[PLANES_MAX], w[PLANES_MAX];
+    lane v[PLANES_MAX], w[PLANES_MAX] = {{0}};
 
-    for (int i = 0; i < unit; i++)
+    for (size_t i = 0; i < unit; i++)
         v[i] = lane_load(from + i * LANE);
-    for (int stage = 1; stage < unit; stage *= 2) {
-        for (int i = 0; i < unit / 2; i++) {
+    for (size_t stage = 1; stage < unit; stage *= 2) {
+        for (size_t i = 0; i < unit / 2; i++) {
             w[i] = lane_even(v[2 * i], v[2 * i + 1]);
             w[i + unit / 2] = lane_odd(v[2 * i], v[2 * i + 1]);
         }
-        for (int i = 0; i < unit; i++)
+        for (size_t i = 0; i < unit; i++)
             v[i] = w[i];
     }
-    for (int i = 0; i < unit; i++)
-        lane_store(to + (size_t)i * plane, v[i]);
+    for (size_t i = 0; i < unit; i++)
+        lane_store(to + i * plane, v[i]);
 }
 
 static inline __attribute__((always_inline)) void
-lanes_join(const uint8_t *const from[], size_t at, uint8_t *to, const int unit)
+lanes_join(const uint8_t *const from[], size_t at, uint8_t *to,
+           const size_t unit)
 {
-    lane v[PLANES_MAX], w[PLANES_MAX];
+    lane v[PLANES_MAX], w[PLANES_MAX] = {{0}};
 
-    for (int i = 0; i < unit; i++)
+    for (size_t i = 0; i < unit; i++)
         v[i] = lane_load(from[i] + at);
-    for (int stage = 1; stage < unit; stage *= 2) {
-        for (int i = 0; i < unit / 2; i++) {
+    for (size_t stage = 1; stage < unit; stage *= 2) {
+        for (size_t i = 0; i < unit / 2; i++) {
             w[2 * i] = lane_low(v[i], v[i + unit / 2]);
             w[2 * i + 1] = lane_high(v[i], v[i + unit / 2]);
         }
-        for (int i = 0; i < unit; i++)
+        for (size_t i = 0; i < unit; i++)
             v[i] = w[i];
     }
-    for (int i = 0; i < unit; i++)
+    for (size_t i = 0; i < unit; i++)
         lane_store(to + i * LANE, v[i]);
 }
 
@@ -198,6 +199,7 @@ static size_t plane_encode(const uint8_t *plane, size_t bytes, uint8_t *dst,
     return bytes;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each buffer with its size */
 size_t codec_encode(enum codec codec, uint32_t unit_bytes, const void *raw,
                     size_t raw_bytes, void *dst, size_t capacity, void *scratch)
 {
@@ -276,6 +278,7 @@ static int planes_lz4_decode(uint32_t unit, const void *payload,
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each buffer with its size */
 int codec_decode(uint32_t codec, uint32_t unit_bytes, const void *payload,
                  size_t payload_bytes, void *raw, size_t raw_bytes,
                  void *scratch)

@@ -211,8 +211,12 @@ int manifest_add_vote(struct manifest_builder *b, const struct manifest *vote,
         rc = err_set(err, b->failed, "manifest: its builder failed before");
         goto err_free;
     }
+    if (!x.tensor || !x.segment || !x.file) {
+        rc = err_set(err, -ENOMEM, "manifest: no memory to merge a vote");
+        goto err_free;
+    }
     rc = merge_agree(b, vote, err);
-    if (rc == 0 && (!x.tensor || !x.segment || !x.file || merge_places(&x)))
+    if (rc == 0 && merge_places(&x))
         rc = err_set(err, -ENOMEM, "manifest: no memory to merge a vote");
     if (rc == 0)
         rc = merge_tensors(&x, err);

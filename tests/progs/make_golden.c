@@ -153,16 +153,12 @@ static void fill(struct spec *s, uint64_t step)
     }
 }
 
-static struct spec *add(struct save *s, const char *name, uint32_t dtype,
-                        uint32_t ndim, uint64_t rows, uint64_t columns,
-                        enum how how)
+static struct spec *add(struct save *s, const char *name, enum how how,
+                        struct geometry geometry)
 {
     struct spec *spec = &s->spec[s->count++];
 
-    *spec = (struct spec){
-        .name = name,
-        .geometry = {.dtype = dtype, .ndim = ndim, .shape = {rows, columns}},
-        .how = how};
+    *spec = (struct spec){.name = name, .geometry = geometry, .how = how};
     check(geometry_check(&spec->geometry, &err) == 0, name);
     return spec;
 }
@@ -170,24 +166,33 @@ static struct spec *add(struct save *s, const char *name, uint32_t dtype,
 static void make_tensors(struct save *s)
 {
     if (s->has_big)
-        add(s, "model.big.weight", DTYPE_F32, 2, 136, 128, HOW_RANK0)
+        add(s, "model.big.weight", HOW_RANK0,
+            (struct geometry){DTYPE_F32, 2, {136, 128}})
             ->is_smooth = true;
-    add(s, "model.embed.weight", DTYPE_BF16, 2, 50, 16, HOW_VOCAB);
-    add(s, "model.0.gate_up.weight", DTYPE_BF16, 2, 64, 16, HOW_FUSED);
-    add(s, "model.0.down.weight", DTYPE_F16, 2, 16, 32, HOW_COLUMNS);
-    add(s, "model.norm.weight", DTYPE_F32, 1, 16, 0, HOW_REPLICA);
-    add(s, "optim.0.gate_up.exp_avg", DTYPE_F32, 2, 64, 16, HOW_ZERO);
-    add(s, "optim.flat", DTYPE_F64, 2, 7, 5, HOW_FLAT);
-    add(s, "optim.step", DTYPE_I64, 0, 0, 0, HOW_REPLICA);
-    add(s, "empty", DTYPE_F32, 2, 0, 4, HOW_REPLICA);
-    add(s, "zoo.fp4.columns", DTYPE_F4, 2, 4, 16, HOW_COLUMNS);
+    add(s, "model.embed.weight", HOW_VOCAB,
+        (struct geometry){DTYPE_BF16, 2, {50, 16}});
+    add(s, "model.0.gate_up.weight", HOW_FUSED,
+        (struct geometry){DTYPE_BF16, 2, {64, 16}});
+    add(s, "model.0.down.weight", HOW_COLUMNS,
+        (struct geometry){DTYPE_F16, 2, {16, 32}});
+    add(s, "model.norm.weight", HOW_REPLICA,
+        (struct geometry){DTYPE_F32, 1, {16}});
+    add(s, "optim.0.gate_up.exp_avg", HOW_ZERO,
+        (struct geometry){DTYPE_F32, 2, {64, 16}});
+    add(s, "optim.flat", HOW_FLAT, (struct geometry){DTYPE_F64, 2, {7, 5}});
+    add(s, "optim.step", HOW_REPLICA, (struct geometry){DTYPE_I64, 0, {0, 0}});
+    add(s, "empty", HOW_REPLICA, (struct geometry){DTYPE_F32, 2, {0, 4}});
+    add(s, "zoo.fp4.columns", HOW_COLUMNS,
+        (struct geometry){DTYPE_F4, 2, {4, 16}});
     for (uint32_t d = DTYPE_BOOL; d <= DTYPE_LAST; d++) {
         (void)snprintf(s->zoo_name[d], sizeof s->zoo_name[d], "zoo.%s",
                        dtype_name(d));
-        add(s, s->zoo_name[d], d, 2, 3, 8, d % 2 ? HOW_RANK1 : HOW_RANK0);
+        add(s, s->zoo_name[d], d % 2 ? HOW_RANK1 : HOW_RANK0,
+            (struct geometry){d, 2, {3, 8}});
     }
     if (s->has_big)
-        add(s, "\001extra/tp/0/table", DTYPE_U8, 1, VALUE_BIG, 0, HOW_RANK0)
+        add(s, "\001extra/tp/0/table", HOW_RANK0,
+            (struct geometry){DTYPE_U8, 1, {VALUE_BIG}})
             ->is_smooth = true;
     for (size_t i = 0; i < s->count; i++)
         fill(&s->spec[i], s->id.step * 10 + s->id.generation);
@@ -406,7 +411,7 @@ static size_t make_values(const struct save *s, uint32_t rank,
     out[n++] = (struct value){
         "loader", 6, VALUE_STRING, 1, {0}, "shard 3, line 1.204.117", 23};
     for (size_t i = 0; i < 32; i++)
-        scalar[4][i] = (uint8_t)mix(s->id.step + rank * 100 + i);
+        scalar[4][i] = (uint8_t)mix(s->id.step + rank * 100ull + i);
     out[n++] =
         (struct value){"rng", 3, VALUE_BYTES, 3, {0, rank}, scalar[4], 32};
     return n;

@@ -22,7 +22,7 @@ static void make_extent(struct fixture *f)
 {
     uint8_t *payload = f->extent + PAGE_BYTES;
 
-    memset(f, 0, sizeof *f);
+    *f = (struct fixture){0};
     for (uint32_t i = 0; i < PAYLOAD; i++)
         payload[i] = (uint8_t)(i * 7 + (i >> 8));
     f->header = (struct chunk_header){
@@ -43,7 +43,7 @@ static void make_extent(struct fixture *f)
 
 static void header_survives_its_page(void **state)
 {
-    struct fixture f;
+    struct fixture f = {0};
     struct chunk_header got;
     struct err err;
 
@@ -64,7 +64,7 @@ static void header_survives_its_page(void **state)
 
 static void every_flipped_bit_of_an_extent_is_seen(void **state)
 {
-    struct fixture f;
+    struct fixture f = {0};
     struct err err;
 
     (void)state;
@@ -80,7 +80,7 @@ static void every_flipped_bit_of_an_extent_is_seen(void **state)
 
 static void a_chunk_at_another_place_is_refused(void **state)
 {
-    struct fixture f, other;
+    struct fixture f = {0}, other;
     struct err err;
 
     (void)state;
@@ -104,7 +104,7 @@ static void a_chunk_at_another_place_is_refused(void **state)
 
 static void an_encoded_payload_is_bound_to_its_stored_digest(void **state)
 {
-    struct fixture f;
+    struct fixture f = {0};
     struct err err;
 
     (void)state;
@@ -131,7 +131,7 @@ static void forge(uint8_t *page, size_t at, uint32_t value)
 
 static void forged_headers_are_refused_by_name(void **state)
 {
-    struct fixture f;
+    struct fixture f = {0};
     struct chunk_header got;
     struct err err;
 
@@ -160,7 +160,7 @@ static void forged_headers_are_refused_by_name(void **state)
 
 static void a_truncated_extent_is_refused(void **state)
 {
-    struct fixture f;
+    struct fixture f = {0};
     struct err err;
 
     (void)state;
