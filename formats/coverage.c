@@ -270,7 +270,7 @@ static int hole(struct coverage *c)
 static int check_tensor(struct coverage *c, uint64_t tensor)
 {
     const struct mf_tensor *t = &c->m->tensor[tensor];
-    uint64_t bytes;
+    uint64_t bytes = 0;
     int rc;
 
     stored_begin(&c->stored, c->m, tensor);

@@ -245,8 +245,8 @@ static int fold(struct build *b)
         chunks += i == 0 || d->key[i - 1].chunk != d->key[i].chunk;
         uses += i == 0 || !same_use(&d->key[i - 1], &d->key[i]);
     }
-    p->chunk = calloc(chunks, sizeof *p->chunk);
-    p->use = calloc(uses, sizeof *p->use);
+    p->chunk = calloc(chunks + 1, sizeof *p->chunk);
+    p->use = calloc(uses + 1, sizeof *p->use);
     if (!p->chunk || !p->use)
         return err_set(b->err, -ENOMEM, "no memory for a plan of %zu chunks",
                        chunks);
