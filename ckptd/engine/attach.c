@@ -225,7 +225,8 @@ static void recover_done(void *arg, int result, const struct err *err)
     struct attaching *a = arg;
     struct env *env = run_env(a->run);
 
-    if (result < 0 && list_is_empty(&a->run->commits)) {
+    if (result < 0 && result != -CKPT_ECORRUPT &&
+        list_is_empty(&a->run->commits)) {
         attaching_fail(a, result, "", err->text);
         return;
     }

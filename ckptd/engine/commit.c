@@ -233,6 +233,7 @@ static void refuse_committed(struct commit *c)
 static bool attempt_choose(struct commit *c)
 {
     const struct catalog *all = &c->run->catalog;
+    struct save_id *begun = &c->run->begun;
     struct save_id done;
     uint64_t highest;
 
@@ -250,24 +251,28 @@ static bool attempt_choose(struct commit *c)
                       c->run->name, c->id.step, highest, c->id.generation);
         return false;
     }
-    c->id.attempt = max_u64(
-        c->id.attempt, catalog_next_attempt(all, c->id.generation, c->id.step));
     LIST_FOR_EACH (node, &c->run->commits) {
         const struct commit *o = container_of(node, struct commit, link);
 
         if (o == c || o->id.generation != c->id.generation ||
-            o->id.step != c->id.step)
+            o->id.step != c->id.step || o->id.attempt == 0 ||
+            state_of(o)->is_told)
             continue;
-        if (!state_of(o)->is_told) {
-            commit_refuse(c, -CKPT_ECONFLICT,
-                          "%s@%" PRIu64 " is being saved already in generation "
-                          "%" PRIu32,
-                          c->run->name, c->id.step, c->id.generation);
-            return false;
-        }
-        if (c->id.attempt <= o->id.attempt)
-            c->id.attempt = o->id.attempt + 1;
+        commit_refuse(c, -CKPT_ECONFLICT,
+                      "%s@%" PRIu64 " is being saved already in generation "
+                      "%" PRIu32,
+                      c->run->name, c->id.step, c->id.generation);
+        return false;
     }
+    c->id.attempt = 1;
+    if (begun->generation == c->id.generation && begun->step == c->id.step)
+        c->id.attempt = begun->attempt + 1;
+    if (commit_is_alone(c)) /* what was aborted before it was so */
+        c->id.attempt = (uint32_t)max_u64(
+            c->id.attempt,
+            catalog_next_attempt(all, c->id.generation, c->id.step));
+    if (save_id_compare(&c->id, begun) > 0)
+        *begun = c->id;
     return true;
 }
 
@@ -278,7 +283,6 @@ static void attempt_done(void *arg, int64_t result, void *data)
 {
     struct commit *c = arg;
     struct commit_state *s = state_of(c);
-    struct catalog_save save;
     struct record_decision d;
     struct err err;
     int rc = result < 0 ? (int)result : 0;
@@ -287,36 +291,31 @@ static void attempt_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (rc == -ENOENT) {
-        intent_put(c);
-        return;
-    }
     if (rc == 0)
         rc = record_decision_decode(data, (size_t)result, &d, &err);
     else
         (void)err_set(&err, rc, "%s", err_text(rc));
-    if (rc == 0) {
-        catalog_save_of(&d, &save);
-        rc = catalog_note_save(&c->run->catalog, &save);
-        (void)err_set(&err, rc, "%s", err_text(rc));
-    }
-    free(data);
-    if (rc == 0)
-        commit_later(c, 0); /* look at the catalog again */
+    if (rc == -ENOENT)
+        intent_put(c);
+    else if (rc == 0 && d.decision == DECISION_COMMIT)
+        refuse_committed(c);
+    else if (rc == 0)
+        commit_follow(c, &d);
     else if (s->tries++ < SETTLE_TRIES)
         commit_later(c, back_off(&s->delay_ns));
     else
         commit_refuse(c, rc,
-                      "%s@%" PRIu64 ": whether it was tried before cannot be "
-                      "read: %s",
+                      "%s@%" PRIu64 ": whether it was aborted already cannot "
+                      "be read: %s",
                       c->run->name, c->id.step, err.text);
+    free(data);
 }
 
 static void step_new(struct commit *c)
 {
     char name[RECORD_NAME_BYTES];
 
-    if (!attempt_choose(c))
+    if (c->id.attempt == 0 && !attempt_choose(c))
         return;
     if (commit_is_alone(c)) {
         intent_put(c);

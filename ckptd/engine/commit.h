@@ -3,7 +3,10 @@
  *
  *   NEW -> INTENT -> OPEN -> VOTING -> VOTED -> DECIDED(COMMIT | ABORT)
  *
- * commit_begin() settles the attempt number, writes intent/SAVE.DAEMON, then
+ * commit_begin() settles the attempt number: the n-th time that this daemon
+ * saves a step is attempt n, so that calls which belong together meet, and one
+ * that comes after another daemon has aborted the attempt (skip, replace) hears
+ * of just that. It writes intent/SAVE.DAEMON, then
  * looks for closed/GENERATION. commit_vote() writes the vote, and from then on
  * everything goes by itself: wait until all members have voted (LOCAL), merge
  * and check coverage, write a large manifest, create the decision exclusively,

@@ -68,10 +68,11 @@ struct run {
     /* Since when undecided saves of a closed generation were seen here. */
     uint32_t leftover_generation;
     uint64_t leftover_since_ns;
-    struct list saves;   /* struct save (save.h), oldest first */
-    struct list commits; /* struct commit (commit.h) */
-    struct list loads;   /* struct load (load.h) */
-    void *retention;     /* retain.h's own */
+    struct save_id begun; /* the newest save that this daemon took part in */
+    struct list saves;    /* struct save (save.h), oldest first */
+    struct list commits;  /* struct commit (commit.h) */
+    struct list loads;    /* struct load (load.h) */
+    void *retention;      /* retain.h's own */
 };
 
 typedef void (*run_fn)(void *arg, int result, struct run *run,

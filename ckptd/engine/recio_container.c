@@ -291,6 +291,8 @@ static int parts_begin(struct container *c)
     return c->in ? 0 : -ENOMEM;
 }
 
+static void get_name(struct container *c, uint64_t most);
+
 static void name_done(struct store_req *req, int64_t result)
 {
     struct container *c = req->owner;
@@ -299,6 +301,10 @@ static void name_done(struct store_req *req, int64_t result)
     struct err err;
     int rc;
 
+    if (result == -EFBIG && c->req.len < RECORD_PART_BYTES) {
+        get_name(c, RECORD_PART_BYTES);
+        return;
+    }
     if (result < 0) {
         container_get_end(c, result == -EFBIG ? -CKPT_ECORRUPT : result);
         return;
@@ -322,27 +328,35 @@ static void name_done(struct store_req *req, int64_t result)
         get_part(c);
 }
 
+static void get_name(struct container *c, uint64_t most)
+{
+    free(c->in);
+    c->in = malloc(most);
+    if (!c->in) {
+        container_get_end(c, -ENOMEM);
+        return;
+    }
+    c->req.op = STORE_GET;
+    c->req.buf = c->in;
+    c->req.len = most;
+    c->req.done = name_done;
+    store_submit(c->store, &c->req);
+}
+
 void recio_get_container(struct store *s, const char *run, const char *folder,
                          const struct save_id *id, const struct id128 *daemon,
                          recio_get_fn done, void *arg)
 {
     struct container *c = container_new(s, run, folder, id, daemon);
 
-    if (c)
-        c->in = malloc(RECORD_PART_BYTES); /* touched as far as it is filled */
-    if (!c || !c->in) {
-        free(c);
+    if (!c) {
         done(arg, -ENOMEM, NULL);
         return;
     }
     c->get_done = done;
     c->arg = arg;
     (void)name_save_daemon(c->name, run, folder, id, daemon);
-    c->req.op = STORE_GET;
-    c->req.buf = c->in;
-    c->req.len = RECORD_PART_BYTES;
-    c->req.done = name_done;
-    store_submit(s, &c->req);
+    get_name(c, RECORD_MAX_BYTES); /* most are small */
 }
 
 /* The decision is still there; c->in holds its manifest if that was inline. */

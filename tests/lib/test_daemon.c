@@ -1,0 +1,320 @@
+/*
+ * test_daemon.c - see test_daemon.h.
+ */
+#include "tests/lib/test_daemon.h"
+
+#include "formats/manifest.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct answer {
+    bool is_done;
+    int result;
+    struct run *run;
+    struct err err;
+};
+
+static bool is_done(void *arg)
+{
+    return ((struct answer *)arg)->is_done;
+}
+
+static void pool_opened(void *arg, int result, const struct err *err)
+{
+    struct answer *a = arg;
+
+    (void)err;
+    a->result = result;
+    a->is_done = true;
+}
+
+struct test_daemon *test_daemon_open(struct test_world *w, const char *name)
+{
+    struct test_daemon *d = calloc(1, sizeof *d);
+    struct answer a = {0};
+    bool done;
+
+    assert(d);
+    d->t = test_env_new(w, name);
+    d->engine.env = &d->t->env;
+    list_init(&d->engine.homes);
+    list_init(&d->engine.sessions);
+    list_init(&d->engine.arenas);
+    list_init(&d->engine.readers);
+    segpool_open(&d->t->env, &d->engine.pool, pool_opened, &a);
+    done = test_run(w, 10000, is_done, &a);
+    assert(done && a.result == 0);
+    return d;
+}
+
+static bool no_jobs(void *arg)
+{
+    struct test_world *w = arg;
+
+    return list_is_empty(&w->jobs);
+}
+
+void test_daemon_close(struct test_daemon *d)
+{
+    bool done;
+
+    if (!d)
+        return;
+    done = test_run(d->t->world, 10000, no_jobs, d->t->world);
+    assert(done);
+    homes_close(&d->engine);
+    segpool_close(d->engine.pool);
+    test_env_free(d->t);
+    free(d);
+}
+
+void test_daemon_kill(struct test_daemon *d)
+{
+    test_env_kill(d->t);
+    test_daemon_close(d);
+}
+
+static void attached(void *arg, int result, struct run *run,
+                     const struct err *err)
+{
+    struct answer *a = arg;
+
+    a->is_done = true;
+    a->result = result;
+    a->run = run;
+    a->err = *err;
+}
+
+int test_attach(struct test_daemon *d, const char *home, const char *run)
+{
+    struct answer a = {0};
+    bool done;
+
+    run_attach(&d->engine, home, run, attached, &a);
+    assert(!a.is_done);
+    done = test_run(d->t->world, 100000, is_done, &a);
+    assert(done);
+    d->run = a.run;
+    d->err = a.err;
+    return a.result;
+}
+
+struct wire_open test_open_of(const char *token, uint32_t rank,
+                              uint32_t world_size)
+{
+    struct wire_open o = {.rank = rank,
+                          .world_size = world_size,
+                          .open_timeout_ms = 5000,
+                          .decide_timeout_ms = 60000};
+
+    (void)snprintf(o.home, sizeof o.home, "%s", TEST_HOME);
+    (void)snprintf(o.run, sizeof o.run, "%s", TEST_RUN);
+    (void)snprintf(o.token, sizeof o.token, "%s", token);
+    return o;
+}
+
+static void joined(struct join *join, int result)
+{
+    struct answer *a = join->owner;
+
+    a->is_done = true;
+    a->result = result;
+}
+
+int test_join(struct test_daemon *d, const struct wire_open *open,
+              struct join *join)
+{
+    struct answer a = {0};
+    bool done;
+
+    *join =
+        (struct join){.open = open, .run = d->run, .done = joined, .owner = &a};
+    join_begin(join);
+    assert(!a.is_done);
+    done = test_run(d->t->world, 200000, is_done, &a);
+    assert(done);
+    d->err = join->err;
+    return a.result;
+}
+
+int test_enter(struct test_daemon *d, const char *token, uint32_t rank,
+               uint32_t world_size)
+{
+    struct wire_open open = test_open_of(token, rank, world_size);
+    struct join join;
+    int rc = test_join(d, &open, &join);
+
+    return rc < 0 ? rc : (int)join.generation;
+}
+
+/*
+ * Commits.
+ */
+
+static struct manifest_builder *vote_fill(const struct test_daemon *d,
+                                          uint32_t first, uint32_t count,
+                                          const char *value)
+{
+    struct manifest_builder *b = manifest_builder_new();
+    struct writelist list = {0};
+    struct value v = {.name = "x",
+                      .name_bytes = 1,
+                      .type = VALUE_STRING,
+                      .data = value,
+                      .bytes = strlen(value)};
+    struct err err;
+    int rc = 0;
+
+    assert(b);
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        struct built_rank rank = {
+            .rank = first + i, .daemon = d->t->env.local_uuid, .list = &list};
+
+        rc = manifest_add_rank(b, &rank, &err);
+        if (rc == 0)
+            rc = manifest_add_value(b, rank.rank, &v, &err);
+    }
+    assert(rc == 0);
+    return b;
+}
+
+void *test_vote(const struct test_daemon *d, const struct save_id *id,
+                uint32_t first, uint32_t count, const char *value,
+                size_t *bytes)
+{
+    struct manifest_builder *b = vote_fill(d, first, count, value);
+    struct manifest_info info = {
+        .kind = MANIFEST_VOTE,
+        .world_size = d->run->world_size,
+        .chunk_bytes = 1 << 20,
+        .run = d->run->catalog.uuid,
+        .daemon = d->t->env.local_uuid,
+        .id = *id,
+        .created_unix_ms = 1700000000000u + id->step,
+    };
+    struct layout none = {0};
+    void *data = NULL;
+    struct err err;
+    int rc = manifest_write(b, &info, &none, &data, bytes, &err);
+
+    if (rc < 0)
+        (void)fprintf(stderr, "vote: %s\n", err.text);
+    assert(rc == 0);
+    manifest_builder_free(b);
+    return data;
+}
+
+void test_commit_vote(struct test_commit *v)
+{
+    size_t bytes;
+    void *vote = test_vote(v->d, &v->c->id, v->first_rank, v->rank_count,
+                           v->value ? v->value : "same", &bytes);
+
+    commit_vote(v->c, vote, bytes);
+}
+
+static void opened(void *arg, struct commit *c)
+{
+    struct test_commit *v = arg;
+
+    assert(c->phase == COMMIT_OPEN && !v->is_opened);
+    v->is_opened = true;
+    v->id = c->id;
+    if (v->vote_at_once)
+        test_commit_vote(v);
+}
+
+static void local(void *arg, struct commit *c)
+{
+    struct test_commit *v = arg;
+
+    (void)c;
+    assert(v->is_opened && !v->is_local);
+    v->is_local = true;
+}
+
+static void decided(void *arg, struct commit *c)
+{
+    struct test_commit *v = arg;
+
+    v->told++;
+    v->is_decided = true;
+    v->decision = c->decision;
+    v->err = c->error;
+    v->id = c->id;
+    v->c = NULL;
+}
+
+static const struct commit_events events = {opened, local, decided};
+
+void test_commit_begin(struct test_daemon *d, uint64_t step,
+                       struct test_commit *v)
+{
+    v->d = d;
+    if (v->rank_count == 0)
+        v->rank_count = 1;
+    v->c = commit_begin(d->run, step, &events, v);
+    assert(v->c && !v->is_decided);
+}
+
+static bool commit_is_decided(void *arg)
+{
+    return ((struct test_commit *)arg)->is_decided;
+}
+
+uint32_t test_commit_wait(struct test_commit *v, uint64_t limit_ms)
+{
+    (void)test_run(v->d->t->world, limit_ms, commit_is_decided, v);
+    return v->is_decided ? v->decision : 0;
+}
+
+uint32_t test_save(struct test_daemon *d, uint64_t step, struct test_commit *v)
+{
+    *v = (struct test_commit){.vote_at_once = true};
+    v->rank_count = d->run->world_size;
+    test_commit_begin(d, step, v);
+    return test_commit_wait(v, 100000);
+}
+
+/*
+ * The home as it is.
+ */
+
+static void nothing(struct store_req *req, int64_t result)
+{
+    (void)req;
+    (void)result;
+}
+
+int64_t test_get(struct test_world *w, const char *name, void *data,
+                 size_t capacity)
+{
+    struct store_req req = {.op = STORE_GET,
+                            .name = name,
+                            .buf = data,
+                            .len = capacity,
+                            .done = nothing};
+
+    return store_run(test_world_store(w, TEST_HOME), &req);
+}
+
+int64_t test_put(struct test_world *w, const char *name, const void *data,
+                 size_t bytes)
+{
+    struct store_req req = {.op = STORE_PUT,
+                            .name = name,
+                            .buf = (void *)(uintptr_t)data,
+                            .len = bytes,
+                            .done = nothing};
+
+    return store_run(test_world_store(w, TEST_HOME), &req);
+}
+
+bool test_has(struct test_world *w, const char *name)
+{
+    struct store_req req = {.op = STORE_STAT, .name = name, .done = nothing};
+
+    return store_run(test_world_store(w, TEST_HOME), &req) >= 0;
+}

@@ -1,0 +1,77 @@
+/*
+ * test_daemon.h - a daemon of a test world with homes alone: an engine without
+ * sessions, to test joining and committing, and calls that wait.
+ */
+#ifndef TESTS_LIB_TEST_DAEMON_H
+#define TESTS_LIB_TEST_DAEMON_H
+
+#include "ckptd/engine/commit.h"
+#include "ckptd/engine/engine.h"
+#include "tests/lib/test_env.h"
+
+#define TEST_HOME "/home/h"
+#define TEST_RUN  "lm"
+
+struct test_daemon {
+    struct test_env *t;
+    struct engine engine;
+    struct run *run; /* of the last attach */
+    struct err err;  /* of the last call that failed */
+};
+
+/* The local store is read; no fault rules are needed for it to succeed. */
+struct test_daemon *test_daemon_open(struct test_world *w, const char *name);
+/* Ends in order (jobs are finished first) or, after test_daemon_kill(), as it
+ * is. Takes NULL. */
+void test_daemon_close(struct test_daemon *d);
+/* SIGKILL, and the memory is freed. */
+void test_daemon_kill(struct test_daemon *d);
+
+/* Each turns the wheel until it is done. */
+int test_attach(struct test_daemon *d, const char *home, const char *run);
+/* What OPEN says: world_size ranks, no layout, 5 s to join, 60 s to decide. */
+struct wire_open test_open_of(const char *token, uint32_t rank,
+                              uint32_t world_size);
+int test_join(struct test_daemon *d, const struct wire_open *open,
+              struct join *join);
+/* join with a plain test_open_of(); the generation, or a failure. */
+int test_enter(struct test_daemon *d, const char *token, uint32_t rank,
+               uint32_t world_size);
+
+/* A commit and what it told. */
+struct test_commit {
+    struct commit *c; /* NULL once decided */
+    struct test_daemon *d;
+    struct save_id id;
+    bool is_opened, is_local, is_decided;
+    uint32_t told; /* how often `decided` was called */
+    bool vote_at_once;
+    uint32_t first_rank, rank_count; /* of the vote */
+    const char *value;               /* of the vote's value "x" */
+    uint32_t decision;
+    struct err err;
+};
+
+/* Begin; when opened, vote at once if v->vote_at_once. */
+void test_commit_begin(struct test_daemon *d, uint64_t step,
+                       struct test_commit *v);
+void test_commit_vote(struct test_commit *v);
+/* Until decided: the decision, 0 when limit_ms have passed. */
+uint32_t test_commit_wait(struct test_commit *v, uint64_t limit_ms);
+/* One rank's save of this step from begin to decision. */
+uint32_t test_save(struct test_daemon *d, uint64_t step, struct test_commit *v);
+
+/* A vote for ranks [first, first + count): no tensors, one value "x" of no
+ * axes. malloc'd. */
+void *test_vote(const struct test_daemon *d, const struct save_id *id,
+                uint32_t first, uint32_t count, const char *value,
+                size_t *bytes);
+
+/* Records of the world's home as they are. */
+int64_t test_get(struct test_world *w, const char *name, void *data,
+                 size_t capacity);
+int64_t test_put(struct test_world *w, const char *name, const void *data,
+                 size_t bytes);
+bool test_has(struct test_world *w, const char *name);
+
+#endif
