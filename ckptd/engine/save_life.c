@@ -179,7 +179,9 @@ static void on_deadline(struct env_timer *timer)
     char missing[512];
 
     save_missing_text(v, missing, sizeof missing);
-    save_abort(v, -ETIMEDOUT, "not staged after %" PRIu32 " ms: waiting for %s",
+    save_abort(v, -ETIMEDOUT,
+               "not staged within the deadline of %" PRIu32
+               " ms: waiting for %s",
                v->run->decide_timeout_ms, missing);
 }
 
@@ -224,7 +226,9 @@ void save_begin(struct save *v)
     begin(v);
     if (v->phase != SAVE_OPENING)
         return;
-    timer_in(v, &v->deadline, v->run->decide_timeout_ms);
+    /* A little before commit.c's, which does not know the ranks. */
+    timer_in(v, &v->deadline,
+             v->run->decide_timeout_ms - v->run->decide_timeout_ms / 50);
     base_choose(v);
 }
 

@@ -36,8 +36,11 @@ static void fill(void *to, uint32_t bytes, uint64_t seed, bool is_random)
     }
 }
 
-static uint64_t chunk_seed(uint32_t rank, uint64_t seed, uint32_t chunk)
+static uint64_t chunk_seed(uint32_t rank, const struct rig_save *v,
+                           uint32_t chunk)
 {
+    uint64_t seed = chunk < v->changed ? v->changed_seed << 32 : v->seed;
+
     return mix(seed + 1) + rank * 1000003u + chunk * 17u;
 }
 
@@ -314,7 +317,10 @@ struct rig_save *rig_save(struct rig_rank *r, uint64_t step, uint64_t seed,
     assert(s);
     s->request = r->next_request++;
     s->step = step;
+    s->generation = r->generation;
     s->seed = seed;
+    s->changed = r->changed;
+    s->changed_seed = r->changed_seed;
     s->chunk_count = (uint32_t)r->list.chunk_count;
     s->order = calloc(s->chunk_count + 1, sizeof *s->order);
     assert(s->order);
@@ -383,7 +389,7 @@ static void on_slots(struct rig_rank *r, const struct wire_slots *v)
             break;
         chunk = s->order[s->given_count++];
         slot_fill(r, slot, r->list.chunk[chunk].raw_bytes,
-                  chunk_seed(r->rank, s->seed, chunk));
+                  chunk_seed(r->rank, s, chunk));
         wr_u32(&pairs, chunk);
         wr_u32(&pairs, slot);
         reply.count++;
@@ -516,6 +522,7 @@ bool rig_all_decided(void *arg)
 
 struct checking {
     struct rig *rig;
+    const struct rig *as;
     struct held_manifest *held;
     bool is_done;
     int result;
@@ -556,9 +563,9 @@ static void must(const struct checking *c)
     assert(!"the checkpoint cannot be read");
 }
 
-/* The seed with which a rank saved that step last. */
-static bool seed_of(const struct rig *g, uint32_t rank,
-                    const struct save_id *id, uint64_t *seed, double *entropy)
+/* What a rank saved under that name. */
+static const struct rig_save *save_of(const struct rig *g, uint32_t rank,
+                                      const struct save_id *id, double *entropy)
 {
     LIST_FOR_EACH (node, &g->ranks) {
         const struct rig_rank *r = container_of(node, struct rig_rank, link);
@@ -568,14 +575,15 @@ static bool seed_of(const struct rig *g, uint32_t rank,
         LIST_FOR_EACH (at, &r->saves) {
             const struct rig_save *v = container_of(at, struct rig_save, link);
 
-            if (save_id_compare(&v->id, id) == 0) {
-                *seed = v->seed;
-                *entropy = r->entropy;
-                return true;
-            }
+            if (v->generation != id->generation || v->step != id->step)
+                continue;
+            if (v->id.attempt && v->id.attempt != id->attempt)
+                continue;
+            *entropy = r->entropy;
+            return v;
         }
     }
-    return false;
+    return NULL;
 }
 
 static void check_chunk(struct checking *c, uint64_t index, uint8_t *slot,
@@ -592,32 +600,32 @@ static void check_chunk(struct checking *c, uint64_t index, uint8_t *slot,
                               .done = on_read,
                               .owner = c};
     uint8_t *want = malloc(chunk->raw_bytes);
+    const struct rig_save *saved;
     double entropy = 1;
-    uint64_t seed = 0;
-    bool is_known;
 
     assert(want);
     c->is_done = false;
     chunk_read_begin(&read);
     (void)rig_run(c->rig, LIMIT_MS, is_done, c);
     must(c);
-    is_known = seed_of(c->rig, chunk->rank, &c->held->id, &seed, &entropy);
-    assert(is_known);
+    saved = save_of(c->as, chunk->rank, &c->held->id, &entropy);
+    assert(saved);
     for (uint64_t i = 0; i < m->rank_count; i++)
         if (m->rank[i].rank == chunk->rank)
             fill(want, chunk->raw_bytes,
-                 chunk_seed(chunk->rank, seed,
+                 chunk_seed(chunk->rank, saved,
                             (uint32_t)(index - m->rank[i].first_chunk)),
                  entropy > 0.5);
     assert(memcmp(want, slot + PAGE_BYTES, chunk->raw_bytes) == 0);
     free(want);
 }
 
-uint64_t rig_check(struct rig *g, const struct rig_save *v)
+uint64_t rig_check_as(struct rig *g, const struct rig *as,
+                      const struct save_id *id)
 {
     struct home *home = container_of(g->engine->homes.next, struct home, link);
     struct run *run = container_of(home->runs.next, struct run, link);
-    struct checking c = {.rig = g};
+    struct checking c = {.rig = g, .as = as};
     uint64_t bytes = chunk_extent_bytes(RIG_CHUNK_BYTES), written;
     void *slot = aligned_alloc(PAGE_BYTES, bytes);
     void *buffers[2] = {aligned_alloc(PAGE_BYTES, bytes),
@@ -626,7 +634,7 @@ uint64_t rig_check(struct rig *g, const struct rig_save *v)
     int rc;
 
     assert(slot && buffers[0] && buffers[1]);
-    manifest_fetch(run, &v->id, on_fetched, &c);
+    manifest_fetch(run, id, on_fetched, &c);
     (void)rig_run(g, LIMIT_MS, is_done, &c);
     must(&c);
     rc = manifest_coverage(&c.held->manifest, &err);
@@ -639,6 +647,11 @@ uint64_t rig_check(struct rig *g, const struct rig_save *v)
     free(buffers[0]);
     free(buffers[1]);
     return written;
+}
+
+uint64_t rig_check(struct rig *g, const struct rig_save *v)
+{
+    return rig_check_as(g, g, &v->id);
 }
 
 uint32_t rig_slots(const struct rig *g, enum slot_state state)

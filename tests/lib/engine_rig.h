@@ -33,8 +33,11 @@ struct rig_save {
     uint64_t request;
     uint64_t number; /* 0: not answered */
     uint64_t step;
+    uint32_t generation;
     struct save_id id;
     uint64_t seed;
+    uint32_t changed; /* the first chunks, by another seed */
+    uint64_t changed_seed;
     uint32_t chunk_count, given_count;
     uint32_t *order; /* in which chunks are given */
     uint32_t state;  /* highest, or WIRE_STATE_ABORTED */
@@ -62,7 +65,9 @@ struct rig_rank {
     bool is_gone;
     uint32_t hold_after; /* gives no more than so many chunks per save */
     uint32_t codec;
-    double entropy; /* 1: bytes do not compress; 0: they do */
+    double entropy;   /* 1: bytes do not compress; 0: they do */
+    uint32_t changed; /* for saves from now on, see rig_save */
+    uint64_t changed_seed;
 };
 
 struct rig *rig_new(uint64_t seed);
@@ -111,6 +116,9 @@ bool rig_all_decided(void *rig);
  * the ranks' saves of that step say; fails the test otherwise. Returns how many
  * bytes of extents the save has written itself. */
 uint64_t rig_check(struct rig *g, const struct rig_save *v);
+/* The same of any save, with what the ranks of `as` have saved. */
+uint64_t rig_check_as(struct rig *g, const struct rig *as,
+                      const struct save_id *id);
 /* How many slots of all arenas are in this state. */
 uint32_t rig_slots(const struct rig *g, enum slot_state state);
 

@@ -1,0 +1,548 @@
+/*
+ * test_save_faults.c - saves that something happens to: ranks that die or do
+ * not come, drives that are full or fail, every single request of a store that
+ * fails, daemons that are killed. What must hold: a typed error that names the
+ * thing, nothing that hangs or leaks, every slot back, and the last committed
+ * checkpoint as it was.
+ */
+#include "tests/lib/engine_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LIMIT_MS 700000
+
+struct fixture {
+    struct rig *g;
+    struct rig_rank *r[RIG_RANKS_MAX];
+    struct rig_save *v[RIG_RANKS_MAX];
+    uint32_t n;
+};
+
+static const struct rig_shape small = {.world_size = 2,
+                                       .slots = 6,
+                                       .tensors = 2,
+                                       .tensor_bytes =
+                                           5 * RIG_CHUNK_BYTES - 100,
+                                       .codec = 1,
+                                       .entropy = 1};
+
+static void begin(struct fixture *f, uint64_t seed,
+                  const struct rig_shape *shape)
+{
+    f->g = rig_new(seed);
+    f->n = shape->world_size;
+    rig_start(f->g, "token", shape, f->r);
+    for (uint32_t i = 0; i < f->n; i++)
+        assert_true(rig_joined(f->r[i]));
+}
+
+static void save_all(struct fixture *f, uint64_t step, uint64_t seed)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        f->v[i] = rig_save(f->r[i], step, seed, 0);
+}
+
+static void decide_all(struct fixture *f)
+{
+    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
+}
+
+static void commit_all(struct fixture *f, uint64_t step, uint64_t seed)
+{
+    save_all(f, step, seed);
+    decide_all(f);
+    for (uint32_t i = 0; i < f->n; i++)
+        assert_int_equal(f->v[i]->state, WIRE_STATE_COMMITTED);
+}
+
+static void assert_aborted(const struct rig_save *v, int code, const char *part)
+{
+    if (v->code != code || !strstr(v->text, part))
+        (void)fprintf(stderr, "state %u: %d: %s\n", v->state, v->code, v->text);
+    assert_int_equal(v->state, WIRE_STATE_ABORTED);
+    assert_int_equal(v->code, code);
+    assert_non_null(strstr(v->text, part));
+}
+
+static struct run *run_of(const struct rig *g)
+{
+    struct home *home = container_of(g->engine->homes.next, struct home, link);
+
+    return container_of(home->runs.next, struct run, link);
+}
+
+/* Nothing of any save is left but what is cached. */
+static void assert_settled(struct fixture *f)
+{
+    (void)rig_run(f->g, 5000, NULL, NULL);
+    assert_false(saves_pending(run_of(f->g)));
+    assert_int_equal(rig_slots(f->g, SLOT_GRANTED), 0);
+    assert_int_equal(rig_slots(f->g, SLOT_FULL), 0);
+    assert_true(save_pipeline_is_idle(f->g->engine));
+}
+
+static struct store *local_of(const struct rig *g)
+{
+    struct store *s = test_env_fault(g->daemon, "local");
+
+    assert_non_null(s);
+    return s;
+}
+
+static void fail_nth(struct store *s, int op, uint64_t nth, bool persistent,
+                     int error)
+{
+    struct store_fault fault = {
+        .op = op, .nth = nth, .persistent = persistent, .error = error};
+
+    assert_int_equal(store_fault_add(s, &fault), 0);
+}
+
+/*
+ * Ranks.
+ */
+
+static bool is_answered(void *arg)
+{
+    const struct rig_save *v = arg;
+
+    return v->number && v->given_count > 0;
+}
+
+static bool is_staged(void *arg)
+{
+    return ((struct rig_save *)arg)->state >= WIRE_STATE_STAGED;
+}
+
+static void a_rank_that_dies_before_staged_aborts_its_save(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct fixture f;
+
+        begin(&f, seed, &small);
+        commit_all(&f, 10, 1);
+        f.r[1]->hold_after = (uint32_t)seed % 8;
+        save_all(&f, 20, 2);
+        if (seed % 8)
+            assert_true(rig_run(f.g, LIMIT_MS, is_answered, f.v[1]));
+        else
+            (void)rig_run(f.g, 100, NULL, NULL);
+        rig_die(f.r[1]);
+        decide_all(&f);
+        assert_aborted(f.v[0], -CKPT_EABORTED, "rank 1 died before STAGED");
+        assert_settled(&f);
+        rig_free(f.g);
+    }
+}
+
+static void a_rank_that_dies_after_staged_does_not_matter(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct rig_shape shape = small;
+        struct fixture f;
+
+        shape.slots = seed % 2 ? 6 : 32;
+        begin(&f, seed, &shape);
+        save_all(&f, 10, 1);
+        assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[1]));
+        rig_die(f.r[1]);
+        decide_all(&f);
+        assert_int_equal(f.v[0]->state, WIRE_STATE_COMMITTED);
+        (void)rig_check(f.g, f.v[0]);
+        assert_settled(&f);
+        assert_int_equal(f.g->daemon->arenas, 2);
+        rig_free(f.g);
+    }
+}
+
+static void a_job_that_dies_after_staged_has_its_checkpoint(void **state)
+{
+    struct rig_rank *again[RIG_RANKS_MAX];
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 5, &small);
+    save_all(&f, 10, 1);
+    assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[0]));
+    assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[1]));
+    rig_die(f.r[0]);
+    rig_die(f.r[1]);
+    rig_start(f.g, "second", &small, again);
+    assert_true(rig_joined(again[0]) && rig_joined(again[1]));
+    assert_int_equal(again[0]->parent.step, 10);
+    (void)rig_check_as(f.g, f.g, &again[0]->parent);
+    /* The arenas of the dead stay as a cache until the new job saves. */
+    assert_int_equal(f.g->daemon->arenas, 4);
+    f.r[0] = again[0];
+    f.r[1] = again[1];
+    commit_all(&f, 11, 2);
+    assert_int_equal(f.g->daemon->arenas, 2);
+    rig_free(f.g);
+}
+
+static void saves_after_a_rank_has_left_abort_at_once(void **state)
+{
+    struct fixture f;
+    struct rig_save *v;
+    uint64_t before;
+
+    (void)state;
+    begin(&f, 6, &small);
+    rig_die(f.r[1]);
+    (void)rig_run(f.g, 10, NULL, NULL);
+    before = f.g->world->now_ns;
+    v = rig_save(f.r[0], 10, 1, 0);
+    decide_all(&f);
+    assert_aborted(v, -CKPT_EABORTED, "rank 1 died");
+    assert_true(f.g->world->now_ns - before < (uint64_t)5000 * 1000000);
+    assert_settled(&f);
+    rig_free(f.g);
+}
+
+static void ranks_that_do_not_come_are_named_at_the_deadline(void **state)
+{
+    struct rig_shape shape = small;
+    struct fixture f;
+
+    (void)state;
+    shape.world_size = 4;
+    begin(&f, 7, &shape);
+    f.r[2]->hold_after = 3;
+    f.v[0] = rig_save(f.r[0], 10, 1, 0);
+    f.v[2] = rig_save(f.r[2], 10, 1, 0);
+    assert_true(rig_run(f.g, LIMIT_MS, rig_all_decided, f.g));
+    assert_aborted(f.v[0], -ETIMEDOUT, "waiting for ranks 1, 2, 3 of 4");
+    assert_aborted(f.v[2], -ETIMEDOUT, "waiting for ranks 1, 2, 3 of 4");
+    /* Who comes late is told the same. */
+    f.v[1] = rig_save(f.r[1], 10, 1, 0);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    assert_aborted(f.v[1], -ETIMEDOUT, "waiting for ranks 1, 2, 3 of 4");
+    assert_settled(&f);
+    rig_free(f.g);
+}
+
+static void a_rank_may_cancel(void **state)
+{
+    struct wire_cancel cancel = {.code = -ECANCELED, .text = "fence"};
+    struct fixture f;
+    struct wr w = {0};
+
+    (void)state;
+    begin(&f, 8, &small);
+    f.r[1]->hold_after = 4;
+    save_all(&f, 10, 1);
+    (void)rig_run(f.g, 100, NULL, NULL);
+    cancel.save = f.v[1]->number;
+    wire_cancel_encode(&cancel, &w);
+    rig_send(f.r[1], WIRE_CANCEL, 0, 0, &w);
+    wr_free(&w);
+    decide_all(&f);
+    assert_aborted(f.v[0], -ECANCELED, "rank 1: fence");
+    assert_aborted(f.v[1], -ECANCELED, "rank 1: fence");
+    assert_settled(&f);
+    f.r[1]->hold_after = UINT32_MAX;
+    commit_all(&f, 10, 2);
+    assert_int_equal(f.v[0]->id.attempt, 2);
+    (void)rig_check(f.g, f.v[0]);
+    rig_free(f.g);
+}
+
+/*
+ * Drives.
+ */
+
+static void a_full_drive_aborts_before_anything_is_staged(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 9, &small);
+    commit_all(&f, 10, 1);
+    fail_nth(local_of(f.g), STORE_SEG_OPEN, 1, true, -ENOSPC);
+    save_all(&f, 20, 2);
+    decide_all(&f);
+    assert_aborted(f.v[0], -ENOSPC, "local/a");
+    assert_int_equal(f.v[0]->given_count, 0);
+    assert_settled(&f);
+    store_fault_clear(local_of(f.g));
+    commit_all(&f, 20, 3);
+    (void)rig_check(f.g, f.v[0]);
+    rig_free(f.g);
+}
+
+static void what_a_failed_write_took_is_written_elsewhere(void **state)
+{
+    uint32_t survived = 0;
+
+    (void)state;
+    for (uint64_t nth = 1; nth <= 22; nth++) {
+        struct rig_shape shape = small;
+        struct segpool_stats stats;
+        struct fixture f;
+
+        shape.slots = 32;
+        begin(&f, nth, &shape);
+        fail_nth(local_of(f.g), STORE_WRITE, nth, false, -EIO);
+        save_all(&f, 10, 1);
+        decide_all(&f);
+        if (f.v[0]->state == WIRE_STATE_COMMITTED) {
+            (void)rig_check(f.g, f.v[0]);
+            survived++;
+        } else {
+            /* The write of a segment's header: no chunk has a place. */
+            assert_int_equal(f.v[0]->code, -EIO);
+        }
+        assert_settled(&f);
+        segpool_stats(f.g->engine->pool, &stats);
+        assert_int_equal(stats.count[SEGMENT_TAKEN], 0);
+        assert_int_equal(store_fault_count(local_of(f.g)), 1);
+        rig_free(f.g);
+    }
+    assert_true(survived >= 20);
+}
+
+static void bytes_that_are_gone_abort_the_save(void **state)
+{
+    struct rig_shape shape = small;
+    struct fixture f;
+
+    (void)state;
+    shape.world_size = 1;
+    shape.slots = 4;
+    begin(&f, 3, &shape);
+    /* The last write of many waves: the first slots are used again. */
+    fail_nth(local_of(f.g), STORE_WRITE, 11, false, -EIO);
+    save_all(&f, 10, 1);
+    decide_all(&f);
+    assert_aborted(f.v[0], -EIO, "no longer in memory");
+    assert_settled(&f);
+    store_fault_clear(local_of(f.g));
+    commit_all(&f, 10, 2);
+    (void)rig_check(f.g, f.v[0]);
+    rig_free(f.g);
+}
+
+static void a_drive_that_fails_every_write_is_given_up(void **state)
+{
+    struct rig_shape shape = small;
+    struct fixture f;
+
+    (void)state;
+    shape.slots = 32;
+    begin(&f, 4, &shape);
+    fail_nth(local_of(f.g), STORE_WRITE, 3, true, -EIO);
+    save_all(&f, 10, 1);
+    decide_all(&f);
+    assert_int_equal(f.v[0]->state, WIRE_STATE_ABORTED);
+    assert_int_equal(f.v[0]->code, -EIO);
+    assert_settled(&f);
+    rig_free(f.g);
+}
+
+static void a_failed_sync_aborts_and_its_segment_is_not_used_again(void **state)
+{
+    struct fixture f;
+    uint64_t syncs_of_headers = 2;
+
+    (void)state;
+    begin(&f, 10, &small);
+    fail_nth(local_of(f.g), STORE_SYNC, syncs_of_headers + 1, false, -EIO);
+    save_all(&f, 10, 1);
+    decide_all(&f);
+    assert_aborted(f.v[0], -EIO, "sync");
+    assert_settled(&f);
+    assert_int_equal(store_fault_count(local_of(f.g)), 1);
+    commit_all(&f, 10, 2);
+    (void)rig_check(f.g, f.v[0]);
+    assert_int_equal(rig_slots(f.g, SLOT_GRANTED), 0);
+    rig_free(f.g);
+}
+
+/* Compaction: chunks of a segment that is mostly dead are written again. */
+static void emptier_segments_are_rewritten(void **state)
+{
+    struct rig_shape shape = small;
+    struct fixture f;
+    const struct run *run;
+    struct save_id latest;
+
+    (void)state;
+    shape.world_size = 1;
+    shape.tensors = 8;
+    shape.slots = 64;
+    shape.tensor_bytes = RIG_CHUNK_BYTES;
+    begin(&f, 11, &shape);
+    commit_all(&f, 1, 1);
+    run = run_of(f.g);
+    for (uint32_t kept = 7; kept > 0; kept--) {
+        uint64_t written;
+
+        /* One chunk more changes each time: the first 8 - kept. */
+        f.r[0]->changed = 8 - kept;
+        f.r[0]->changed_seed = kept;
+        commit_all(&f, 10 - kept, 1);
+        written = rig_check(f.g, f.v[0]);
+        latest = catalog_latest(&run->catalog);
+        assert_int_equal(latest.step, 10 - kept);
+        /* While at least half of the first segment lives, only what changed
+         * is written; when less does, all of it. */
+        if (kept >= 4)
+            assert_int_equal(written,
+                             (8 - kept) * chunk_extent_bytes(RIG_CHUNK_BYTES));
+    }
+    rig_free(f.g);
+}
+
+/*
+ * Every request in turn.
+ */
+
+struct sweep {
+    const char *path;
+    bool persistent;
+    bool after;
+};
+
+/* One save with the nth request failing; false when there are no so many. */
+static bool one_failure(const struct sweep *sweep, uint64_t nth)
+{
+    struct store_fault fault = {.op = -1,
+                                .nth = nth,
+                                .persistent = sweep->persistent,
+                                .after = sweep->after,
+                                .error = -EIO};
+    struct fixture f;
+    struct rig_save before, *v[2];
+    struct store *s;
+    bool has_fired;
+
+    begin(&f, nth, &small);
+    commit_all(&f, 10, 1);
+    before = *f.v[0];
+    s = test_env_fault(f.g->daemon, sweep->path);
+    assert_non_null(s);
+    assert_int_equal(store_fault_add(s, &fault), 0);
+    save_all(&f, 20, 2);
+    v[0] = f.v[0];
+    v[1] = f.v[1];
+    /* A save that has voted cannot be decided without its home. */
+    (void)rig_run(f.g, LIMIT_MS, rig_all_decided, f.g);
+    if (strcmp(sweep->path, RIG_HOME) == 0 && sweep->persistent)
+        store_fault_clear(s);
+    decide_all(&f);
+    has_fired = store_fault_count(s) > 0;
+    assert_int_equal(v[0]->state, v[1]->state);
+    if (v[0]->state == WIRE_STATE_ABORTED)
+        assert_true(v[0]->code < 0 && v[0]->text[0]);
+    store_fault_clear(s);
+    assert_settled(&f);
+    if (v[0]->state == WIRE_STATE_COMMITTED)
+        (void)rig_check(f.g, v[0]);
+    (void)rig_check(f.g, &before);
+    commit_all(&f, 30, 3);
+    (void)rig_check(f.g, f.v[0]);
+    rig_free(f.g);
+    return has_fired;
+}
+
+static void every_request_may_fail(void **state)
+{
+    static const struct sweep sweeps[] = {
+        {"local", false, false}, {"local", true, false},
+        {"local", false, true},  {RIG_HOME, false, false},
+        {RIG_HOME, true, false}, {RIG_HOME, false, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sweeps); i++) {
+        uint64_t nth = 1;
+
+        while (one_failure(&sweeps[i], nth))
+            nth++;
+        print_message("%s%s%s: %u requests, each failed\n", sweeps[i].path,
+                      sweeps[i].persistent ? " from then on" : "",
+                      sweeps[i].after ? " after it was done" : "",
+                      (unsigned)nth - 1);
+        assert_true(nth > 5);
+    }
+}
+
+/*
+ * SIGKILL.
+ */
+
+static void a_killed_daemon_leaves_old_or_new(void **state)
+{
+    uint32_t committed = 0, lost = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct rig_rank *again[RIG_RANKS_MAX];
+        struct test_world *world = test_world_new(seed);
+        struct fixture f = {.n = 2};
+        struct rig *g;
+
+        f.g = rig_new_in(world, "a");
+        rig_start(f.g, "token", &small, f.r);
+        commit_all(&f, 10, 1);
+        world->step_ns = 1000000;
+        save_all(&f, 20, 2);
+        (void)rig_run(f.g, seed * 3, rig_all_decided, f.g);
+        rig_kill(f.g);
+        g = rig_new_in(world, "a");
+        rig_start(g, "second", &small, again);
+        assert_true(rig_joined(again[0]) && rig_joined(again[1]));
+        assert_true(again[0]->parent.step == 10 || again[0]->parent.step == 20);
+        assert_int_equal(save_id_compare(&again[0]->parent, &again[1]->parent),
+                         0);
+        if (again[0]->parent.step == 20)
+            committed++;
+        else
+            lost++;
+        if (f.v[0]->state == WIRE_STATE_COMMITTED)
+            assert_int_equal(again[0]->parent.step, 20);
+        (void)rig_check_as(g, f.g, &again[0]->parent);
+        rig_free(f.g);
+        f.g = g;
+        f.r[0] = again[0];
+        f.r[1] = again[1];
+        commit_all(&f, 30, 3);
+        (void)rig_check(g, f.v[0]);
+        rig_free(g);
+    }
+    print_message("killed: %u times the new one, %u times the old\n", committed,
+                  lost);
+    assert_true(committed > 0 && lost > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rank_that_dies_before_staged_aborts_its_save),
+        cmocka_unit_test(a_rank_that_dies_after_staged_does_not_matter),
+        cmocka_unit_test(a_job_that_dies_after_staged_has_its_checkpoint),
+        cmocka_unit_test(saves_after_a_rank_has_left_abort_at_once),
+        cmocka_unit_test(ranks_that_do_not_come_are_named_at_the_deadline),
+        cmocka_unit_test(a_rank_may_cancel),
+        cmocka_unit_test(a_full_drive_aborts_before_anything_is_staged),
+        cmocka_unit_test(what_a_failed_write_took_is_written_elsewhere),
+        cmocka_unit_test(bytes_that_are_gone_abort_the_save),
+        cmocka_unit_test(a_drive_that_fails_every_write_is_given_up),
+        cmocka_unit_test(
+            a_failed_sync_aborts_and_its_segment_is_not_used_again),
+        cmocka_unit_test(emptier_segments_are_rewritten),
+        cmocka_unit_test(every_request_may_fail),
+        cmocka_unit_test(a_killed_daemon_leaves_old_or_new),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
