@@ -70,11 +70,6 @@ int plan_build(const struct manifest *m, const struct plan_request *requests,
                struct err *err) MUST_USE;
 void plan_free(struct plan *p);
 
-/* Whether the operations' sources lie end to end in the chunk in their order,
- * so that the chunk's bytes from ops[0].copy.src on are already what
- * copy_gather() would make of them: nothing is to be gathered. */
-bool plan_use_is_dense(const struct plan_op *ops, size_t count);
-
 /* Operations on the wire: what a trainer needs to scatter one slot. Each takes
  * PLAN_OP_WIRE_MIN bytes or more: hold `count` against that before making
  * room for it. */
@@ -90,7 +85,8 @@ int plan_ops_decode(struct rd *r, size_t count, size_t entry_count,
 
 /* The same for a slot that holds the whole decoded chunk (WIRE_DELIVER in
  * place): sources are sent too, and count from the chunk's first byte. Each
- * source ends within slot_bytes, or -EBADMSG. */
+ * source ends within slot_bytes and none has more bytes than that, or
+ * -EBADMSG. */
 void plan_ops_encode_in_place(const struct plan_op *ops, size_t count,
                               struct wr *w);
 int plan_ops_decode_in_place(struct rd *r, size_t count, size_t entry_count,

@@ -77,20 +77,3 @@ int plan_ops_decode(struct rd *r, size_t count, size_t entry_count,
     }
     return 0;
 }
-
-bool plan_use_is_dense(const struct plan_op *ops, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct copy_op *c = &ops[i].copy;
-        struct copy_op dense = *c;
-
-        copy_pack_src(&dense, c->src);
-        for (uint32_t d = 0; d < c->ndim; d++) {
-            if (dense.src_step[d] != c->src_step[d])
-                return false;
-        }
-        if (i && c->src != ops[i - 1].copy.src + copy_bytes(&ops[i - 1].copy))
-            return false;
-    }
-    return true;
-}

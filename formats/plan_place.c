@@ -72,7 +72,7 @@ int plan_ops_decode_in_place(struct rd *r, size_t count, size_t entry_count,
         bytes = copy_bytes(&op->copy);
         src_end = copy_src_end(&op->copy);
         dst_end = copy_dst_end(&op->copy);
-        if (bytes == UINT64_MAX || src_end == UINT64_MAX ||
+        if (bytes > slot_bytes || src_end == UINT64_MAX ||
             src_end > slot_bytes || dst_end == UINT64_MAX ||
             dst_end > local_bytes[op->entry])
             return -EBADMSG;

@@ -111,12 +111,34 @@ static uint8_t *gather_use(const struct pair *p, const struct plan *plan,
         at += copy_bytes(&op[i].copy);
     }
     assert_true(at == use->packed_bytes);
-    if (plan_use_is_dense(op, use->op_count))
-        assert_memory_equal(slot, raw + op[0].copy.src, at);
     return slot;
 }
 
-/* What the trainer does with it. */
+/* What the trainer does with a slot that holds the whole chunk. */
+static void scatter_in_place(const struct pair *p, const struct share *s,
+                             uint8_t *const *local, const struct plan_op *ops,
+                             const struct plan_use *use, uint32_t chunk)
+{
+    uint64_t raw_bytes = p->world.m.chunk[chunk].raw_bytes;
+    struct plan_op *op = calloc(use->op_count, sizeof *op);
+    struct wr w = {0};
+    struct rd r;
+
+    assert_non_null(op);
+    plan_ops_encode_in_place(ops, use->op_count, &w);
+    assert_false(w.failed);
+    r = rd_init(w.data, w.bytes);
+    assert_int_equal(plan_ops_decode_in_place(&r, use->op_count, s->count,
+                                              s->local_bytes, raw_bytes, op),
+                     0);
+    assert_true(rd_done(&r));
+    for (uint32_t i = 0; i < use->op_count; i++)
+        copy_run(&op[i].copy, p->world.chunk[chunk], local[op[i].entry]);
+    free(op);
+    wr_free(&w);
+}
+
+/* What it does with a gathered one. */
 static void scatter_use(const struct share *s, uint8_t *const *local,
                         const struct plan_op *ops, const struct plan_use *use,
                         const uint8_t *slot)
@@ -170,6 +192,26 @@ static void check_order(const struct pair *p, const struct plan *plan)
     assert_true(use == plan->use_count && op == plan->op_count);
 }
 
+/* One chunk's uses, each in one of the two ways. */
+static void deliver(struct pair *p, const struct plan *plan,
+                    const struct plan_chunk *c, uint8_t ***local)
+{
+    for (uint32_t k = 0; k < c->use_count; k++) {
+        const struct plan_use *use = &plan->use[c->first_use + k];
+        const struct plan_op *ops = &plan->op[use->first_op];
+        const struct share *s = &p->wanted.rank[use->request];
+
+        if (random_below(&p->random, 2)) {
+            scatter_in_place(p, s, local[use->request], ops, use, c->chunk);
+        } else {
+            uint8_t *slot = gather_use(p, plan, c, use);
+
+            scatter_use(s, local[use->request], ops, use, slot);
+            free(slot);
+        }
+    }
+}
+
 /* Fills copies of the wanted buffers from the plan, and compares. */
 static void load(struct pair *p, const struct plan *plan)
 {
@@ -186,17 +228,8 @@ static void load(struct pair *p, const struct plan *plan)
             memset(local[r][i], FILL, s->local_bytes[i]);
         }
     }
-    for (size_t c = 0; c < plan->chunk_count; c++) {
-        for (uint32_t k = 0; k < plan->chunk[c].use_count; k++) {
-            const struct plan_use *use =
-                &plan->use[plan->chunk[c].first_use + k];
-            uint8_t *slot = gather_use(p, plan, &plan->chunk[c], use);
-
-            scatter_use(&p->wanted.rank[use->request], local[use->request],
-                        &plan->op[use->first_op], use, slot);
-            free(slot);
-        }
-    }
+    for (size_t c = 0; c < plan->chunk_count; c++)
+        deliver(p, plan, &plan->chunk[c], local);
     for (uint32_t r = 0; r < p->wanted.rank_count; r++) {
         const struct share *s = &p->wanted.rank[r];
 
