@@ -75,6 +75,8 @@ void layout_text(const struct layout *l, char *text, size_t capacity);
 /* The same of coordinates on the axes of a mask: "dp=0,pp=1", "-" for none. */
 void coordinates_text(const struct layout *l, uint32_t axes,
                       const uint32_t *coordinate, char *text, size_t capacity);
+/* The index of the axis that these bytes name; axis_count if there is none. */
+uint32_t layout_axis(const struct layout *l, const char *name, size_t bytes);
 /* "dp,tp" -> mask; "" -> 0. -EINVAL for a name that the layout lacks. */
 int layout_mask(const struct layout *l, const char *axes, uint32_t *mask,
                 struct err *err) MUST_USE;

@@ -213,9 +213,14 @@ struct built_chunk {
 struct manifest_builder *manifest_builder_new(void);
 void manifest_builder_free(struct manifest_builder *b);
 
-/* A rank's part: its table, write list, chunks (write list's count), values.
- * All is copied. -CKPT_ECONFLICT when a tensor's dtype or shape, or a value at
- * the same coordinates, differs from another rank's (both ranks named). */
+/*
+ * After any error below the builder can only be freed; manifest_write() then
+ * answers with that error again.
+ *
+ * A rank's part: its table, write list, and chunks (write list's count). All is
+ * copied. -CKPT_ECONFLICT when a tensor's dtype or shape differs from another
+ * rank's (both ranks named), or the rank is there already.
+ */
 struct built_rank {
     uint32_t rank;
     uint32_t coordinate[MAX_AXES];
@@ -229,8 +234,12 @@ struct built_rank {
 
 int manifest_add_rank(struct manifest_builder *b, const struct built_rank *r,
                       struct err *err) MUST_USE;
+/* A checked value of at most VALUE_INLINE_MAX (larger ones are reserved tensors
+ * among a rank's entries). Several ranks may tell the same; that they agree is
+ * seen in manifest_write(), which knows the axes. */
 int manifest_add_value(struct manifest_builder *b, uint32_t rank,
                        const struct value *v, struct err *err) MUST_USE;
+/* -ENOMEM. Of equal keys the first one wins. */
 int manifest_add_note(struct manifest_builder *b, const char *key,
                       const char *text) MUST_USE;
 /* Everything of an opened vote (same run and save; -CKPT_ECONFLICT for a rank
@@ -239,7 +248,11 @@ int manifest_add_vote(struct manifest_builder *b, const struct manifest *vote,
                       struct err *err) MUST_USE;
 
 /* Write it out; counts and byte sums in `info` are computed here, the rest of
- * info is the caller's. *data is malloc'd, 64-byte aligned (free()). */
+ * info is the caller's. *data is malloc'd, 64-byte aligned (free()). The bytes
+ * depend on content and info alone, not on the order of ranks or votes.
+ * -CKPT_ECONFLICT: values at the same coordinates differ (both ranks named), or
+ * `layout` is not that of the votes; -EINVAL: what was added makes no sense
+ * (such as a rank beyond world_size); -EFBIG, -ENOMEM. */
 int manifest_write(struct manifest_builder *b, const struct manifest_info *info,
                    const struct layout *layout, void **data, size_t *bytes,
                    struct err *err) MUST_USE;
