@@ -70,4 +70,4 @@ xargs -r awk '
         found("only storage/store.c calls through a store\047s table")
     }
     END { exit bad }
-' /dev/null <"$CACHE/files"
+' /dev/null <"$RUN/files"

@@ -17,8 +17,13 @@ CACHE=$B/lint
 jobs=$(nproc 2>/dev/null || echo 1)
 failed=0
 CFLAGS_LANG=$(make -s print-cflags) || exit 1
-export B CACHE CFLAGS_LANG
 mkdir -p "$CACHE/tidy" "$CACHE/cppcheck" || exit 1
+# The list of files and the like; others may lint at the same time.
+RUN=$(mktemp -d) || exit 1
+export B CACHE RUN CFLAGS_LANG
+trap 'rm -rf "$RUN"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 for tool in clang-format clang-tidy cppcheck; do
     command -v $tool >/dev/null && continue
@@ -51,36 +56,36 @@ check() {
 }
 
 format() {
-    xargs -r clang-format --dry-run -Werror <"$CACHE/files"
+    xargs -r clang-format --dry-run -Werror <"$RUN/files"
 }
 
 tidy() {
-    grep '\.c$' "$CACHE/files" |
+    grep '\.c$' "$RUN/files" |
         xargs -r -n1 -P"$jobs" sh "$here/tidy.sh"
 }
 
 cpp() {
-    grep '\.c$' "$CACHE/files" >"$CACHE/c-files"
-    [ -s "$CACHE/c-files" ] || return 0
-    cppcheck --quiet -j"$jobs" --std=c11 --language=c --template=gcc \
+    grep '\.c$' "$RUN/files" >"$RUN/c-files"
+    [ -s "$RUN/c-files" ] || return 0
+    flock "$CACHE/cppcheck.lock" cppcheck --quiet -j"$jobs" --std=c11 --language=c --template=gcc \
         --enable=warning,performance,portability --error-exitcode=1 \
         --inline-suppr --cppcheck-build-dir="$CACHE/cppcheck" \
         -I. -D_GNU_SOURCE -D__linux__ -D__x86_64__ -DCKPT_VERSION='""' \
-        --file-list="$CACHE/c-files"
+        --file-list="$RUN/c-files"
 }
 
 # A silenced finding names the check and the reason: NOLINT(check): reason, or
 # cppcheck-suppress check ; reason. Prints how many there are.
 silenced() {
-    xargs -r grep -nE 'NOLINT|cppcheck-suppress' <"$CACHE/files" \
-        >"$CACHE/silenced" /dev/null || return 0
+    xargs -r grep -nE 'NOLINT|cppcheck-suppress' <"$RUN/files" \
+        >"$RUN/silenced" /dev/null || return 0
     if grep -vE 'NOLINT(NEXTLINE|BEGIN)?\([a-z0-9.,*A-Z -]+\): .{8}|NOLINTEND|cppcheck-suppress [a-zA-Z]+ ; .{8}' \
-        "$CACHE/silenced"; then
+        "$RUN/silenced"; then
         echo "each needs the check's name and a reason"
         return 1
     fi
-    echo "$(grep -cv NOLINTEND "$CACHE/silenced") findings silenced with a reason:"
-    cut -c1-200 "$CACHE/silenced"
+    echo "$(grep -cv NOLINTEND "$RUN/silenced") findings silenced with a reason:"
+    cut -c1-200 "$RUN/silenced"
 }
 
 scripts() {
@@ -96,11 +101,11 @@ if [ $# -gt 0 ]; then
         file=$(realpath --relative-to=. "$file")
         [ -f "$file" ] || { echo "lint: no such file: $file" >&2; exit 2; }
         echo "$file"
-    done >"$CACHE/files"
+    done >"$RUN/files"
 else
-    files_like '*.c' '*.h' >"$CACHE/files"
+    files_like '*.c' '*.h' >"$RUN/files"
 fi
-echo "lint: $(wc -l <"$CACHE/files") files"
+echo "lint: $(wc -l <"$RUN/files") files"
 check format format
 check layers sh "$here/layers.sh"
 check sizes sh "$here/sizes.sh" $#

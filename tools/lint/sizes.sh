@@ -48,4 +48,4 @@ xargs -r awk -v named="$1" '
         }
         exit bad
     }
-' /dev/null <"$CACHE/files"
+' /dev/null <"$RUN/files"
