@@ -476,20 +476,25 @@ struct turning {
     void *arg;
 };
 
-static bool turn(void *arg)
+void rig_pump(struct rig *g)
 {
-    struct turning *t = arg;
-
-    LIST_FOR_EACH (node, &t->rig->ranks) {
+    LIST_FOR_EACH (node, &g->ranks) {
         struct rig_rank *r = container_of(node, struct rig_rank, link);
         struct test_frame *f;
 
         while (!r->is_gone &&
-               (f = test_env_frame(t->rig->daemon, r->peer)) != NULL) {
+               (f = test_env_frame(g->daemon, r->peer)) != NULL) {
             take_up(r, f);
             free(f);
         }
     }
+}
+
+static bool turn(void *arg)
+{
+    struct turning *t = arg;
+
+    rig_pump(t->rig);
     return t->until && t->until(t->arg);
 }
 

@@ -81,6 +81,9 @@ void rig_kill(struct rig *g);
 /* Turns the wheel, ranks taking up their frames. As test_run(). */
 bool rig_run(struct rig *g, uint64_t limit_ms, test_until until, void *arg);
 
+/* The ranks take up what was sent to them, without turning the wheel. */
+void rig_pump(struct rig *g);
+
 /* Connects only. */
 struct rig_rank *rig_rank_new(struct rig *g, uint32_t rank,
                               uint32_t world_size);
