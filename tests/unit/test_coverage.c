@@ -221,7 +221,8 @@ static double seconds(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    /* Not by the clock on the wall: others use the machine too. */
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -253,15 +254,27 @@ static double time_of(uint64_t side)
     return took;
 }
 
+static double best_of_three(uint64_t n)
+{
+    double best = time_of(n);
+
+    for (int i = 0; i < 2; i++) {
+        double took = time_of(n);
+
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
 /* Sixteen times as many would take 256 times as long if it were quadratic. */
 static void time_is_near_linear_in_regions(void **state)
 {
-    double few = time_of(45), many = time_of(180);
+    double few = best_of_three(45), many = best_of_three(180);
 
     (void)state;
     print_message("coverage of 2,025 regions %.1f ms, of 32,400 %.1f ms\n",
                   few * 1e3, many * 1e3);
-    assert_true(many < 80 * (few + 1e-3));
+    assert_true(many < 100 * (few + 2e-3));
 }
 
 int main(void)
