@@ -147,6 +147,8 @@ static void a_step_that_is_under_way_conflicts(void **state)
 
     (void)state;
     test_commit_begin(d, 5, &v);
+    (void)test_run(w, 100, NULL, NULL);
+    assert_true(v.is_opened);
     assert_int_equal(test_save(d, 5, &again), DECISION_ABORT);
     assert_int_equal(again.err.code, -CKPT_ECONFLICT);
     assert_int_equal(test_save(d, 4, &again), DECISION_ABORT);
