@@ -75,8 +75,9 @@ struct manifest_builder {
 #define MB_ADD(array, type, count)                                             \
     ((type *)wr_room(&(array), (size_t)(count) * sizeof(type)))
 
-/* What several files share, all in manifest_build.c. Each returns an index, or
- * a negative code with words. */
+/* manifest_intern.c: what several files share. Each returns the index of what
+ * is there already or was appended, or a negative code (with words if it takes
+ * an err). */
 int64_t mb_tensor(struct manifest_builder *b, const struct mb_tensor *want,
                   const char *name, struct err *err) MUST_USE;
 int64_t mb_segment(struct manifest_builder *b,
@@ -86,7 +87,7 @@ int64_t mb_file(struct manifest_builder *b, const struct mf_file *want,
 /* Appends a rank that must not be there yet. */
 int64_t mb_rank(struct manifest_builder *b, const struct mf_rank *want,
                 struct err *err) MUST_USE;
-/* Copies a text into strings; its place there. */
+/* manifest_build.c: copies a text into strings; its place there. */
 uint64_t mb_string(struct manifest_builder *b, const void *text, size_t bytes);
 /* -ENOMEM with words if any array ran out of memory, else 0. */
 int mb_memory(struct manifest_builder *b, struct err *err) MUST_USE;
