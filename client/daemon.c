@@ -19,8 +19,10 @@
 #include <unistd.h>
 
 #define BACKOFF_MAX_MS 50
-/* How long the winner of a lost race may take before we try again. */
-#define WINNER_MS 2000
+/* How long the winner of a lost race is given before we try again: it may also
+ * have been a daemon on its way out, so little at first. */
+#define WINNER_MIN_MS 50
+#define WINNER_MAX_MS 1000
 
 static const char *choose(const char *given, const char *variable)
 {
@@ -152,6 +154,7 @@ struct attempt {
     const struct daemon_place *place;
     pid_t *child;
     uint64_t spawn_after_ms;
+    uint64_t winner_ms;
 };
 
 /* Nobody listens: see to it that somebody will. */
@@ -167,7 +170,8 @@ static int bring_up(struct attempt *a, struct err *err)
         *a->child = 0;
         if (!WIFEXITED(status) || WEXITSTATUS(status) != DAEMON_EXIT_BUSY)
             return daemon_tell_exit(a->place, status, err);
-        a->spawn_after_ms = clock_ms() + WINNER_MS;
+        a->spawn_after_ms = clock_ms() + a->winner_ms;
+        a->winner_ms = min_u64(a->winner_ms * 2, WINNER_MAX_MS);
     }
     if (clock_ms() < a->spawn_after_ms)
         return 0;
@@ -177,7 +181,8 @@ static int bring_up(struct attempt *a, struct err *err)
 int daemon_connect(const struct daemon_place *place, const struct patience *p,
                    pid_t *child, struct err *err)
 {
-    struct attempt a = {.place = place, .child = child};
+    struct attempt a = {
+        .place = place, .child = child, .winner_ms = WINNER_MIN_MS};
     uint32_t pause_ms = 1;
 
     daemon_reap(child);
