@@ -282,7 +282,7 @@ uint32_t test_save(struct test_daemon *d, uint64_t step, struct test_commit *v)
  * The home as it is.
  */
 
-static void nothing(struct store_req *req, int64_t result)
+void test_nothing(struct store_req *req, int64_t result)
 {
     (void)req;
     (void)result;
@@ -295,7 +295,7 @@ int64_t test_get(struct test_world *w, const char *name, void *data,
                             .name = name,
                             .buf = data,
                             .len = capacity,
-                            .done = nothing};
+                            .done = test_nothing};
 
     return store_run(test_world_store(w, TEST_HOME), &req);
 }
@@ -307,14 +307,15 @@ int64_t test_put(struct test_world *w, const char *name, const void *data,
                             .name = name,
                             .buf = (void *)(uintptr_t)data,
                             .len = bytes,
-                            .done = nothing};
+                            .done = test_nothing};
 
     return store_run(test_world_store(w, TEST_HOME), &req);
 }
 
 bool test_has(struct test_world *w, const char *name)
 {
-    struct store_req req = {.op = STORE_STAT, .name = name, .done = nothing};
+    struct store_req req = {
+        .op = STORE_STAT, .name = name, .done = test_nothing};
 
     return store_run(test_world_store(w, TEST_HOME), &req) >= 0;
 }

@@ -73,5 +73,7 @@ int64_t test_get(struct test_world *w, const char *name, void *data,
 int64_t test_put(struct test_world *w, const char *name, const void *data,
                  size_t bytes);
 bool test_has(struct test_world *w, const char *name);
+/* A callback for store_run(), which needs one. */
+void test_nothing(struct store_req *req, int64_t result);
 
 #endif

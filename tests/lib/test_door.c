@@ -19,6 +19,7 @@ struct world_store {
     struct list link; /* world.stores */
     char path[1024];
     struct store *store;
+    bool is_alias; /* another entry owns it */
 };
 
 struct door {
@@ -224,6 +225,12 @@ void test_world_add(struct test_world *w, const char *path, struct store *store)
     list_append(&w->stores, &s->link);
 }
 
+void test_world_alias(struct test_world *w, const char *path, const char *to)
+{
+    test_world_add(w, path, test_world_store(w, to));
+    container_of(w->stores.prev, struct world_store, link)->is_alias = true;
+}
+
 struct store *test_world_store(struct test_world *w, const char *path)
 {
     struct store *made;
@@ -249,7 +256,8 @@ void doors_close_stores(struct test_world *w)
     while ((node = list_pop(&w->stores))) {
         struct world_store *s = container_of(node, struct world_store, link);
 
-        store_close(s->store);
+        if (!s->is_alias)
+            store_close(s->store);
         free(s);
     }
 }

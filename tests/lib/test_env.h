@@ -71,6 +71,9 @@ struct store *test_world_store(struct test_world *w, const char *path);
 void test_world_add(struct test_world *w, const char *path,
                     struct store *store);
 
+/* Another path to the same store. */
+void test_world_alias(struct test_world *w, const char *path, const char *to);
+
 /* A daemon. Its local store is the world's "local/NAME", its uuid depends on
  * the name alone: the same name again is the same daemon restarted. */
 struct test_env *test_env_new(struct test_world *w, const char *name);
