@@ -21,7 +21,7 @@ enum {
 
 static const char usage_text[] =
     "usage: ckptd [--foreground] --local DIR [--socket PATH] [--linger S]\n"
-    "             [--log-level error|warn|info|debug]\n"
+    "             [--keep-last N] [--keep-every N] [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -31,12 +31,17 @@ static const char usage_text[] =
     "  --foreground    run until SIGTERM or SIGINT (for a service or by hand)\n"
     "  --socket PATH   where to listen (CKPT_SOCKET; default DIR/ckptd.sock)\n"
     "  --linger S      seconds to stay without work (CKPT_LINGER; 600)\n"
-    "  --log-level L   what to log on stderr (info)\n"
+    "  --keep-last N   checkpoints to keep of runs whose trainers give no\n"
+    "                  policy (0: all); an older one goes once a newer one "
+    "was\n"
+    "                  read back\n"
+    "  --keep-every N  keep steps that are multiples of N as well\n"
+    "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
 struct arguments {
     struct reactor_options options;
-    const char *linger;
+    const char *linger, *keep_last, *keep_every;
     const char *level;
 };
 
@@ -53,6 +58,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"local", required_argument, NULL, 'l'},
         {"socket", required_argument, NULL, 's'},
         {"linger", required_argument, NULL, 'g'},
+        {"keep-last", required_argument, NULL, 'k'},
+        {"keep-every", required_argument, NULL, 'e'},
         {"log-level", required_argument, NULL, 'v'},
         {"foreground", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'V'},
@@ -71,6 +78,12 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case 'g':
             a->linger = optarg;
+            break;
+        case 'k':
+            a->keep_last = optarg;
+            break;
+        case 'e':
+            a->keep_every = optarg;
             break;
         case 'v':
             a->level = optarg;
@@ -93,19 +106,40 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-static int parse_linger(const char *text, uint64_t *ms)
+/* A number of at most `most`; -1: go on, else the exit code. */
+static int parse_number(const char *text, const char *what, uint64_t most,
+                        uint64_t *out)
 {
     char *end;
-    unsigned long long seconds;
 
     errno = 0;
-    seconds = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno ||
-        seconds > 366ULL * 24 * 3600)
-        return usage_error("--linger (CKPT_LINGER) is not a number of "
-                           "seconds: ",
-                           text);
-    *ms = seconds * 1000;
+    *out = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || *out > most) {
+        (void)fprintf(stderr, "ckptd: %s: ", what);
+        return usage_error("not a number in its range: ", text);
+    }
+    return -1;
+}
+
+/* The options that are numbers. */
+static int parse_numbers(struct arguments *a)
+{
+    uint64_t seconds, keep_last, keep_every;
+    const char *linger = a->linger && *a->linger ? a->linger : "600";
+    int code = parse_number(linger, "--linger (CKPT_LINGER)",
+                            366ULL * 24 * 3600, &seconds);
+
+    if (code < 0)
+        code = parse_number(a->keep_last ? a->keep_last : "0", "--keep-last",
+                            UINT32_MAX, &keep_last);
+    if (code < 0)
+        code = parse_number(a->keep_every ? a->keep_every : "0", "--keep-every",
+                            UINT32_MAX, &keep_every);
+    if (code >= 0)
+        return code;
+    a->options.linger_ms = seconds * 1000;
+    a->options.keep_last = (uint32_t)keep_last;
+    a->options.keep_every = (uint32_t)keep_every;
     return -1;
 }
 
@@ -145,8 +179,7 @@ int main(int argc, char **argv)
 
     if (code >= 0)
         return code;
-    code = parse_linger(a.linger && *a.linger ? a.linger : "600",
-                        &a.options.linger_ms);
+    code = parse_numbers(&a);
     if (code >= 0)
         return code;
     level = log_level_parse(a.level);

@@ -34,6 +34,7 @@ struct reactor_options {
     const char *socket; /* NULL: LOCAL/ckptd.sock */
     bool is_foreground; /* run by somebody, for ever; else private: lingers */
     uint64_t linger_ms; /* private: ends after so long without work */
+    uint32_t keep_last, keep_every; /* for trainers that give no policy */
 };
 
 #define REACTOR_EVENTS 64

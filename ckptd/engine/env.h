@@ -89,6 +89,7 @@ struct env {
     uint64_t buffer_bytes; /* >= chunk_extent_bytes(CHUNK_BYTES_DEFAULT) */
     double tier_bytes_s;   /* what the local store was seen to write */
     double encode_bytes_s; /* what all workers were seen to encode */
+    uint32_t keep_last, keep_every; /* for trainers that give no policy */
     bool is_service;
 };
 

@@ -112,7 +112,7 @@ static bool is_plain_path(const char *path)
     return true;
 }
 
-static void use_defaults(struct wire_open *v)
+static void use_defaults(const struct env *env, struct wire_open *v)
 {
     size_t bytes = strlen(v->home);
 
@@ -124,6 +124,10 @@ static void use_defaults(struct wire_open *v)
         v->decide_timeout_ms = DECIDE_TIMEOUT_MS;
     if (!v->load_timeout_ms)
         v->load_timeout_ms = LOAD_TIMEOUT_MS;
+    if (!v->keep_last && !v->keep_every) {
+        v->keep_last = env->keep_last;
+        v->keep_every = env->keep_every;
+    }
 }
 
 void session_open(struct session *s, const struct wire_header *h,
@@ -153,7 +157,7 @@ void session_open(struct session *s, const struct wire_header *h,
                       s->engine->is_closing ? "stopping" : "starting");
         return;
     }
-    use_defaults(v);
+    use_defaults(s->engine->env, v);
     s->open_request = h->id;
     s->is_attaching = true;
     session_move(s, SESSION_JOINING);
