@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,8 +116,9 @@ static int parse_number(const char *text, const char *what, uint64_t most,
     errno = 0;
     *out = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end || errno || *out > most) {
-        (void)fprintf(stderr, "ckptd: %s: ", what);
-        return usage_error("not a number in its range: ", text);
+        (void)fprintf(stderr, "ckptd: %s: not a number up to %" PRIu64 "\n",
+                      what, most);
+        return usage_error("bad value ", text);
     }
     return -1;
 }
