@@ -64,7 +64,7 @@ LIB_ENGINE := $(B)/libckptd.a
 LIB_SO := $(B)/lib/libckpt.so
 HAVE_MPI := $(shell command -v $(MPICC) 2>/dev/null)
 
-BINS := $(B)/bin/ckptd $(B)/bin/ckpt $(if $(HAVE_MPI),$(B)/bin/train_lm)
+BINS := $(B)/bin/ckptd $(B)/bin/ckpt $(B)/bin/minimal $(if $(HAVE_MPI),$(B)/bin/train_lm)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 PROGS := $(patsubst tests/progs/%.c,$(B)/tests/%,$(wildcard tests/progs/*.c))
 BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
@@ -118,6 +118,11 @@ $(B)/bin/ckptd: $(call obj,ckptd/daemon/main.c) $(LIB_ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 $(B)/bin/ckpt: $(call obj,$(CKPT)) $(LIB_ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
+
+# The smallest example, which the README shows.
+$(B)/bin/minimal: $(B)/obj/trainer/examples/minimal/minimal.o $(LIB_TRAINER)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 

@@ -315,7 +315,7 @@ CKPT_API int ckpt_save(struct ckpt *ctx, uint64_t step,
 /*
  * Call before UNTIL_FENCE tensors are written. Returns once their bytes have
  * left (at most 60 s, then the save aborts: -ECANCELED). `stream` is NULL on
- * the host. A save that has aborted already: 0.
+ * the host. A save that has aborted already: 0; no save yet (NULL): 0.
  */
 CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
                         struct ckpt_error *error);

@@ -371,6 +371,8 @@ int ckpt_fence(struct ckpt_save *save, void *stream, struct ckpt_error *error)
         (void)err_set(&err, -ENOTSUP, "a stream: only host memory for now");
         return give_error(error, &err);
     }
+    if (!save)
+        return 0; /* nothing was saved yet, so nothing is due */
     sync_lock(save->sync);
     if (!save->is_failed && save->done < save->chunk_count)
         rc = capture_until(save->ctx, save, save->chunk_count, FENCE_MS,
