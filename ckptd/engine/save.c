@@ -90,6 +90,8 @@ static void begin_part(struct session *s, struct save *v, uint64_t request_id,
         session_error(s, request_id, -ENOMEM,
                       "rank %" PRIu32 " step %" PRIu64 ": no memory",
                       s->open.rank, v->step);
+        save_abort(v, -ENOMEM, "rank %" PRIu32 ": no memory for its part",
+                   s->open.rank);
         return;
     }
     p->values = *values;
@@ -135,7 +137,7 @@ void save_request(struct session *s, uint64_t request_id,
         goto fail_after_values;
     }
     begin_part(s, save, request_id, table, &values);
-    if (is_new) {
+    if (is_new && save->phase == SAVE_WAITING) {
         save_admit(save, v->overload);
         save_check_departed(save);
     }

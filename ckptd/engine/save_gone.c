@@ -52,8 +52,10 @@ static void forget(struct departed *d)
 
 void save_departed_free(struct engine *e)
 {
-    while (!list_is_empty(&e->departed))
-        forget(container_of(e->departed.next, struct departed, link));
+    struct list *node;
+
+    while ((node = list_pop(&e->departed)) != NULL)
+        free(container_of(node, struct departed, link));
 }
 
 /* Those of earlier generations of the run are of no use any more. */

@@ -299,10 +299,12 @@ static void sync_when_written(struct save_part *p)
         !is_quiet(p))
         return;
     part_move(p, PART_SYNCING);
-    if (p->writer)
+    if (p->writer) {
         seg_writer_sync(p->writer, on_synced, p);
-    else
-        on_synced(p, 0, NULL);
+        return;
+    }
+    part_move(p, PART_SYNCED);
+    save_try_vote(p->save);
 }
 
 /* The save has committed: what its slots hold may be found by others. */

@@ -33,16 +33,12 @@ void rank_table_put(struct rank_table *t)
     free(t);
 }
 
-static void forget(struct rank_table *t)
-{
-    list_remove(&t->link);
-    rank_table_put(t);
-}
-
 void session_tables_free(struct session *s)
 {
-    while (!list_is_empty(&s->tables))
-        forget(container_of(s->tables.next, struct rank_table, link));
+    struct list *node;
+
+    while ((node = list_pop(&s->tables)) != NULL)
+        rank_table_put(container_of(node, struct rank_table, link));
 }
 
 static int measure(struct rank_table *t, uint32_t chunk_bytes, struct err *err)
@@ -92,18 +88,30 @@ err_after_alloc:
     return rc;
 }
 
+/* In place of one of the same number, or else of the oldest. */
 static void keep(struct session *s, struct rank_table *t)
 {
-    struct rank_table *same = session_table(s, t->number);
-    uint32_t count = 0;
+    struct list others, *node;
+    uint32_t count = 1;
 
-    if (same)
-        forget(same);
-    list_append(&s->tables, &t->link);
-    LIST_FOR_EACH (node, &s->tables)
+    list_init(&others);
+    while ((node = list_pop(&s->tables)) != NULL) {
+        struct rank_table *o = container_of(node, struct rank_table, link);
+
+        if (o->number == t->number) {
+            rank_table_put(o);
+            continue;
+        }
+        list_append(&others, node);
         count++;
-    if (count > SESSION_TABLES)
-        forget(container_of(s->tables.next, struct rank_table, link));
+    }
+    while ((node = list_pop(&others)) != NULL) {
+        if (count-- > SESSION_TABLES)
+            rank_table_put(container_of(node, struct rank_table, link));
+        else
+            list_append(&s->tables, node);
+    }
+    list_append(&s->tables, &t->link);
 }
 
 static void finish(struct session *s, const struct wire_header *h)
@@ -120,7 +128,7 @@ static void finish(struct session *s, const struct wire_header *h)
                        err.text);
         return;
     }
-    if (rc) {
+    if (!t) {
         session_error(s, h->id, rc, "rank %u: table %u: %s", s->open.rank,
                       s->partial_number, err.text);
         return;

@@ -41,7 +41,7 @@ static uint64_t chunk_seed(uint32_t rank, const struct rig_save *v,
 {
     uint64_t seed = chunk < v->changed ? v->changed_seed << 32 : v->seed;
 
-    return mix(seed + 1) + rank * 1000003u + chunk * 17u;
+    return mix(seed + 1) + rank * (uint64_t)1000003 + chunk * (uint64_t)17;
 }
 
 /*
@@ -138,7 +138,7 @@ void rig_free(struct rig *g)
     }
     if (!g->is_stopped) {
         engine_stop(g->engine, on_stopped, g);
-        if (!test_run(g->world, LIMIT_MS * 20, is_stopped, g)) {
+        if (!test_run(g->world, (uint64_t)LIMIT_MS * 20, is_stopped, g)) {
             engine_stop(g->engine, on_stopped, g);
             (void)test_run(g->world, LIMIT_MS, is_stopped, g);
         }

@@ -239,7 +239,7 @@ static void another_table_reuses_nothing(void **state)
     (void)state;
     begin(&f, 9, &plain);
     commit_all(&f, 10, 1);
-    rig_table(f.r[0], 1, 3, 10 * RIG_CHUNK_BYTES - 102);
+    rig_table(f.r[0], 1, 3, 10 * (uint64_t)RIG_CHUNK_BYTES - 102);
     commit_all(&f, 20, 1);
     assert_true(rig_check(f.g, f.v[0]) > f.r[0]->list.raw_bytes);
     end(&f);
@@ -304,7 +304,7 @@ static void waiting_saves_all_commit_in_order(void **state)
     begin(&f, 12, &shape);
     for (uint32_t k = 0; k < 3; k++)
         for (uint32_t i = 0; i < 2; i++)
-            v[i][k] = rig_save(f.r[i], 10 * (k + 1), k, WAIT);
+            v[i][k] = rig_save(f.r[i], 10 * (uint64_t)(k + 1), k, WAIT);
     decide_all(&f);
     for (uint32_t k = 0; k < 3; k++) {
         assert_committed(v[0][k]);
@@ -356,7 +356,7 @@ static void replace_aborts_the_newer_one_and_never_the_oldest(void **state)
     (void)state;
     begin(&f, 14, &shape);
     for (uint32_t k = 0; k < 4; k++)
-        v[k] = rig_save(f.r[0], 10 * (k + 1), k, REPLACE);
+        v[k] = rig_save(f.r[0], 10 * (uint64_t)(k + 1), k, REPLACE);
     decide_all(&f);
     assert_committed(v[0]);
     assert_int_equal(v[1]->state, WIRE_STATE_ABORTED);

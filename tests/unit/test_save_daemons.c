@@ -69,7 +69,7 @@ static void begin(struct pair *p, uint64_t seed)
     for (uint32_t i = 0; i < RANKS; i++) {
         assert_int_equal(p->r[i]->generation, 1);
         rig_arena(p->r[i], 6);
-        rig_table(p->r[i], 1, 2, 5 * RIG_CHUNK_BYTES);
+        rig_table(p->r[i], 1, 2, 5 * (uint64_t)RIG_CHUNK_BYTES);
     }
     turn_ms(p, 50);
 }

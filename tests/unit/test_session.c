@@ -17,7 +17,8 @@
 static const struct rig_shape plain = {.world_size = 1,
                                        .slots = 8,
                                        .tensors = 2,
-                                       .tensor_bytes = 4 * RIG_CHUNK_BYTES,
+                                       .tensor_bytes =
+                                           4 * (uint64_t)RIG_CHUNK_BYTES,
                                        .codec = 1,
                                        .entropy = 1};
 
@@ -200,17 +201,17 @@ static void a_session_may_end_while_it_opens(void **state)
 static void every_frame_out_of_order_is_a_breach(void **state)
 {
     (void)state;
-    for (uint16_t type = 1; type <= WIRE_LAST; type++) {
+    for (uint32_t type = 1; type <= WIRE_LAST; type++) {
         struct rig *g = rig_new(1);
         struct rig_rank *fresh = rig_rank_new(g, 0, 1);
         struct rig_rank *greeted = rig_rank_new(g, 0, 1);
 
         if (type != WIRE_HELLO) {
-            rig_send(fresh, type, 0, 5, NULL);
+            rig_send(fresh, (uint16_t)type, 0, 5, NULL);
             assert_breach(fresh, type == WIRE_ERROR ? "not a rank's" : "");
         }
         hello(greeted, 1, 1);
-        rig_send(greeted, type, 0, 5, NULL);
+        rig_send(greeted, (uint16_t)type, 0, 5, NULL);
         assert_breach(greeted, "");
         rig_free(g);
     }
@@ -549,7 +550,7 @@ static void hostile_frames_end_at_most_their_session(void **state)
             (void)rig_run(g, 2000, NULL, NULL);
             if (round % 3 == 2 && rig_joined(r)) {
                 rig_arena(r, 8);
-                rig_table(r, 1, 2, 4 * RIG_CHUNK_BYTES);
+                rig_table(r, 1, 2, 4 * (uint64_t)RIG_CHUNK_BYTES);
             }
         }
         for (int i = 0; i < 60 && !is_hung_up(r); i++) {
