@@ -10,6 +10,7 @@
  */
 #include "trainer/load.h"
 #include "trainer/arena.h"
+#include "trainer/prepare.h"
 #include "trainer/save.h"
 
 #include <errno.h>

@@ -76,10 +76,4 @@ int scatter(const struct load *load, const struct delivery *d,
 /* Zero what lies outside the logical shape in each target's buffer. */
 int zero_padding(const struct descriptors *target, struct err *err) MUST_USE;
 
-/* save.c: the arena, asked for if there is none; a table on its way. */
-int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
-               struct err *err) MUST_USE;
-int table_send(struct ckpt *ctx, uint32_t number, const struct wr *encoded,
-               struct err *err) MUST_USE;
-
 #endif

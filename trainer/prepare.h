@@ -1,0 +1,19 @@
+/*
+ * prepare.h - what a save or load needs at the daemon before it can begin.
+ */
+#ifndef TRAINER_PREPARE_H
+#define TRAINER_PREPARE_H
+
+#include "trainer/io.h"
+
+/* The arena of this link, asked for if there is none (`bytes` of it; the
+ * daemon may give less). *chunk_bytes is its chunks'. Blocks for the daemon. */
+int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
+               struct err *err) MUST_USE;
+
+/* Send an encoded table as `number`, in as many frames as it takes, and wait
+ * until the daemon has taken it. */
+int table_send(struct ckpt *ctx, uint32_t number, const struct wr *encoded,
+               struct err *err) MUST_USE;
+
+#endif
