@@ -186,4 +186,4 @@ install: all
 	install -m 644 $(LIB_TRAINER) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 trainer/ckpt.h $(DESTDIR)$(PREFIX)/include/
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj -name '*.d' -type f 2>/dev/null)

@@ -15,8 +15,8 @@ name=$(basename "$path")
 name=${name%.*}
 key=$kind-$name
 log=$RESULTS/$key.log
-# The ".d" keeps one suite's folder from being a prefix of another's.
-TMPDIR=$ROOT/$B/tmp/$key.d
+# The ".tmp" keeps one suite's folder from being a prefix of another's.
+TMPDIR=$ROOT/$B/tmp/$key.tmp
 limit=120
 [ "$kind" = unit ] || limit=300
 [ -n "${CKPT_TEST_LONG:-}" ] && limit=$((limit * 5))
