@@ -205,7 +205,7 @@ int daemon_connect(const struct daemon_place *place, const struct patience *p,
                                  "%s/ckptd.log"
                                : "%s: given up (%s)",
                            place->socket, place->local);
-        pause_ms = (uint32_t)min_u64(pause_ms * 2, BACKOFF_MAX_MS);
+        pause_ms = (uint32_t)min_u64((uint64_t)pause_ms * 2, BACKOFF_MAX_MS);
     }
 }
 

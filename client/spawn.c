@@ -152,7 +152,7 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child,
                  struct err *err)
 {
     char binary[PATH_MAX], log[PATH_MAX];
-    pid_t pid;
+    pid_t pid = 0;
     int rc, n;
 
     if (mkdir(place->local, 0700) && errno != EEXIST)

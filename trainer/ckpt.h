@@ -157,6 +157,7 @@ enum ckpt_value_type {
  * give equal bytes, else the save aborts with -CKPT_ECONFLICT. Scalars are in
  * `u`, `i` or `f`; STRING and BYTES in data/bytes.
  */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): reading order */
 struct ckpt_value {
     const char *name;
     const char *axes;

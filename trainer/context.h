@@ -115,6 +115,9 @@ int context_prefix(const struct ckpt *ctx, struct err *err);
 /* io.c: append whole frames to the outbox and wake the I/O thread; the lock is
  * held. frames is emptied. */
 void outbox_add(struct ckpt *ctx, struct wr *frames);
+/* The same for one frame that was begun at `begin` and is ended here. What
+ * there was no memory for breaks the link, which everybody is told. */
+void outbox_frame(struct ckpt *ctx, struct wr *w, size_t begin);
 /* Wait until the link is up, asking for a new try if it is dead. Lock held.
  * -ENOTCONN with words. */
 int link_wait(struct ckpt *ctx, struct err *err) MUST_USE;

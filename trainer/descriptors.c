@@ -181,33 +181,31 @@ int descriptors_add_value(struct descriptors *d, const struct wire_open *open,
     return 0;
 }
 
-static int add_of_class(struct descriptors *d,
-                        const struct ckpt_tensor *tensors, size_t count,
+static int add_of_class(struct descriptors *d, const struct saved_state *state,
                         bool is_now, struct err *err)
 {
     int rc = 0;
 
-    for (size_t i = 0; i < count && rc == 0; i++)
-        if ((tensors[i].capture == CKPT_UNTIL_FENCE) != is_now)
-            rc = descriptors_add(d, &tensors[i], err);
+    for (size_t i = 0; i < state->count && rc == 0; i++)
+        if ((state->tensors[i].capture == CKPT_UNTIL_FENCE) != is_now)
+            rc = descriptors_add(d, &state->tensors[i], err);
     return rc;
 }
 
 int descriptors_of_save(struct descriptors *d, const struct wire_open *open,
-                        const struct ckpt_tensor *tensors, size_t count,
-                        const struct value *values, size_t value_count,
-                        struct err *err)
+                        const struct saved_state *state, struct err *err)
 {
     int rc;
 
-    if (descriptors_init(d, count + value_count))
-        return err_set(err, -ENOMEM, "no memory for %zu descriptors", count);
-    rc = add_of_class(d, tensors, count, true, err);
-    for (size_t i = 0; i < value_count && rc == 0; i++)
-        if (values[i].bytes > VALUE_INLINE_MAX)
-            rc = descriptors_add_value(d, open, &values[i], err);
+    if (descriptors_init(d, state->count + state->value_count))
+        return err_set(err, -ENOMEM, "no memory for %zu descriptors",
+                       state->count);
+    rc = add_of_class(d, state, true, err);
+    for (size_t i = 0; i < state->value_count && rc == 0; i++)
+        if (state->values[i].bytes > VALUE_INLINE_MAX)
+            rc = descriptors_add_value(d, open, &state->values[i], err);
     if (rc == 0)
-        rc = add_of_class(d, tensors, count, false, err);
+        rc = add_of_class(d, state, false, err);
     if (rc)
         descriptors_fini(d);
     return rc;

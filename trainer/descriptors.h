@@ -20,6 +20,14 @@ struct descriptors {
     size_t owned_count;
 };
 
+/* What one save is given; values were checked. */
+struct saved_state {
+    const struct ckpt_tensor *tensors;
+    size_t count;
+    const struct value *values;
+    size_t value_count;
+};
+
 /* Room for `capacity` entries; -ENOMEM. */
 int descriptors_init(struct descriptors *d, size_t capacity) MUST_USE;
 void descriptors_fini(struct descriptors *d);
@@ -36,8 +44,7 @@ int descriptors_add_value(struct descriptors *d, const struct wire_open *open,
 /* For a save: CAPTURE_NOW first, then the large ones of `values`, then the
  * lazy ones; for a load: in the caller's order. */
 int descriptors_of_save(struct descriptors *d, const struct wire_open *open,
-                        const struct ckpt_tensor *tensors, size_t count,
-                        const struct value *values, size_t value_count,
+                        const struct saved_state *state,
                         struct err *err) MUST_USE;
 int descriptors_of_load(struct descriptors *d,
                         const struct ckpt_tensor *targets, size_t count,

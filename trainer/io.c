@@ -29,11 +29,15 @@ void io_wake(const struct ckpt *ctx)
 
 void outbox_add(struct ckpt *ctx, struct wr *frames)
 {
-    if (frames->failed || ctx->link != LINK_UP) {
+    if (ctx->link != LINK_UP) {
         wr_free(frames);
         return;
     }
-    if (ctx->outbox.bytes == 0) {
+    if (frames->failed) {
+        /* Nothing may be left out in silence: the link breaks over it. */
+        wr_free(frames);
+        ctx->outbox.failed = true;
+    } else if (ctx->outbox.bytes == 0 && !ctx->outbox.failed) {
         wr_free(&ctx->outbox);
         ctx->outbox = *frames;
         *frames = (struct wr){0};
@@ -42,6 +46,13 @@ void outbox_add(struct ckpt *ctx, struct wr *frames)
         wr_free(frames);
     }
     io_wake(ctx);
+}
+
+void outbox_frame(struct ckpt *ctx, struct wr *w, size_t begin)
+{
+    if (frame_end(w, begin))
+        w->failed = true;
+    outbox_add(ctx, w);
 }
 
 void request_init(struct ckpt *ctx, struct request *r, enum wire_type want)

@@ -46,7 +46,7 @@ static int say_hello(struct conn *c, const struct patience *p,
     const struct wire_hello hello = {WIRE_MAGIC, WIRE_VERSION_LOW,
                                      WIRE_VERSION_HIGH, 0};
     struct wr w = {0};
-    struct frame reply;
+    struct frame reply = {0};
     size_t begin = frame_begin(&w, WIRE_HELLO, 0, 1);
     int self, rc;
 
@@ -75,7 +75,7 @@ static int join(struct conn *c, const struct wire_open *open,
                 struct err *err)
 {
     struct wr w = {0};
-    struct frame reply;
+    struct frame reply = {0};
     size_t begin = frame_begin(&w, WIRE_OPEN, 0, 2);
     int rc;
 
@@ -98,7 +98,7 @@ static int ask_arena(struct conn *c, uint64_t bytes, const struct patience *p,
 {
     const struct wire_arena wanted = {bytes};
     struct wr w = {0};
-    struct frame reply;
+    struct frame reply = {0};
     size_t begin = frame_begin(&w, WIRE_ARENA, 0, 3);
     int rc;
 

@@ -38,14 +38,15 @@ static void give_back(struct ckpt *ctx, uint64_t owner, const void *slots,
     size_t begin = frame_begin(&w, WIRE_CONSUMED, 0, 0);
 
     wire_slots_encode(&v, &w);
-    /* Without memory the daemon gets them back when the load ends. */
-    if (frame_end(&w, begin) == 0)
-        outbox_add(ctx, &w);
-    wr_free(&w);
+    outbox_frame(ctx, &w, begin);
 }
 
 static void flush_consumed(struct ckpt *ctx, struct load *load)
 {
+    struct wr broken = {.failed = true};
+
+    if (load->consumed.failed)
+        outbox_add(ctx, &broken);
     if (load->consumed.bytes)
         give_back(ctx, load->number, load->consumed.data, load->consumed.bytes);
     load->consumed.bytes = 0;
@@ -61,9 +62,7 @@ static void send_vote(struct ckpt *ctx, struct load *load)
 
     memcpy(v.text, load->failure.text, sizeof v.text);
     wire_load_vote_encode(&v, &w);
-    if (frame_end(&w, begin) == 0)
-        outbox_add(ctx, &w);
-    wr_free(&w);
+    outbox_frame(ctx, &w, begin);
 }
 
 /* Once everything of the attempt is in place: count, then vote. */

@@ -52,7 +52,7 @@ int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
     sync_lock(ctx->sync);
     if (rc == 0 && !ctx->arena)
         rc = err_set(err, -ECONNRESET, "the daemon was lost again");
-    *chunk_bytes = rc ? 0 : ctx->arena->ok.chunk_bytes;
+    *chunk_bytes = ctx->arena ? ctx->arena->ok.chunk_bytes : 0;
     sync_unlock(ctx->sync);
     return rc ? err_prefix(err, "arena of %" PRIu64 " bytes", bytes) : 0;
 }

@@ -79,6 +79,7 @@ int ckpt_load(struct ckpt *ctx, const struct ckpt_tensor *targets, size_t count,
     return give_error(error, &err);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the public signature */
 int ckpt_read(struct ckpt *ctx, const struct ckpt_id *id,
               const struct ckpt_tensor *targets, size_t count,
               struct ckpt_values **values, struct ckpt_report *report,

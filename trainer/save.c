@@ -188,9 +188,10 @@ static void cancel(struct ckpt *ctx, struct ckpt_save *save,
 
     memcpy(v.text, err->text, sizeof v.text);
     wire_cancel_encode(&v, &w);
-    if (save->epoch == ctx->epoch && frame_end(&w, begin) == 0)
-        outbox_add(ctx, &w);
-    wr_free(&w);
+    if (save->epoch == ctx->epoch)
+        outbox_frame(ctx, &w, begin);
+    else
+        wr_free(&w);
     save_fail(ctx, save, err, false);
 }
 
@@ -254,6 +255,7 @@ static void saving_fini(struct saving *s)
     wr_free(&s->values);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the public signature */
 int ckpt_save(struct ckpt *ctx, uint64_t step,
               const struct ckpt_tensor *tensors, size_t count,
               const struct ckpt_value *values, size_t value_count,
@@ -261,15 +263,17 @@ int ckpt_save(struct ckpt *ctx, uint64_t step,
 {
     struct saving s = {.ctx = ctx};
     struct own_values own;
+    struct saved_state state = {tensors, count, NULL, 0};
     struct err err = {0};
     int rc = own_values_make(&own, &ctx->open, values, value_count, &err);
 
     *out = NULL;
     if (rc == 0) {
+        state.values = own.value;
+        state.value_count = own.count;
         rc = own_values_encode(&own, &s.values, &err);
         if (rc == 0)
-            rc = descriptors_of_save(&s.d, &ctx->open, tensors, count,
-                                     own.value, own.count, &err);
+            rc = descriptors_of_save(&s.d, &ctx->open, &state, &err);
         if (rc == 0)
             rc = run_save(&s, step, &err);
         own_values_fini(&own);

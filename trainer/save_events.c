@@ -99,8 +99,8 @@ struct ckpt_save *save_with_work(struct ckpt *ctx)
     return NULL;
 }
 
-static void send_chunk(struct ckpt *ctx, struct ckpt_save *save, uint32_t chunk,
-                       uint32_t slot)
+static void send_chunk(struct ckpt *ctx, const struct ckpt_save *save,
+                       uint32_t chunk, uint32_t slot)
 {
     uint8_t pair[8];
     struct wire_chunks v = {save->number, 1, pair};
@@ -110,15 +110,7 @@ static void send_chunk(struct ckpt *ctx, struct ckpt_save *save, uint32_t chunk,
     put_u32(pair, chunk);
     put_u32(pair + 4, slot);
     wire_chunks_encode(&v, &w);
-    if (frame_end(&w, begin)) {
-        struct err err;
-
-        (void)err_set(&err, -ENOMEM, "no memory to hand a chunk over");
-        wr_free(&w);
-        save_fail(ctx, save, &err, false);
-        return;
-    }
-    outbox_add(ctx, &w);
+    outbox_frame(ctx, &w, begin);
 }
 
 bool save_copy_one(struct ckpt *ctx, struct ckpt_save *save, uint32_t limit)

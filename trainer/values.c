@@ -53,8 +53,10 @@ int own_values_make(struct own_values *own, const struct wire_open *open,
     *own = (struct own_values){.count = count};
     own->value = calloc(count ? count : 1, sizeof *own->value);
     own->scalar = calloc(count ? count : 1, sizeof *own->scalar);
-    if (!own->value || !own->scalar)
-        rc = err_set(err, -ENOMEM, "no memory for %zu values", count);
+    if (!own->value || !own->scalar) {
+        own_values_fini(own);
+        return err_set(err, -ENOMEM, "no memory for %zu values", count);
+    }
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = own_value(&own->value[i], own->scalar[i], open, &values[i], err);
     if (rc)

@@ -12,14 +12,18 @@
 static void axes_text(const struct layout *l, uint32_t mask,
                       char text[MAX_AXES * AXIS_NAME_BYTES])
 {
-    text[0] = '\0';
+    struct wr w = {.data = (uint8_t *)text,
+                   .capacity = MAX_AXES * AXIS_NAME_BYTES};
+
+    /* Each name and its comma or NUL take at most AXIS_NAME_BYTES. */
     for (uint32_t i = 0; i < l->axis_count; i++) {
         if (!(mask & 1U << i))
             continue;
-        if (text[0])
-            strcat(text, ",");
-        strcat(text, l->axis[i].name);
+        if (w.bytes)
+            wr_u8(&w, ',');
+        wr_bytes(&w, l->axis[i].name, strlen(l->axis[i].name));
     }
+    wr_u8(&w, '\0');
 }
 
 /* Fill value `i` from v, whose data is `bytes` long; NULL data: to be read. */

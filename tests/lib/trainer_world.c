@@ -110,33 +110,41 @@ static uint64_t bits_of(const struct ckpt_tensor *t)
 typedef void (*visitor)(struct state *s, size_t piece, uint64_t at,
                         uint64_t index, uint64_t salt);
 
+/* The k-th element of a box: its global index (UINT64_MAX for padding); its
+ * place by strides, if there are any, in *place. */
+static uint64_t locate(const struct ckpt_tensor *t, const struct ckpt_box *b,
+                       uint64_t k, uint64_t *place)
+{
+    uint64_t index = 0, scale = 1;
+
+    for (uint32_t d = t->ndim; d-- > 0;) {
+        uint64_t i = k % b->size[d], g = b->offset[d] + i;
+
+        k /= b->size[d];
+        if (g >= t->shape[d])
+            index = UINT64_MAX;
+        if (index != UINT64_MAX)
+            index += g * scale;
+        scale *= t->shape[d];
+        *place += t->strides ? i * t->strides[d] : 0;
+    }
+    return index;
+}
+
 static void visit_box(struct state *s, size_t piece, const struct ckpt_box *b,
                       uint64_t *local, visitor visit, uint64_t salt)
 {
     const struct ckpt_tensor *t = &s->tensor[piece];
-    uint64_t count = 1;
+    uint64_t first = t->is_cut ? t->cut_start : 0, count = 1;
 
     for (uint32_t d = 0; d < t->ndim; d++)
         count *= b->size[d];
     for (uint64_t k = 0; k < count; k++, (*local)++) {
-        uint64_t rest = k, index = 0, scale = 1, place = 0, at = *local;
+        uint64_t place = 0, index = locate(t, b, k, &place);
 
-        for (uint32_t d = t->ndim; d-- > 0;) {
-            uint64_t i = rest % b->size[d], g = b->offset[d] + i;
-
-            rest /= b->size[d];
-            if (g >= t->shape[d])
-                index = UINT64_MAX;
-            if (index != UINT64_MAX)
-                index += g * scale;
-            scale *= t->shape[d];
-            place += t->strides ? i * t->strides[d] : 0;
-        }
-        if (t->is_cut &&
-            (at < t->cut_start || at >= t->cut_start + t->cut_count))
+        if (*local < first || (t->is_cut && *local >= first + t->cut_count))
             continue;
-        at = t->strides ? place : at - (t->is_cut ? t->cut_start : 0);
-        visit(s, piece, at, index, salt);
+        visit(s, piece, t->strides ? place : *local - first, index, salt);
     }
 }
 
@@ -287,7 +295,8 @@ void state_check(const struct state *s, uint64_t salt)
     state_clear(&expected);
     visit_all(&expected, put_expected, salt);
     for (size_t i = 0; i < s->count; i++)
-        if (memcmp(expected.tensor[i].data, s->tensor[i].data, s->bytes[i]))
+        if (memcmp(expected.tensor[i].data, s->tensor[i].data, s->bytes[i]) !=
+            0)
             fail_msg("piece %zu of tensor %s differs", i, s->tensor[i].name);
     state_fini(&expected);
 }
