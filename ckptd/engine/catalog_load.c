@@ -378,21 +378,52 @@ static void load_end(struct load *l)
 }
 
 static void stage_list(struct load *l);
-static void reads_start(struct load *l);
 
-/* One thing less to wait for. */
-static void stage_drop(struct load *l)
+static struct fetch *fetch_free(struct load *l)
+{
+    for (size_t i = 0; i < READS_AT_ONCE; i++) {
+        if (!l->fetch[i].name)
+            return &l->fetch[i];
+    }
+    return NULL;
+}
+
+static void fetch_done(void *arg, int64_t result, void *data);
+
+/* A batch of names; the next follows when all its reads are done. */
+static void batch_start(struct load *l)
+{
+    const struct stage *st = &stages[l->stage];
+    struct fetch *f;
+
+    while (l->next < l->names.count && l->result == 0 && (f = fetch_free(l))) {
+        const char *name = l->names.name[l->next++];
+        char leaf[RECORD_NAME_BYTES], full[RECORD_NAME_BYTES];
+
+        if (!st->name || !st->name(l, name) || strlen(name) > 128)
+            continue;
+        (void)snprintf(leaf, sizeof leaf, "%s/%s", st->folder, name);
+        f->load = l;
+        f->name = name;
+        l->pending++;
+        recio_get(l->store, name_run(full, l->run, leaf), RECORD_MAX_BYTES,
+                  fetch_done, f);
+    }
+}
+
+/* No read is under way: start more, or go on to the next folder. */
+static void stage_go(struct load *l)
 {
     const struct stage *st = &stages[l->stage];
 
-    if (--l->pending > 0)
-        return;
+    while (l->result == 0 && l->next < l->names.count) {
+        l->pending = 1; /* while the batch is started */
+        batch_start(l);
+        if (--l->pending > 0)
+            return;
+    }
     if (l->result < 0) {
         load_end(l);
-        return;
-    }
-    if (l->next < l->names.count) {
-        reads_start(l);
         return;
     }
     if (st->end)
@@ -410,39 +441,8 @@ static void fetch_done(void *arg, int64_t result, void *data)
     f->name = NULL;
     stages[l->stage].record(l, name, result, data);
     free(data);
-    stage_drop(l);
-}
-
-static struct fetch *fetch_free(struct load *l)
-{
-    for (size_t i = 0; i < READS_AT_ONCE; i++) {
-        if (!l->fetch[i].name)
-            return &l->fetch[i];
-    }
-    return NULL;
-}
-
-/* A batch of names; the next follows when all its reads are done. */
-static void reads_start(struct load *l)
-{
-    const struct stage *st = &stages[l->stage];
-    struct fetch *f;
-
-    l->pending = 1;
-    while (l->next < l->names.count && l->result == 0 && (f = fetch_free(l))) {
-        const char *name = l->names.name[l->next++];
-        char leaf[RECORD_NAME_BYTES], full[RECORD_NAME_BYTES];
-
-        if (!st->name || !st->name(l, name) || strlen(name) > 128)
-            continue;
-        (void)snprintf(leaf, sizeof leaf, "%s/%s", st->folder, name);
-        f->load = l;
-        f->name = name;
-        l->pending++;
-        recio_get(l->store, name_run(full, l->run, leaf), RECORD_MAX_BYTES,
-                  fetch_done, f);
-    }
-    stage_drop(l);
+    if (--l->pending == 0)
+        stage_go(l);
 }
 
 static void listed(void *arg, int result, struct store_names *names)
@@ -458,7 +458,7 @@ static void listed(void *arg, int result, struct store_names *names)
     l->names = *names;
     *names = (struct store_names){0};
     l->next = 0;
-    reads_start(l);
+    stage_go(l);
 }
 
 static void stage_list(struct load *l)

@@ -504,6 +504,7 @@ static void vote_done(void *arg, int result)
 static void step_voting(struct commit *c)
 {
     struct commit_state *s = state_of(c);
+    struct recio_place place;
     const struct ballot *own = ballot_of(c, &commit_env(c)->local_uuid);
 
     if (s->wish.code != 0) {
@@ -512,8 +513,8 @@ static void step_voting(struct commit *c)
     }
     s->has_voted = true;
     s->is_busy = true;
-    recio_put_container(c->run->home->store, c->run->name, "vote", &c->id,
-                        &commit_env(c)->local_uuid, own->data, own->bytes,
+    place = commit_place(c, "vote", &own->daemon);
+    recio_put_container(c->run->home->store, &place, own->data, own->bytes,
                         vote_done, c);
 }
 

@@ -255,6 +255,7 @@ void merge_done(struct commit *c, int result, void *data, size_t bytes,
                 const struct err *err)
 {
     struct commit_state *s = state_of(c);
+    struct recio_place place;
     struct record_decision d;
     struct manifest m;
     struct err ignored;
@@ -263,7 +264,7 @@ void merge_done(struct commit *c, int result, void *data, size_t bytes,
     s->is_busy = false;
     if (result == 0)
         result = manifest_open(data, bytes, &m, &ignored);
-    if (result < 0 || s->wish.code != 0) {
+    if (result != 0 || s->wish.code != 0) {
         free(data);
         commit_wish(c, result, "%s", err->text);
         abort_begin(c);
@@ -287,8 +288,8 @@ void merge_done(struct commit *c, int result, void *data, size_t bytes,
     s->manifest = data;
     s->manifest_bytes = bytes;
     s->is_busy = true;
-    recio_put_parts(c->run->home->store, c->run->name, "manifest", &c->id,
-                    &commit_env(c)->local_uuid, data, bytes, parts_done, c);
+    place = commit_place(c, "manifest", &commit_env(c)->local_uuid);
+    recio_put_parts(c->run->home->store, &place, data, bytes, parts_done, c);
 }
 
 void commit_decide(struct commit *c, enum decision decision)
@@ -319,14 +320,14 @@ void commit_decide_step(struct commit *c)
     if (s->trying == DECISION_COMMIT && commit_is_overdue(c))
         commit_wish(c, -ETIMEDOUT, "it could not be decided in time: %s",
                     s->last.code ? s->last.text : "unknown");
-    if (s->trying == DECISION_ABORT && s->record.data)
+    if (s->record.data && (s->trying == DECISION_ABORT || s->wish.code == 0)) {
         decision_put(c);
-    else if (s->wish.code != 0)
-        abort_begin(c);
-    else if (s->record.data)
-        decision_put(c);
-    else {
-        s->is_busy = true;
-        merge_begin(c);
+        return;
     }
+    if (s->wish.code != 0) {
+        abort_begin(c);
+        return;
+    }
+    s->is_busy = true;
+    merge_begin(c);
 }

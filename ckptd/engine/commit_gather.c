@@ -278,9 +278,10 @@ static void ballot_done(void *arg, int64_t result, void *data)
 static void ballot_read(struct commit *c, const struct id128 *daemon,
                         recio_get_fn done)
 {
+    struct recio_place place = commit_place(c, "vote", daemon);
+
     state_of(c)->is_busy = true;
-    recio_get_container(c->run->home->store, c->run->name, "vote", &c->id,
-                        daemon, done, c);
+    recio_get_container(c->run->home->store, &place, done, c);
 }
 
 static void members_done(void *arg, int result)

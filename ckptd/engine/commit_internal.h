@@ -63,6 +63,15 @@ static inline struct env *commit_env(const struct commit *c)
     return run_env(c->run);
 }
 
+/* Where a daemon's vote on this save, or parts of a manifest, are. */
+static inline struct recio_place commit_place(const struct commit *c,
+                                              const char *folder,
+                                              const struct id128 *daemon)
+{
+    return (struct recio_place){
+        .run = c->run->name, .folder = folder, .id = c->id, .daemon = *daemon};
+}
+
 /* commit.c */
 struct commit *commit_new(struct run *run, const struct save_id *id);
 void commit_free(struct commit *c);

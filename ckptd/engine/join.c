@@ -179,15 +179,14 @@ static void joining_free(struct joining *j)
 
 void joinings_free(struct run *run)
 {
-    struct list *node;
-
-    while ((node = run->joinings.next) != &run->joinings) {
+    LIST_FOR_EACH_SAFE (node, after, &run->joinings) {
         struct joining *j = container_of(node, struct joining, link);
+        struct list *at;
 
-        while ((node = list_pop(&j->joins)))
-            join_stop_timer(container_of(node, struct join, link));
-        while ((node = list_pop(&j->entering)))
-            join_stop_timer(container_of(node, struct join, link));
+        while ((at = list_pop(&j->joins)))
+            join_stop_timer(container_of(at, struct join, link));
+        while ((at = list_pop(&j->entering)))
+            join_stop_timer(container_of(at, struct join, link));
         joining_free(j);
     }
 }
@@ -480,8 +479,10 @@ static int record_prepare(struct joining *j)
     struct record_member *r = &j->record;
     size_t count = 1;
 
-    LIST_FOR_EACH (node, &j->entering)
-        count += node != NULL;
+    LIST_FOR_EACH (node, &j->entering) {
+        (void)node;
+        count++;
+    }
     record_member_fini(r);
     *r = (struct record_member){.daemon = env->local_uuid};
     (void)snprintf(r->host, sizeof r->host, "%s", env->host);

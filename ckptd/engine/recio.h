@@ -36,17 +36,22 @@ void recio_list(struct store *s, const char *folder, recio_list_fn done,
 void recio_remove(struct store *s, const char *name, recio_put_fn done,
                   void *arg);
 
-/* A container under "FOLDER/SAVE.DAEMON": one record up to RECORD_PART_BYTES,
- * else parts first and then a parts record under that name. `data` stays the
- * caller's until done. The same bytes may be put again (an outcome was
- * unknown); -EEXIST says that other bytes are there. */
-void recio_put_container(struct store *s, const char *run, const char *folder,
-                         const struct save_id *id, const struct id128 *daemon,
+/* "runs/RUN/FOLDER/SAVE.DAEMON": what a container is called. Copied. */
+struct recio_place {
+    const char *run, *folder;
+    struct save_id id;
+    struct id128 daemon;
+};
+
+/* One record up to RECORD_PART_BYTES, else parts first and then a parts record
+ * under the place's name. `data` stays the caller's until done. The same bytes
+ * may be put again (an outcome was unknown); -EEXIST says that other bytes are
+ * there. */
+void recio_put_container(struct store *s, const struct recio_place *place,
                          const void *data, uint64_t bytes, recio_put_fn done,
                          void *arg);
-/* Only the parts, FOLDER/SAVE.DAEMON.N from 0: those of a large manifest. */
-void recio_put_parts(struct store *s, const char *run, const char *folder,
-                     const struct save_id *id, const struct id128 *daemon,
+/* Only the parts, NAME.N from 0: those of a large manifest. */
+void recio_put_parts(struct store *s, const struct recio_place *place,
                      const void *data, uint64_t bytes, recio_put_fn done,
                      void *arg);
 /* How many parts so many bytes make. */
@@ -55,8 +60,7 @@ static inline uint32_t recio_part_count(uint64_t bytes)
     return (uint32_t)((bytes + RECORD_PART_BYTES - 1) / RECORD_PART_BYTES);
 }
 /* -ENOENT, -CKPT_ECORRUPT; `data` is still to be checked by manifest_open(). */
-void recio_get_container(struct store *s, const char *run, const char *folder,
-                         const struct save_id *id, const struct id128 *daemon,
+void recio_get_container(struct store *s, const struct recio_place *place,
                          recio_get_fn done, void *arg);
 
 /* The manifest of a COMMIT: inline or its parts; opened once, root and length

@@ -40,20 +40,18 @@ struct container {
     void *arg;
 };
 
-static struct container *container_new(struct store *s, const char *run,
-                                       const char *folder,
-                                       const struct save_id *id,
-                                       const struct id128 *daemon)
+static struct container *container_new(struct store *s,
+                                       const struct recio_place *place)
 {
     struct container *c = calloc(1, sizeof *c);
 
     if (!c)
         return NULL;
     c->store = s;
-    (void)snprintf(c->run, sizeof c->run, "%s", run);
-    (void)snprintf(c->folder, sizeof c->folder, "%s", folder);
-    c->id = *id;
-    c->daemon = *daemon;
+    (void)snprintf(c->run, sizeof c->run, "%s", place->run);
+    (void)snprintf(c->folder, sizeof c->folder, "%s", place->folder);
+    c->id = place->id;
+    c->daemon = place->daemon;
     c->req.name = c->name;
     c->req.owner = c;
     return c;
@@ -177,12 +175,11 @@ static int parts_prepare(struct container *c)
     return c->parts.failed ? -ENOMEM : 0;
 }
 
-void recio_put_container(struct store *s, const char *run, const char *folder,
-                         const struct save_id *id, const struct id128 *daemon,
+void recio_put_container(struct store *s, const struct recio_place *place,
                          const void *data, uint64_t bytes, recio_put_fn done,
                          void *arg)
 {
-    struct container *c = container_new(s, run, folder, id, daemon);
+    struct container *c = container_new(s, place);
     int rc;
 
     if (!c) {
@@ -200,12 +197,11 @@ void recio_put_container(struct store *s, const char *run, const char *folder,
         put_next(c);
 }
 
-void recio_put_parts(struct store *s, const char *run, const char *folder,
-                     const struct save_id *id, const struct id128 *daemon,
+void recio_put_parts(struct store *s, const struct recio_place *place,
                      const void *data, uint64_t bytes, recio_put_fn done,
                      void *arg)
 {
-    struct container *c = container_new(s, run, folder, id, daemon);
+    struct container *c = container_new(s, place);
 
     if (!c) {
         done(arg, -ENOMEM);
@@ -343,11 +339,10 @@ static void get_name(struct container *c, uint64_t most)
     store_submit(c->store, &c->req);
 }
 
-void recio_get_container(struct store *s, const char *run, const char *folder,
-                         const struct save_id *id, const struct id128 *daemon,
+void recio_get_container(struct store *s, const struct recio_place *place,
                          recio_get_fn done, void *arg)
 {
-    struct container *c = container_new(s, run, folder, id, daemon);
+    struct container *c = container_new(s, place);
 
     if (!c) {
         done(arg, -ENOMEM, NULL);
@@ -355,7 +350,7 @@ void recio_get_container(struct store *s, const char *run, const char *folder,
     }
     c->get_done = done;
     c->arg = arg;
-    (void)name_save_daemon(c->name, run, folder, id, daemon);
+    (void)name_save_daemon(c->name, c->run, c->folder, &c->id, &c->daemon);
     get_name(c, RECORD_MAX_BYTES); /* most are small */
 }
 
@@ -381,8 +376,9 @@ void recio_get_manifest(struct store *s, const char *run,
                         const struct record_decision *d, recio_get_fn done,
                         void *arg)
 {
-    struct container *c =
-        container_new(s, run, "manifest", &d->id, &d->committer);
+    struct recio_place place = {
+        .run = run, .folder = "manifest", .id = d->id, .daemon = d->committer};
+    struct container *c = container_new(s, &place);
     int rc;
 
     if (!c) {

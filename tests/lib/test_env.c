@@ -257,7 +257,7 @@ struct test_world *test_world_new(uint64_t seed)
     struct test_world *w = calloc(1, sizeof *w);
 
     assert(w);
-    w->now_ns = 3600 * 1000 * NS_PER_MS;
+    w->now_ns = NS_PER_MS * 1000 * 3600;
     w->step_ns = 10000;
     w->random = seed;
     w->is_plain = seed == 0;

@@ -245,7 +245,41 @@ static void a_decision_is_never_taken_back(void **state)
     catalog_free(&c);
 }
 
-/* Against a slow model: ids in random order, every walk compared. */
+/* The same as plain arrays. */
+struct model {
+    struct save_id parent[8];
+    bool committed[8][16];
+};
+
+static void model_fill(struct test_world *w, struct model *m, struct catalog *c)
+{
+    for (uint32_t g = 1; g < 8; g++) {
+        uint32_t from = (uint32_t)(test_random(w) % g);
+
+        if (from > 0)
+            m->parent[g] = id(from, test_random(w) % 16);
+        add_generation(c, g, m->parent[g]);
+        for (uint64_t step = 0; step < 16; step++) {
+            m->committed[g][step] = test_random(w) % 5 == 0;
+            if (m->committed[g][step])
+                add(c, g, step, SAVE_COMMITTED);
+        }
+    }
+}
+
+/* The first commit at or below (g, step) on the branch; g 0: none. */
+static void model_walk(const struct model *m, uint32_t *g, int *step)
+{
+    while (*g > 0) {
+        for (; *step >= 0; (*step)--) {
+            if (m->committed[*g][*step])
+                return;
+        }
+        *step = (int)m->parent[*g].step;
+        *g = m->parent[*g].generation;
+    }
+}
+
 static void random_catalogs_agree_with_a_slow_model(void **state)
 {
     struct test_world *w = test_world_new(99);
@@ -253,40 +287,17 @@ static void random_catalogs_agree_with_a_slow_model(void **state)
     (void)state;
     for (uint32_t round = 0; round < 500; round++) {
         struct catalog c = {0};
-        struct save_id parent[8] = {{0}}, at;
-        bool committed[8][16] = {{false}};
+        struct model m = {0};
+        struct save_id at;
+        uint32_t g = 7;
+        int step = 15;
 
-        for (uint32_t g = 1; g < 8; g++) {
-            uint32_t from = (uint32_t)(test_random(w) % g);
-
-            if (from > 0)
-                parent[g] = id(from, test_random(w) % 16);
-            add_generation(&c, g, parent[g]);
-            for (uint32_t i = 0; i < 6; i++) {
-                uint64_t step = test_random(w) % 16;
-                bool commit = test_random(w) % 2 && !committed[g][step];
-
-                if (!commit)
-                    continue;
-                committed[g][step] = true;
-                add(&c, g, step, SAVE_COMMITTED);
-            }
-        }
-        at = catalog_latest(&c);
-        for (int g = 7, step = 15;;) {
-            while (g > 0 && step >= 0 && !committed[g][step])
-                step--;
-            if (g > 0 && step < 0) {
-                int next = (int)parent[g].generation;
-
-                step = (int)parent[g].step;
-                g = next;
-                continue;
-            }
-            assert_is(at, (uint32_t)g, g ? (uint64_t)step : 0);
+        model_fill(w, &m, &c);
+        for (at = catalog_latest(&c);; at = catalog_older(&c, &at)) {
+            model_walk(&m, &g, &step);
+            assert_is(at, g, g ? (uint64_t)step : 0);
             if (g == 0)
                 break;
-            at = catalog_older(&c, &at);
             step--;
         }
         catalog_free(&c);

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#define SECONDS 1000
+#define SECONDS ((uint64_t)1000)
 
 static struct test_daemon *alone(struct test_world *w)
 {

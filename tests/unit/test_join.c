@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define SECONDS 1000
+#define SECONDS ((uint64_t)1000)
 
 static struct test_daemon *attached_daemon(struct test_world *w,
                                            const char *name)

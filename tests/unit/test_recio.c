@@ -17,6 +17,9 @@
 
 static const struct save_id save = {.generation = 1, .attempt = 1, .step = 9};
 static const struct id128 daemon_id = {{0xda}};
+static const struct recio_place vote_place = {RUN, "vote", {1, 1, 9}, {{0xda}}};
+static const struct recio_place manifest_place = {
+    RUN, "manifest", {1, 1, 9}, {{0xda}}};
 
 /* Memory under a fault wrapper. */
 static struct store *open_store(uint64_t seed)
@@ -197,8 +200,7 @@ static int put_container(struct store *s, const void *data, size_t bytes)
 {
     struct answer a = {0};
 
-    recio_put_container(s, RUN, "vote", &save, &daemon_id, data, bytes, on_put,
-                        &a);
+    recio_put_container(s, &vote_place, data, bytes, on_put, &a);
     wait_for(s, &a);
     return (int)a.result;
 }
@@ -207,7 +209,7 @@ static struct answer get_container(struct store *s)
 {
     struct answer a = {0};
 
-    recio_get_container(s, RUN, "vote", &save, &daemon_id, on_get, &a);
+    recio_get_container(s, &vote_place, on_get, &a);
     wait_for(s, &a);
     return a;
 }
@@ -373,8 +375,7 @@ static void a_manifest_must_be_what_its_decision_says(void **state)
             d.inline_bytes = data;
         } else {
             d.part_count = recio_part_count(bytes);
-            recio_put_parts(s, RUN, "manifest", &save, &daemon_id, data, bytes,
-                            on_put, &a);
+            recio_put_parts(s, &manifest_place, data, bytes, on_put, &a);
             wait_for(s, &a);
             assert_int_equal(a.result, 0);
         }
