@@ -570,24 +570,76 @@ static void a_save_that_others_decided_is_followed_in_recovery(void **state)
     test_world_free(w);
 }
 
+/* A value that makes the manifest too large to be inline. */
+static const char *large_value(void)
+{
+    static char text[VALUE_INLINE_MAX];
+
+    memset(text, 'v', sizeof text - 1);
+    return text;
+}
+
+static void a_large_manifest_is_durable_before_its_decision(void **state)
+{
+    uint32_t commits = 0, parts_first = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct test_world *w = test_world_new(seed);
+        struct test_daemon *d = alone(w);
+        struct test_commit v = {.vote_at_once = true, .value = large_value()};
+        char part[RECORD_NAME_BYTES], decision[RECORD_NAME_BYTES];
+        bool has_part, has_decision;
+
+        (void)name_part(part, TEST_RUN, "manifest", &first,
+                        &d->t->env.local_uuid, 0);
+        (void)name_save(decision, TEST_RUN, "decision", &first);
+        test_commit_begin(d, 5, &v);
+        for (uint64_t i = 0; i < seed % 15; i++)
+            (void)test_run(w, 0, NULL, NULL);
+        test_daemon_kill(d);
+        has_part = test_has(w, part);
+        has_decision = test_has(w, decision);
+        assert_true(has_part || !has_decision);
+        parts_first += has_part && !has_decision;
+        /* The next life writes the same bytes, and reads what is there. */
+        d = test_daemon_open(w, "a");
+        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        (void)test_run(w, 5 * SECONDS, NULL, NULL);
+        if (has_part)
+            assert_int_equal(catalog_find(&d->run->catalog, &first)->status,
+                             SAVE_COMMITTED);
+        commits += has_decision;
+        test_daemon_close(d);
+        d = test_daemon_open(w, "a");
+        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        assert_false(test_env_logged(d->t, "cannot be read"));
+        test_daemon_close(d);
+        test_world_free(w);
+    }
+    print_message("%u committed, %u with parts alone\n", commits, parts_first);
+    assert_true(commits > 10 && parts_first > 2);
+}
+
 /*
  * Failures of the store.
  */
 
 /* Every n-th request of this kind fails once, before or after its effect: the
  * outcome is typed and what the record says. True while n is within reach. */
-static bool fail_nth(int op, uint64_t nth, bool after, bool persistent)
+static bool fail_nth(int op, uint64_t nth, unsigned how)
 {
     struct test_world *w = test_world_new(nth * 31 + (uint64_t)op);
     struct test_daemon *d = alone(w);
     struct store_fault fault = {.op = op,
                                 .name_part = "runs",
                                 .nth = nth,
-                                .after = after,
-                                .persistent = persistent,
+                                .after = how & 1,
+                                .persistent = how & 2,
                                 .error = -EIO};
     struct store *store = test_env_fault(d->t, TEST_HOME);
-    struct test_commit v = {.vote_at_once = true};
+    struct test_commit v = {.vote_at_once = true,
+                            .value = how & 4 ? large_value() : NULL};
     uint32_t told;
     bool fired;
 
@@ -595,7 +647,7 @@ static bool fail_nth(int op, uint64_t nth, bool after, bool persistent)
     test_commit_begin(d, 5, &v);
     (void)test_commit_wait(&v, 30 * SECONDS);
     fired = store_fault_count(store) > 0;
-    if (!persistent || !fired)
+    if (!(how & 2) || !fired)
         assert_true(v.is_decided);
     if (v.is_decided && v.decision == DECISION_ABORT)
         assert_true(v.err.code < 0 && v.err.text[0] != '\0');
@@ -626,15 +678,16 @@ static void every_failing_request_has_a_typed_outcome(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
-        for (unsigned how = 0; how < 4; how++) {
+        for (unsigned how = 0; how < 8; how++) {
             uint64_t nth = 1;
 
-            while (fail_nth(ops[i], nth, how & 1, how & 2))
+            while (fail_nth(ops[i], nth, how))
                 nth++;
             cases += (uint32_t)nth - 1;
         }
     }
-    assert_true(cases >= 20);
+    print_message("%u failures\n", cases);
+    assert_true(cases >= 40);
 }
 
 /* Two daemons, one of which sees failures: still one outcome for both. */
@@ -690,6 +743,7 @@ int main(void)
         cmocka_unit_test(racing_deciders_have_one_outcome),
         cmocka_unit_test(killed_before_the_vote_is_aborted_after_it_goes_on),
         cmocka_unit_test(a_save_that_others_decided_is_followed_in_recovery),
+        cmocka_unit_test(a_large_manifest_is_durable_before_its_decision),
         cmocka_unit_test(every_failing_request_has_a_typed_outcome),
         cmocka_unit_test(failures_at_one_of_two_leave_one_outcome),
     };
