@@ -459,6 +459,29 @@ static void chunks_that_were_not_asked_for_are_a_breach(void **state)
     }
 }
 
+static void a_slot_of_another_save_is_a_breach(void **state)
+{
+    struct rig *g = rig_new(1);
+    struct rig_rank *r = joined(g);
+    const struct slots *s =
+        container_of(g->engine->arenas.next, struct slots, link);
+    uint32_t slot = 0;
+
+    (void)state;
+    rig_table(r, 1, 1, 2 * (uint64_t)RIG_CHUNK_BYTES);
+    r->hold_after = 0;
+    (void)rig_save(r, 10, 1, 2);
+    (void)rig_save(r, 20, 2, 2);
+    (void)rig_run(g, 1000, NULL, NULL);
+    while (slot < s->count && s->slot[slot].owner != 2)
+        slot++;
+    assert_true(slot < s->count);
+    assert_int_equal(s->slot[slot].state, SLOT_GRANTED);
+    give(r, 1, 0, slot);
+    assert_breach(r, "not granted");
+    rig_free(g);
+}
+
 /*
  * Bytes at random.
  */
@@ -591,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_table_that_is_too_large_is_a_breach),
         cmocka_unit_test(only_so_many_tables_are_kept),
         cmocka_unit_test(chunks_that_were_not_asked_for_are_a_breach),
+        cmocka_unit_test(a_slot_of_another_save_is_a_breach),
         cmocka_unit_test(hostile_frames_end_at_most_their_session),
     };
 
