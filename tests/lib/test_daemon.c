@@ -49,11 +49,13 @@ struct test_daemon *test_daemon_open(struct test_world *w, const char *name)
     return d;
 }
 
-static bool no_jobs(void *arg)
+/* No job of anybody, nothing of our pool. */
+static bool is_quiet(void *arg)
 {
-    struct test_world *w = arg;
+    const struct test_daemon *d = arg;
 
-    return list_is_empty(&w->jobs);
+    return list_is_empty(&d->t->world->jobs) &&
+           !segpool_is_busy(d->engine.pool);
 }
 
 void test_daemon_close(struct test_daemon *d)
@@ -62,7 +64,8 @@ void test_daemon_close(struct test_daemon *d)
 
     if (!d)
         return;
-    done = test_run(d->t->world, 10000, no_jobs, d->t->world);
+    segpool_stop(d->engine.pool);
+    done = test_run(d->t->world, 10000, is_quiet, d);
     assert(done);
     homes_close(&d->engine);
     segpool_close(d->engine.pool);

@@ -1,0 +1,309 @@
+/*
+ * test_attach.c - what a daemon that was restarted tells its segment pool: what
+ * is referenced stays, what is not goes, and nothing goes as long as something
+ * cannot be read.
+ */
+#include "tests/lib/test_daemon.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define CHUNK  ((uint32_t)64 << 10)
+#define EXTENT (CHUNK + 4096)
+
+static struct test_daemon *start(struct test_world *w, const char *token)
+{
+    struct test_daemon *d = test_daemon_open(w, "a");
+
+    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    if (token)
+        assert_true(test_enter(d, token, 0, 1) > 0);
+    return d;
+}
+
+struct written {
+    struct seg_writer *writer;
+    bool is_done;
+    int result;
+};
+
+static void writer_opened(void *arg, int result, struct seg_writer *writer,
+                          const struct err *err)
+{
+    struct written *x = arg;
+
+    (void)err;
+    x->writer = writer;
+    x->result = result;
+    x->is_done = true;
+}
+
+static void writer_synced(void *arg, int result, const struct err *err)
+{
+    struct written *x = arg;
+
+    (void)err;
+    x->result = result;
+    x->is_done = true;
+}
+
+static bool is_done(void *arg)
+{
+    return ((struct written *)arg)->is_done;
+}
+
+static void wait_for(struct test_daemon *d, struct written *x)
+{
+    assert_true(test_run(d->t->world, 5000, is_done, x));
+    assert_int_equal(x->result, 0);
+    x->is_done = false;
+}
+
+/* Writes one chunk for this save, in a segment of its own. */
+static struct seg_place write_chunk(struct test_daemon *d,
+                                    const struct save_id *id)
+{
+    struct segment_header base = {.home = d->run->home->uuid,
+                                  .run = d->run->catalog.uuid,
+                                  .store = d->t->env.local_uuid,
+                                  .save = *id};
+    struct written x = {0};
+    struct seg_place place;
+    uint8_t *page = aligned_alloc(4096, EXTENT);
+    struct store_req req = {
+        .op = STORE_WRITE, .buf = page, .len = EXTENT, .done = test_nothing};
+
+    (void)snprintf(base.home_path, sizeof base.home_path, "%s", TEST_HOME);
+    (void)snprintf(base.run_name, sizeof base.run_name, "%s", TEST_RUN);
+    seg_writer_open(d->engine.pool, &base, EXTENT, EXTENT, writer_opened, &x);
+    wait_for(d, &x);
+    assert_int_equal(seg_writer_place(x.writer, EXTENT, &place), 0);
+    memset(page, 7, EXTENT);
+    req.seg = place.seg;
+    req.off = place.offset;
+    assert_true(store_run(d->t->env.local, &req) >= 0);
+    seg_writer_sync(x.writer, writer_synced, &x);
+    wait_for(d, &x);
+    seg_writer_close(x.writer, true);
+    free(page);
+    return place;
+}
+
+/* A vote that refers to that chunk. */
+static void *vote_for(const struct test_daemon *d, const struct save_id *id,
+                      const struct seg_place *place, size_t *bytes)
+{
+    struct entry entry = {
+        .name = "w",
+        .geometry = {.dtype = DTYPE_U8, .ndim = 1, .shape = {CHUNK}},
+        .replica_count = 1};
+    struct built_chunk chunk = {.segment = place->segment,
+                                .segment_store = d->t->env.local_uuid,
+                                .file_store = d->t->env.local_uuid,
+                                .file_segment = place->segment,
+                                .file_name = place->file,
+                                .offset = place->offset,
+                                .number = place->number,
+                                .raw_bytes = CHUNK,
+                                .payload_bytes = CHUNK};
+    struct writelist list;
+    struct built_rank rank = {.daemon = d->t->env.local_uuid,
+                              .entries = &entry,
+                              .entry_count = 1,
+                              .list = &list,
+                              .chunks = &chunk};
+    struct manifest_info info = {.kind = MANIFEST_VOTE,
+                                 .world_size = 1,
+                                 .chunk_bytes = CHUNK,
+                                 .run = d->run->catalog.uuid,
+                                 .daemon = d->t->env.local_uuid,
+                                 .id = *id};
+    struct manifest_builder *b = manifest_builder_new();
+    struct layout none = {0};
+    struct err err;
+    void *data;
+
+    assert_int_equal(writelist_build(&entry, 1, CHUNK, &list), 0);
+    assert_int_equal(list.chunk_count, 1);
+    assert_int_equal(manifest_add_rank(b, &rank, &err), 0);
+    assert_int_equal(manifest_write(b, &info, &none, &data, bytes, &err), 0);
+    manifest_builder_free(b);
+    writelist_free(&list);
+    return data;
+}
+
+/* Capture into a real segment, and vote if wanted. */
+static void save_chunk(struct test_daemon *d, uint64_t step,
+                       struct test_commit *v, bool with_vote)
+{
+    struct seg_place place;
+    size_t bytes;
+    void *vote;
+
+    *v = (struct test_commit){0};
+    test_commit_begin(d, step, v);
+    (void)test_run(d->t->world, 100, NULL, NULL);
+    assert_true(v->is_opened);
+    place = write_chunk(d, &v->id);
+    vote = vote_for(d, &v->id, &place, &bytes);
+    if (with_vote)
+        commit_vote(v->c, vote, bytes);
+    else
+        free(vote);
+}
+
+static uint32_t held(const struct test_daemon *d)
+{
+    struct segpool_stats stats;
+
+    segpool_stats(d->engine.pool, &stats);
+    return stats.count[SEGMENT_HELD] + stats.count[SEGMENT_UNKNOWN];
+}
+
+static void a_committed_saves_segments_stay_over_a_restart(void **state)
+{
+    struct test_world *w = test_world_new(1);
+    struct test_daemon *d = start(w, "t");
+    struct test_commit v;
+
+    (void)state;
+    save_chunk(d, 5, &v, true);
+    assert_int_equal(test_commit_wait(&v, 5000), DECISION_COMMIT);
+    assert_int_equal(held(d), 1);
+    test_daemon_kill(d);
+    d = start(w, "u");
+    assert_int_equal(held(d), 1);
+    segpool_release(d->engine.pool, &d->run->catalog.uuid, &v.id);
+    (void)test_run(w, 1000, NULL, NULL);
+    assert_int_equal(held(d), 0);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+static void what_was_not_voted_for_goes_at_the_restart(void **state)
+{
+    struct test_world *w = test_world_new(2);
+    struct test_daemon *d = start(w, "t");
+    struct test_commit v;
+
+    (void)state;
+    save_chunk(d, 5, &v, false);
+    assert_int_equal(held(d), 1);
+    test_daemon_kill(d);
+    d = start(w, NULL);
+    (void)test_run(w, 1000, NULL, NULL);
+    assert_int_equal(held(d), 0);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+static void what_was_voted_for_stays_until_it_is_decided(void **state)
+{
+    (void)state;
+    for (int abort = 0; abort < 2; abort++) {
+        struct test_world *w = test_world_new(3);
+        struct test_daemon *d = start(w, "t");
+        struct store_fault fault = {.op = STORE_PUT,
+                                    .name_part = "decision",
+                                    .nth = 1,
+                                    .persistent = true,
+                                    .error = -EIO};
+        struct test_commit v;
+
+        assert_int_equal(
+            store_fault_add(test_env_fault(d->t, TEST_HOME), &fault), 0);
+        save_chunk(d, 5, &v, true);
+        assert_int_equal(test_commit_wait(&v, 2000), 0);
+        test_daemon_kill(d);
+        /* The next life cannot decide either, at first. */
+        d = test_daemon_open(w, "a");
+        d->t->fault[0] = fault;
+        d->t->fault_count = 1;
+        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        (void)test_run(w, 2000, NULL, NULL);
+        assert_int_equal(held(d), 1);
+        assert_int_equal(d->run->catalog.save[0].status, SAVE_UNDECIDED);
+        if (abort)
+            commit_abort(
+                container_of(d->run->commits.next, struct commit, link),
+                -ECANCELED, "not wanted");
+        store_fault_clear(test_env_fault(d->t, TEST_HOME));
+        (void)test_run(w, 5000, NULL, NULL);
+        assert_int_equal(d->run->catalog.save[0].status,
+                         abort ? SAVE_ABORTED : SAVE_COMMITTED);
+        assert_int_equal(held(d), abort ? 0 : 1);
+        test_daemon_close(d);
+        test_world_free(w);
+    }
+}
+
+static void nothing_goes_while_something_is_unreadable(void **state)
+{
+    static const struct save_id six = {
+        .generation = 1, .attempt = 1, .step = 6};
+    struct test_world *w = test_world_new(4);
+    struct test_daemon *d = start(w, "t");
+    struct test_commit v;
+    char name[RECORD_NAME_BYTES];
+
+    (void)state;
+    save_chunk(d, 5, &v, false);
+    test_daemon_kill(d);
+    assert_int_equal(
+        test_put(w, name_save(name, TEST_RUN, "decision", &six), "junk", 4), 0);
+    d = start(w, NULL);
+    (void)test_run(w, 1000, NULL, NULL);
+    assert_int_equal(held(d), 1);
+    assert_true(test_env_logged(d->t, TEST_HOME));
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+static void a_manifest_that_is_damaged_keeps_its_segments(void **state)
+{
+    struct test_world *w = test_world_new(5);
+    struct test_daemon *d = start(w, "t");
+    struct record_decision bad = {.decision = DECISION_COMMIT,
+                                  .id = {1, 1, 9},
+                                  .manifest_bytes = 4096,
+                                  .part_count = 1,
+                                  .rank_count = 1,
+                                  .node_count = 1};
+    struct test_commit v;
+    char name[RECORD_NAME_BYTES];
+    struct wr wr = {0};
+
+    (void)state;
+    save_chunk(d, 5, &v, false);
+    test_daemon_kill(d);
+    record_decision_encode(&bad, &wr); /* its parts are not there */
+    assert_int_equal(test_put(w, name_save(name, TEST_RUN, "decision", &bad.id),
+                              wr.data, wr.bytes),
+                     0);
+    wr_free(&wr);
+    d = start(w, NULL);
+    (void)test_run(w, 1000, NULL, NULL);
+    assert_int_equal(held(d), 1);
+    assert_int_equal(catalog_find(&d->run->catalog, &bad.id)->status,
+                     SAVE_UNREADABLE);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_committed_saves_segments_stay_over_a_restart),
+        cmocka_unit_test(what_was_not_voted_for_goes_at_the_restart),
+        cmocka_unit_test(what_was_voted_for_stays_until_it_is_decided),
+        cmocka_unit_test(nothing_goes_while_something_is_unreadable),
+        cmocka_unit_test(a_manifest_that_is_damaged_keeps_its_segments),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
