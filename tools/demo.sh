@@ -137,10 +137,11 @@ random() {
 }
 
 # kill_at_random TEXT: SIGKILL to every rank of the training, at a random step
-# and a random moment after it, with at least one save behind it.
+# and a random moment after it, with at least one checkpoint behind it.
 kill_at_random() {
     target=$(random 25 80)
-    while [ "$(step_now)" -lt "$target" ]; do
+    while [ "$(step_now)" -lt "$target" ] ||
+        ! grep -q ' is committed' "$tmp/err"; do
         kill -0 "$job" 2>/dev/null || {
             cat "$tmp/err" >&2
             die "$1: the training ended by itself"
