@@ -13,7 +13,7 @@ static void axes_text(const struct layout *l, uint32_t mask,
                       char text[MAX_AXES * AXIS_NAME_BYTES])
 {
     struct wr w = {.data = (uint8_t *)text,
-                   .capacity = MAX_AXES * AXIS_NAME_BYTES};
+                   .capacity = (size_t)MAX_AXES * AXIS_NAME_BYTES};
 
     /* Each name and its comma or NUL take at most AXIS_NAME_BYTES. */
     for (uint32_t i = 0; i < l->axis_count; i++) {

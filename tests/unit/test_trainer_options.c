@@ -1,0 +1,173 @@
+/*
+ * Where rank, world size and token come from: options before CKPT_RANK before
+ * launchers, and a launcher's two numbers only together; a token only where
+ * the launcher names this very start of the job.
+ */
+#include "trainer/options.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const char *const variables[] = {
+    "CKPT_HOME",
+    "CKPT_RANK",
+    "RANK",
+    "WORLD_SIZE",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "SLURM_RESTART_COUNT",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "PMIX_RANK",
+    "PMIX_NAMESPACE",
+};
+
+static int clear(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++)
+        (void)unsetenv(variables[i]);
+    return 0;
+}
+
+static void put(const char *name, const char *value)
+{
+    assert_int_equal(setenv(name, value, 1), 0);
+}
+
+static struct ckpt_options plain(void)
+{
+    struct ckpt_options o;
+
+    ckpt_options_init(&o);
+    o.home = "/tmp";
+    o.run = "r";
+    return o;
+}
+
+/* What options_apply() makes of them; rc is what it returned. */
+static struct wire_open apply(const struct ckpt_options *o, int rc)
+{
+    struct ckpt *ctx = calloc(1, sizeof *ctx);
+    struct wire_open open;
+    struct err err = {0};
+
+    assert_non_null(ctx);
+    if (options_apply(o, ctx, &err) != rc)
+        fail_msg("%d %s", err.code, err.text);
+    open = ctx->open;
+    free(ctx);
+    return open;
+}
+
+static void alone_without_an_environment(void **unused)
+{
+    struct ckpt_options o = plain();
+    struct wire_open a = apply(&o, 0), b = apply(&o, 0);
+
+    (void)unused;
+    assert_int_equal(a.rank, 0);
+    assert_int_equal(a.world_size, 1);
+    assert_int_equal(strlen(a.token), 32);
+    assert_string_not_equal(a.token, b.token);
+    assert_string_equal(a.home, "/tmp");
+    assert_int_equal(a.decide_timeout_ms, 600000);
+    assert_true(a.host[0]);
+}
+
+static void launchers_give_pairs(void **unused)
+{
+    struct ckpt_options o = plain();
+    struct wire_open v;
+
+    (void)unused;
+    o.token = "t";
+    put("RANK", "9"); /* without WORLD_SIZE: not a pair */
+    put("SLURM_PROCID", "2");
+    put("SLURM_NTASKS", "4");
+    v = apply(&o, 0);
+    assert_int_equal(v.rank, 2);
+    assert_int_equal(v.world_size, 4);
+    put("WORLD_SIZE", "16");
+    v = apply(&o, 0);
+    assert_int_equal(v.rank, 9);
+    assert_int_equal(v.world_size, 16);
+    put("CKPT_RANK", "5");
+    assert_int_equal(apply(&o, 0).rank, 5);
+    o.rank = 1;
+    o.world_size = 2;
+    v = apply(&o, 0);
+    assert_int_equal(v.rank, 1);
+    assert_int_equal(v.world_size, 2);
+    o.world_size = 0;
+    o.rank = 16;
+    (void)apply(&o, -EINVAL);
+}
+
+static void numbers_that_are_none_do_not_count(void **unused)
+{
+    struct ckpt_options o = plain();
+
+    (void)unused;
+    put("RANK", "1x");
+    put("WORLD_SIZE", "2");
+    assert_int_equal(apply(&o, 0).world_size, 1);
+    put("RANK", "-1");
+    assert_int_equal(apply(&o, 0).world_size, 1);
+}
+
+static void tokens_name_one_start(void **unused)
+{
+    struct ckpt_options o = plain();
+    struct wire_open first, second;
+
+    (void)unused;
+    o.rank = 0;
+    o.world_size = 2;
+    (void)apply(&o, -EINVAL);
+    put("SLURM_JOB_ID", "77");
+    (void)apply(&o, -EINVAL); /* salloc's shell: no step */
+    put("SLURM_STEP_ID", "3");
+    first = apply(&o, 0);
+    assert_string_equal(first.token, "slurm-77.3.0");
+    put("SLURM_RESTART_COUNT", "1");
+    second = apply(&o, 0);
+    assert_string_not_equal(first.token, second.token);
+    o.token = "given";
+    assert_string_equal(apply(&o, 0).token, "given");
+}
+
+static void pmix_names_a_start_only_under_one_launcher(void **unused)
+{
+    struct ckpt_options o = plain();
+
+    (void)unused;
+    o.rank = 1;
+    o.world_size = 4;
+    put("PMIX_NAMESPACE", "12345");
+    put("OMPI_COMM_WORLD_LOCAL_SIZE", "2");
+    (void)apply(&o, -EINVAL); /* ranks on other nodes have other launchers */
+    put("OMPI_COMM_WORLD_LOCAL_SIZE", "4");
+    assert_non_null(strstr(apply(&o, 0).token, "pmix-12345."));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(alone_without_an_environment, clear),
+        cmocka_unit_test_setup(launchers_give_pairs, clear),
+        cmocka_unit_test_setup(numbers_that_are_none_do_not_count, clear),
+        cmocka_unit_test_setup(tokens_name_one_start, clear),
+        cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
+                               clear),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
