@@ -56,7 +56,7 @@ struct spec {
     enum ckpt_dtype dtype;
     uint32_t ndim;
     uint64_t shape[3];
-    float deviation; /* of the initial weights; 0: all ones, or `even` */
+    float deviation; /* of the initial weights; 0: they are all equal */
 };
 
 struct bucket {
