@@ -478,6 +478,100 @@ static void every_request_may_fail(void **state)
 }
 
 /*
+ * All of it at random.
+ */
+
+static void add_trouble(struct rig *g)
+{
+    static const int errors[] = {-EIO, -ENOSPC, 0};
+    static const char *const paths[] = {"local", RIG_HOME};
+    struct test_world *w = g->world;
+    struct store *s = test_env_fault(g->daemon, paths[test_random(w) % 2]);
+    struct store_fault fault = {
+        .op = -1,
+        .nth = 1 + test_random(w) % 40,
+        .persistent = test_random(w) % 4 == 0,
+        .error = errors[test_random(w) % ARRAY_LEN(errors)],
+        .delay_polls = (uint32_t)(test_random(w) % 20),
+    };
+
+    assert_int_equal(store_fault_add(s, &fault), 0);
+}
+
+static void clear_trouble(struct rig *g)
+{
+    store_fault_clear(test_env_fault(g->daemon, "local"));
+    store_fault_clear(test_env_fault(g->daemon, RIG_HOME));
+}
+
+static bool is_by_chance(void *arg)
+{
+    return test_random(arg) % 100 == 0;
+}
+
+/* A few saves with faults, ranks that hold back, and now and then a death. */
+static void troubled_saves(struct fixture *f, bool may_die)
+{
+    struct test_world *w = f->g->world;
+    uint64_t step = 20;
+
+    for (int k = 0; k < 4; k++, step += 1 + test_random(w) % 3) {
+        uint32_t overload = (uint32_t)(test_random(w) % 3);
+
+        if (test_random(w) % 2)
+            add_trouble(f->g);
+        for (uint32_t i = 0; i < f->n; i++) {
+            f->r[i]->hold_after =
+                test_random(w) % 8 ? UINT32_MAX : (uint32_t)test_random(w) % 9;
+            if (!f->r[i]->is_gone)
+                f->v[i] = rig_save(f->r[i], step, step % 3, overload);
+            (void)rig_run(f->g, 50, is_by_chance, w);
+        }
+        if (may_die && test_random(w) % 4 == 0 && !f->r[1]->is_gone)
+            rig_die(f->r[1]);
+        (void)rig_run(f->g, test_random(w) % 2000, is_by_chance, w);
+    }
+    /* Past every deadline, of which each may wait for the one before; then
+     * without faults. */
+    (void)rig_run(f->g, (uint64_t)4 * LIMIT_MS, NULL, NULL);
+    clear_trouble(f->g);
+    (void)rig_run(f->g, (uint64_t)4 * LIMIT_MS, NULL, NULL);
+}
+
+static void trouble_at_random_neither_hangs_nor_leaks(void **state)
+{
+    uint64_t seeds = getenv("CKPT_TEST_LONG") ? 1000 : 60;
+    uint32_t committed = 0, aborted = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct rig_shape shape = small;
+        struct fixture f;
+
+        shape.codec = (uint32_t)(seed % 3);
+        shape.entropy = seed % 2 ? 1 : 0;
+        shape.slots = seed % 5 ? 6 : 40;
+        begin(&f, seed, &shape);
+        commit_all(&f, 10, 1);
+        troubled_saves(&f, seed % 3 == 0);
+        assert_settled(&f);
+        LIST_FOR_EACH (node, &f.r[0]->saves) {
+            const struct rig_save *v =
+                container_of(node, struct rig_save, link);
+
+            assert_true(v->state >= WIRE_STATE_COMMITTED);
+            if (v->state == WIRE_STATE_COMMITTED)
+                (void)rig_check(f.g, v);
+            committed += v->state == WIRE_STATE_COMMITTED;
+            aborted += v->state == WIRE_STATE_ABORTED;
+        }
+        rig_free(f.g);
+    }
+    print_message("%u committed, %u aborted\n", committed, aborted);
+    assert_true(committed > seeds && aborted > seeds / 2);
+}
+
+/*
  * SIGKILL.
  */
 
@@ -542,6 +636,7 @@ int main(void)
             a_failed_sync_aborts_and_its_segment_is_not_used_again),
         cmocka_unit_test(emptier_segments_are_rewritten),
         cmocka_unit_test(every_request_may_fail),
+        cmocka_unit_test(trouble_at_random_neither_hangs_nor_leaks),
         cmocka_unit_test(a_killed_daemon_leaves_old_or_new),
     };
 
