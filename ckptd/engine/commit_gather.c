@@ -253,10 +253,13 @@ static void ballot_done(void *arg, int64_t result, void *data)
     struct id128 daemon;
     char text[400];
 
-    if (!commit_resume(c, result) || s->cursor >= m->daemon_count) {
+    if (!commit_resume(c, result)) {
         free(data);
-        if (!s->is_busy && result != -ECANCELED)
-            round_end(c); /* its members were read anew meanwhile */
+        return;
+    }
+    if (s->cursor >= m->daemon_count) { /* its members were read anew */
+        free(data);
+        round_end(c);
         return;
     }
     daemon = m->daemon[s->cursor++].daemon;

@@ -372,6 +372,63 @@ static void an_unreachable_home_fails_a_save_without_vote_at_once(void **state)
     test_world_free(w);
 }
 
+static void a_vote_that_comes_too_late_is_ignored(void **state)
+{
+    struct test_world *w = test_world_new(17);
+    struct test_daemon *d = alone(w);
+    struct store_fault slow = {
+        .op = STORE_PUT, .name_part = "decision", .nth = 1, .delay_polls = 100};
+    struct test_commit v = {0};
+
+    (void)state;
+    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &slow),
+                     0);
+    test_commit_begin(d, 5, &v);
+    (void)test_run(w, 100, NULL, NULL);
+    commit_abort(v.c, -ECANCELED, "enough");
+    while (v.c && v.c->phase < COMMIT_DECIDING)
+        (void)test_run(w, 0, NULL, NULL);
+    assert_non_null(v.c);
+    test_commit_vote(&v);
+    assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
+    assert_false(v.is_local);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+static void a_vote_that_is_damaged_or_anothers_aborts(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct test_world *w = test_world_new(18);
+        struct test_daemon *d[2];
+        struct test_commit v = {.vote_at_once = true};
+        char name[RECORD_NAME_BYTES];
+        size_t bytes = 100;
+        void *vote = calloc(1, bytes);
+
+        pair(w, d);
+        if (kind == 1) {
+            free(vote);
+            vote = test_vote(d[0], &first, 0, 1, "same", &bytes);
+        }
+        assert_int_equal(
+            test_put(w,
+                     name_save_daemon(name, TEST_RUN, "vote", &first,
+                                      &d[1]->t->env.local_uuid),
+                     vote, bytes),
+            0);
+        free(vote);
+        test_commit_begin(d[0], 5, &v);
+        assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
+        assert_int_equal(v.err.code, -CKPT_ECORRUPT);
+        assert_non_null(strstr(v.err.text, "host b"));
+        test_daemon_close(d[0]);
+        test_daemon_close(d[1]);
+        test_world_free(w);
+    }
+}
+
 static bool both_voted(void *arg)
 {
     struct test_commit *v = arg;
@@ -737,6 +794,8 @@ int main(void)
         cmocka_unit_test(an_abort_of_one_reaches_the_other_while_it_captures),
         cmocka_unit_test(a_call_after_the_abort_hears_of_it_at_once),
         cmocka_unit_test(an_unreachable_home_fails_a_save_without_vote_at_once),
+        cmocka_unit_test(a_vote_that_comes_too_late_is_ignored),
+        cmocka_unit_test(a_vote_that_is_damaged_or_anothers_aborts),
         cmocka_unit_test(the_other_steps_in_for_a_dead_committer),
         cmocka_unit_test(a_late_vote_after_abort_changes_nothing),
         cmocka_unit_test(values_that_differ_are_a_conflict),

@@ -529,6 +529,43 @@ static void who_gives_up_is_not_called_back(void **state)
     finish(w, d, NULL);
 }
 
+static void on_attached(void *arg, int result, struct run *run,
+                        const struct err *err)
+{
+    struct test_daemon *d = arg;
+
+    (void)err;
+    if (result == 0)
+        d->run = run;
+}
+
+/* The end may come at any moment; the next life joins all the same. */
+static void a_kill_at_any_moment_leaves_a_home_in_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct test_world *w = test_world_new(seed);
+        struct test_daemon *d = test_daemon_open(w, "a");
+        struct ranks r = {.pending = 0};
+        uint64_t turns = test_random(w) % 30;
+        bool began = false;
+
+        run_attach(&d->engine, TEST_HOME, TEST_RUN, on_attached, d);
+        run_attach(&d->engine, TEST_HOME, TEST_RUN, on_attached, d);
+        for (uint64_t i = 0; i < turns; i++) {
+            (void)test_run(w, 0, NULL, NULL);
+            if (d->run && !began)
+                join_many(d, &r, 0, 2, 2);
+            began = d->run != NULL;
+        }
+        test_daemon_kill(d);
+        d = attached_daemon(w, "a");
+        assert_true(test_enter(d, "u", 0, 1) >= 1);
+        assert_true(members_complete(d->run));
+        finish(w, d, NULL);
+    }
+}
+
 /*
  * Failures of the store.
  */
@@ -606,6 +643,7 @@ int main(void)
         cmocka_unit_test(own_undecided_saves_are_waited_for),
         cmocka_unit_test(what_is_undecided_at_the_deadline_is_aborted),
         cmocka_unit_test(who_gives_up_is_not_called_back),
+        cmocka_unit_test(a_kill_at_any_moment_leaves_a_home_in_order),
         cmocka_unit_test(every_failing_request_is_told_in_words),
     };
 
