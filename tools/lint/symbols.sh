@@ -38,7 +38,8 @@ case $objects in
 esac
 # What the objects define among themselves, and the store interface.
 # shellcheck disable=SC2086 # names without blanks
-own=$(nm --defined-only -g -f posix $objects "$B/obj/storage/store.o" |
+own=$(nm --defined-only -g -f posix $objects "$B/obj/storage/store.o" \
+    "$B/obj/storage/store_names.o" |
     awk 'NF >= 3 && $1 !~ /^store_run$/ { print $1 }' | sort -u)
 # shellcheck disable=SC2086
 unknown=$(nm -u -A -f posix $objects | sed 's/: / /' |
