@@ -76,6 +76,7 @@ struct rig *rig_new_in(struct test_world *world, const char *name)
     rc = engine_open(&g->daemon->env, &g->engine, on_ready, g, &err);
     assert(rc == 0);
     g->engine->chunk_bytes = RIG_CHUNK_BYTES;
+    g->daemon->env.buffer_bytes = chunk_extent_bytes(RIG_CHUNK_BYTES);
     (void)test_run(world, LIMIT_MS, is_ready, g);
     assert(g->is_ready && g->ready_result == 0);
     return g;
