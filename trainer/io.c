@@ -153,7 +153,10 @@ static void link_lost(struct ckpt *ctx, const struct err *why)
 {
     struct err err;
 
-    (void)err_set(&err, -ECONNRESET, "the daemon was lost (%s)", why->text);
+    (void)err_set(&err, -ECONNRESET,
+                  "the daemon was lost (%s); see %s/ckptd.log; the next call "
+                  "goes on with another one",
+                  why->text, ctx->place.local);
     conn_fini(&ctx->conn);
     wr_free(&ctx->sending);
     ctx->sent_bytes = 0;

@@ -376,8 +376,6 @@ static void failures_in_a_row_surface_once(void **unused)
     for (uint64_t step = 1; step <= 2; step++) {
         assert_int_equal(
             ckpt_save(ctx, step, s.tensor, s.count, NULL, 0, &save, &error), 0);
-        /* Cancelled by the caller's time-out in place of a slow disk. */
-        ckpt_save_status(save, &status);
         assert_int_equal(ckpt_fence(save, NULL, &error), 0);
         fake_abort_all(w.fake, -ENOSPC);
         assert_int_equal(ckpt_wait(save, CKPT_COMMITTED, 5000, &error),
@@ -396,6 +394,48 @@ static void failures_in_a_row_surface_once(void **unused)
     ckpt_close(ctx);
     state_fini(&s);
     trainer_world_fini(&w);
+}
+
+/* What the user's own policy drops is no failure; with WAIT it is one. */
+static void skipped_saves_are_not_counted(void **unused)
+{
+    const struct fake_options o = {.slot_count = 4,
+                                   .at = WIRE_SAVE,
+                                   .at_count = 1,
+                                   .mischief = FAKE_ABORTS,
+                                   .refusal = -CKPT_EABORTED};
+    static const enum ckpt_overload policy[] = {CKPT_SKIP, CKPT_REPLACE,
+                                                CKPT_WAIT};
+
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(policy); i++) {
+        struct trainer_world w;
+        struct state s;
+        struct ckpt *ctx;
+        struct ckpt_options options;
+        struct ckpt_save *save;
+        struct ckpt_save_status status;
+        struct ckpt_error error;
+
+        trainer_world_init(&w, &o);
+        state_init(&s, 1000);
+        trainer_world_options(&w, &options);
+        options.overload = policy[i];
+        assert_int_equal(ckpt_open(&options, &ctx, &error), 0);
+        assert_int_equal(
+            ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), 0);
+        assert_int_equal(ckpt_wait(save, CKPT_COMMITTED, 5000, &error),
+                         -CKPT_EABORTED);
+        assert_int_equal(ckpt_fence(save, NULL, &error), 0);
+        ckpt_save_status(save, &status);
+        assert_true(status.aborted);
+        assert_int_equal(status.failed_count, policy[i] == CKPT_WAIT);
+        ckpt_save_free(save);
+        all_is_well(ctx, &s, 1);
+        ckpt_close(ctx);
+        state_fini(&s);
+        trainer_world_fini(&w);
+    }
 }
 
 static void handles_outlive_the_context(void **unused)
@@ -532,6 +572,7 @@ int main(void)
         cmocka_unit_test(arena_without_seals_is_refused),
         cmocka_unit_test(unfenced_save_is_busy),
         cmocka_unit_test(failures_in_a_row_surface_once),
+        cmocka_unit_test(skipped_saves_are_not_counted),
         cmocka_unit_test(handles_outlive_the_context),
         cmocka_unit_test(mistakes_name_the_tensor),
         cmocka_unit_test(mistakes_of_options_are_told),
