@@ -281,6 +281,48 @@ uint32_t test_save(struct test_daemon *d, uint64_t step, struct test_commit *v)
     return test_commit_wait(v, 100000);
 }
 
+static void enter(struct test_daemon *d, uint32_t rank, uint32_t world_size)
+{
+    int rc = test_attach(d, TEST_HOME, TEST_RUN);
+
+    assert(rc == 0);
+    rc = test_enter(d, "t", rank, world_size);
+    assert(rc == 1);
+}
+
+struct test_daemon *test_alone(struct test_world *w)
+{
+    struct test_daemon *d = test_daemon_open(w, "a");
+
+    enter(d, 0, 1);
+    return d;
+}
+
+void test_pair(struct test_world *w, struct test_daemon *d[2])
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        d[i] = test_daemon_open(w, i ? "b" : "a");
+        enter(d[i], i, 2);
+    }
+}
+
+void test_begin_pair(struct test_daemon *d[2], uint64_t step,
+                     struct test_commit v[2])
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        v[i] = (struct test_commit){.vote_at_once = true, .first_rank = i};
+        test_commit_begin(d[i], step, &v[i]);
+    }
+}
+
+bool test_both_voted(void *pair_of_commits)
+{
+    const struct test_commit *v = pair_of_commits;
+
+    return v[0].is_decided || v[1].is_decided ||
+           (v[0].c->phase >= COMMIT_VOTED && v[1].c->phase >= COMMIT_VOTED);
+}
+
 /*
  * The home as it is.
  */

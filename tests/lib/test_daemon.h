@@ -61,6 +61,16 @@ uint32_t test_commit_wait(struct test_commit *v, uint64_t limit_ms);
 /* One rank's save of this step from begin to decision. */
 uint32_t test_save(struct test_daemon *d, uint64_t step, struct test_commit *v);
 
+/* One daemon "a" that is all of generation 1, token "t". */
+struct test_daemon *test_alone(struct test_world *w);
+/* Daemons "a" and "b", one rank each, in generation 1. */
+void test_pair(struct test_world *w, struct test_daemon *d[2]);
+/* Both begin this step, and vote when it is open. */
+void test_begin_pair(struct test_daemon *d[2], uint64_t step,
+                     struct test_commit v[2]);
+/* For test_run(): both votes are on record, or more. */
+bool test_both_voted(void *pair_of_commits);
+
 /* A vote for ranks [first, first + count): no tensors, one value "x" of no
  * axes. malloc'd. */
 void *test_vote(const struct test_daemon *d, const struct save_id *id,

@@ -17,35 +17,6 @@
 
 #define SECONDS ((uint64_t)1000)
 
-static struct test_daemon *alone(struct test_world *w)
-{
-    struct test_daemon *d = test_daemon_open(w, "a");
-
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-    assert_int_equal(test_enter(d, "t", 0, 1), 1);
-    return d;
-}
-
-/* Two daemons, one rank each, one generation. */
-static void pair(struct test_world *w, struct test_daemon *d[2])
-{
-    d[0] = test_daemon_open(w, "a");
-    d[1] = test_daemon_open(w, "b");
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(test_attach(d[i], TEST_HOME, TEST_RUN), 0);
-        assert_int_equal(test_enter(d[i], "t", i, 2), 1);
-    }
-}
-
-static void begin_pair(struct test_daemon *d[2], uint64_t step,
-                       struct test_commit v[2])
-{
-    for (uint32_t i = 0; i < 2; i++) {
-        v[i] = (struct test_commit){.vote_at_once = true, .first_rank = i};
-        test_commit_begin(d[i], step, &v[i]);
-    }
-}
-
 static const struct save_id first = {.generation = 1, .attempt = 1, .step = 5};
 
 static void one_daemon_commits_with_three_puts(void **state)
@@ -61,7 +32,7 @@ static void one_daemon_commits_with_three_puts(void **state)
     assert_int_equal(store_memory_open(7, &below, &err), 0);
     assert_int_equal(store_record_open(below, &record, &err), 0);
     test_world_add(w, TEST_HOME, record);
-    d = alone(w);
+    d = test_alone(w);
     before = store_record_count(record);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
     assert_true(v.is_opened && v.is_local && v.told == 1);
@@ -82,7 +53,7 @@ static void one_daemon_commits_with_three_puts(void **state)
 static void the_manifest_is_inline_with_notes(void **state)
 {
     struct test_world *w = test_world_new(2);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct test_commit v;
     uint8_t *data = aligned_alloc(64, RECORD_MAX_BYTES);
     char name[RECORD_NAME_BYTES];
@@ -119,7 +90,7 @@ static void the_manifest_is_inline_with_notes(void **state)
 static void a_committed_step_conflicts_within_its_generation(void **state)
 {
     struct test_world *w = test_world_new(3);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct test_commit v;
 
     (void)state;
@@ -142,7 +113,7 @@ static void a_committed_step_conflicts_within_its_generation(void **state)
 static void a_step_that_is_under_way_conflicts(void **state)
 {
     struct test_world *w = test_world_new(3);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct test_commit v = {0}, again;
 
     (void)state;
@@ -162,7 +133,7 @@ static void a_step_that_is_under_way_conflicts(void **state)
 static void an_abort_is_published_and_the_next_attempt_commits(void **state)
 {
     struct test_world *w = test_world_new(4);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct test_commit v = {0};
     char name[RECORD_NAME_BYTES];
 
@@ -184,7 +155,7 @@ static void an_abort_after_the_vote_is_one_outcome(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         struct test_world *w = test_world_new(seed);
-        struct test_daemon *d = alone(w);
+        struct test_daemon *d = test_alone(w);
         struct test_commit v = {.vote_at_once = true};
         uint64_t turns = test_random(w) % 200;
         struct catalog_save *s;
@@ -209,7 +180,7 @@ static void an_abort_after_the_vote_is_one_outcome(void **state)
 static void a_closed_generation_is_stale(void **state)
 {
     struct test_world *w = test_world_new(5);
-    struct test_daemon *a = alone(w), *b = test_daemon_open(w, "b");
+    struct test_daemon *a = test_alone(w), *b = test_daemon_open(w, "b");
     struct test_commit v;
 
     (void)state;
@@ -226,7 +197,7 @@ static void a_closed_generation_is_stale(void **state)
 static void capture_that_never_ends_is_aborted_at_the_deadline(void **state)
 {
     struct test_world *w = test_world_new(6);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct test_commit v = {0};
 
     (void)state;
@@ -251,8 +222,8 @@ static void two_daemons_commit_together(void **state)
     const struct catalog_save *s;
 
     (void)state;
-    pair(w, d);
-    begin_pair(d, 5, v);
+    test_pair(w, d);
+    test_begin_pair(d, 5, v);
     for (uint32_t i = 0; i < 2; i++) {
         assert_int_equal(test_commit_wait(&v[i], 30 * SECONDS),
                          DECISION_COMMIT);
@@ -275,7 +246,7 @@ static void one_that_never_votes_is_named_at_the_deadline(void **state)
     char id[ID_TEXT_BYTES];
 
     (void)state;
-    pair(w, d);
+    test_pair(w, d);
     for (uint32_t i = 0; i < 2; i++) {
         v[i] = (struct test_commit){.vote_at_once = i == 0, .first_rank = i};
         test_commit_begin(d[i], 5, &v[i]);
@@ -300,7 +271,7 @@ static void an_abort_of_one_reaches_the_other_while_it_captures(void **state)
     struct test_commit v[2] = {{0}};
 
     (void)state;
-    pair(w, d);
+    test_pair(w, d);
     for (uint32_t i = 0; i < 2; i++)
         test_commit_begin(d[i], 5, &v[i]);
     (void)test_run(w, 100, NULL, NULL);
@@ -309,7 +280,7 @@ static void an_abort_of_one_reaches_the_other_while_it_captures(void **state)
     assert_string_equal(v[1].err.text, "skipped: overload on host a");
     assert_int_equal(test_commit_wait(&v[0], SECONDS), DECISION_ABORT);
     /* The next attempt is the same one on both. */
-    begin_pair(d, 5, v);
+    test_begin_pair(d, 5, v);
     assert_int_equal(test_commit_wait(&v[0], 30 * SECONDS), DECISION_COMMIT);
     assert_int_equal(test_commit_wait(&v[1], 30 * SECONDS), DECISION_COMMIT);
     assert_int_equal(v[0].id.attempt, 2);
@@ -328,7 +299,7 @@ static void a_call_after_the_abort_hears_of_it_at_once(void **state)
     struct test_commit v[2] = {{0}};
 
     (void)state;
-    pair(w, d);
+    test_pair(w, d);
     test_commit_begin(d[0], 5, &v[0]);
     commit_abort(v[0].c, -ECANCELED, "skipped: overload on host a");
     assert_int_equal(test_commit_wait(&v[0], SECONDS), DECISION_ABORT);
@@ -337,7 +308,7 @@ static void a_call_after_the_abort_hears_of_it_at_once(void **state)
     assert_false(v[1].is_opened);
     assert_int_equal(v[1].id.attempt, 1);
     assert_string_equal(v[1].err.text, "skipped: overload on host a");
-    begin_pair(d, 6, v);
+    test_begin_pair(d, 6, v);
     assert_int_equal(test_commit_wait(&v[0], 30 * SECONDS), DECISION_COMMIT);
     assert_int_equal(test_commit_wait(&v[1], 30 * SECONDS), DECISION_COMMIT);
     test_daemon_close(d[0]);
@@ -349,7 +320,7 @@ static void a_call_after_the_abort_hears_of_it_at_once(void **state)
 static void an_unreachable_home_fails_a_save_without_vote_at_once(void **state)
 {
     struct test_world *w = test_world_new(16);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct store *store = test_env_fault(d->t, TEST_HOME);
     struct store_fault fault = {
         .op = -1, .nth = 1, .persistent = true, .error = -EIO};
@@ -375,7 +346,7 @@ static void an_unreachable_home_fails_a_save_without_vote_at_once(void **state)
 static void a_vote_that_comes_too_late_is_ignored(void **state)
 {
     struct test_world *w = test_world_new(17);
-    struct test_daemon *d = alone(w);
+    struct test_daemon *d = test_alone(w);
     struct store_fault slow = {
         .op = STORE_PUT, .name_part = "decision", .nth = 1, .delay_polls = 100};
     struct test_commit v = {0};
@@ -407,7 +378,7 @@ static void a_vote_that_is_damaged_or_anothers_aborts(void **state)
         size_t bytes = 100;
         void *vote = calloc(1, bytes);
 
-        pair(w, d);
+        test_pair(w, d);
         if (kind == 1) {
             free(vote);
             vote = test_vote(d[0], &first, 0, 1, "same", &bytes);
@@ -429,14 +400,6 @@ static void a_vote_that_is_damaged_or_anothers_aborts(void **state)
     }
 }
 
-static bool both_voted(void *arg)
-{
-    struct test_commit *v = arg;
-
-    return v[0].is_decided || v[1].is_decided ||
-           (v[0].c->phase >= COMMIT_VOTED && v[1].c->phase >= COMMIT_VOTED);
-}
-
 static void the_other_steps_in_for_a_dead_committer(void **state)
 {
     uint32_t stepped_in = 0;
@@ -448,9 +411,9 @@ static void the_other_steps_in_for_a_dead_committer(void **state)
         struct test_commit v[2];
         uint32_t dead = (uint32_t)seed % 2;
 
-        pair(w, d);
-        begin_pair(d, 5, v);
-        assert_true(test_run(w, 30 * SECONDS, both_voted, v));
+        test_pair(w, d);
+        test_begin_pair(d, 5, v);
+        assert_true(test_run(w, 30 * SECONDS, test_both_voted, v));
         stepped_in += !v[!dead].is_decided;
         test_env_kill(d[dead]->t);
         assert_int_equal(test_commit_wait(&v[!dead], 30 * SECONDS),
@@ -472,7 +435,7 @@ static void a_late_vote_after_abort_changes_nothing(void **state)
     void *vote;
 
     (void)state;
-    pair(w, d);
+    test_pair(w, d);
     v[0] = (struct test_commit){.vote_at_once = true};
     test_commit_begin(d[0], 5, &v[0]);
     assert_int_equal(test_commit_wait(&v[0], 70 * SECONDS), DECISION_ABORT);
@@ -503,7 +466,7 @@ static void values_that_differ_are_a_conflict(void **state)
     struct test_commit v[2];
 
     (void)state;
-    pair(w, d);
+    test_pair(w, d);
     for (uint32_t i = 0; i < 2; i++) {
         v[i] = (struct test_commit){.vote_at_once = true,
                                     .first_rank = i,
@@ -530,8 +493,8 @@ static void racing_deciders_have_one_outcome(void **state)
         struct test_daemon *d[2];
         struct test_commit v[2];
 
-        pair(w, d);
-        begin_pair(d, 5, v);
+        test_pair(w, d);
+        test_begin_pair(d, 5, v);
         /* Somewhere between the first intent and both decisions. */
         for (uint64_t i = test_random(w) % 24; i > 0; i--)
             (void)test_run(w, 0, NULL, NULL);
@@ -551,231 +514,6 @@ static void racing_deciders_have_one_outcome(void **state)
     }
     print_message("%u commits, %u aborts\n", commits, aborts);
     assert_true(commits > 100 && aborts > 100);
-}
-
-/*
- * Recovery.
- */
-
-static void killed_before_the_vote_is_aborted_after_it_goes_on(void **state)
-{
-    uint32_t commits = 0, aborts = 0, unknown = 0;
-
-    (void)state;
-    for (uint64_t seed = 1; seed <= 300; seed++) {
-        struct test_world *w = test_world_new(seed);
-        struct test_daemon *d = alone(w);
-        struct test_commit v = {.vote_at_once = true};
-        char vote[RECORD_NAME_BYTES], intent[RECORD_NAME_BYTES];
-        const struct id128 *me = &d->t->env.local_uuid;
-        const struct catalog_save *s;
-        uint64_t turns = test_random(w) % 12;
-        bool voted, begun;
-
-        (void)name_save_daemon(vote, TEST_RUN, "vote", &first, me);
-        (void)name_save_daemon(intent, TEST_RUN, "intent", &first, me);
-        test_commit_begin(d, 5, &v);
-        for (uint64_t i = 0; i < turns; i++)
-            (void)test_run(w, 0, NULL, NULL);
-        test_daemon_kill(d);
-        voted = test_has(w, vote);
-        begun = test_has(w, intent);
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-        (void)test_run(w, 5 * SECONDS, NULL, NULL);
-        s = catalog_find(&d->run->catalog, &first);
-        if (!begun)
-            assert_null(s);
-        else
-            assert_int_equal(s->status, voted ? SAVE_COMMITTED : SAVE_ABORTED);
-        commits += voted;
-        aborts += begun && !voted;
-        unknown += !begun;
-        assert_true(list_is_empty(&d->run->commits));
-        /* The job starts anew, from what was committed. */
-        assert_int_equal(test_enter(d, "u", 0, 1), 2);
-        assert_int_equal(catalog_newest(&d->run->catalog)->record.parent.step,
-                         voted ? 5 : 0);
-        test_daemon_close(d);
-        test_world_free(w);
-    }
-    print_message("%u committed, %u aborted, %u not begun\n", commits, aborts,
-                  unknown);
-    assert_true(commits > 20 && aborts > 20 && unknown > 5);
-}
-
-static void a_save_that_others_decided_is_followed_in_recovery(void **state)
-{
-    struct test_world *w = test_world_new(20);
-    struct test_daemon *d[2];
-    struct test_commit v[2];
-
-    (void)state;
-    pair(w, d);
-    begin_pair(d, 5, v);
-    assert_true(test_run(w, 30 * SECONDS, both_voted, v));
-    test_daemon_kill(d[1]);
-    d[1] = test_daemon_open(w, "b");
-    assert_int_equal(test_attach(d[1], TEST_HOME, TEST_RUN), 0);
-    (void)test_run(w, 30 * SECONDS, NULL, NULL);
-    assert_int_equal(catalog_find(&d[0]->run->catalog, &first)->status,
-                     SAVE_COMMITTED);
-    assert_int_equal(catalog_find(&d[1]->run->catalog, &first)->status,
-                     SAVE_COMMITTED);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
-}
-
-/* A value that makes the manifest too large to be inline. */
-static const char *large_value(void)
-{
-    static char text[VALUE_INLINE_MAX];
-
-    memset(text, 'v', sizeof text - 1);
-    return text;
-}
-
-static void a_large_manifest_is_durable_before_its_decision(void **state)
-{
-    uint32_t commits = 0, parts_first = 0;
-
-    (void)state;
-    for (uint64_t seed = 1; seed <= 100; seed++) {
-        struct test_world *w = test_world_new(seed);
-        struct test_daemon *d = alone(w);
-        struct test_commit v = {.vote_at_once = true, .value = large_value()};
-        char part[RECORD_NAME_BYTES], decision[RECORD_NAME_BYTES];
-        bool has_part, has_decision;
-
-        (void)name_part(part, TEST_RUN, "manifest", &first,
-                        &d->t->env.local_uuid, 0);
-        (void)name_save(decision, TEST_RUN, "decision", &first);
-        test_commit_begin(d, 5, &v);
-        for (uint64_t i = 0; i < seed % 15; i++)
-            (void)test_run(w, 0, NULL, NULL);
-        test_daemon_kill(d);
-        has_part = test_has(w, part);
-        has_decision = test_has(w, decision);
-        assert_true(has_part || !has_decision);
-        parts_first += has_part && !has_decision;
-        /* The next life writes the same bytes, and reads what is there. */
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-        (void)test_run(w, 5 * SECONDS, NULL, NULL);
-        if (has_part)
-            assert_int_equal(catalog_find(&d->run->catalog, &first)->status,
-                             SAVE_COMMITTED);
-        commits += has_decision;
-        test_daemon_close(d);
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-        assert_false(test_env_logged(d->t, "cannot be read"));
-        test_daemon_close(d);
-        test_world_free(w);
-    }
-    print_message("%u committed, %u with parts alone\n", commits, parts_first);
-    assert_true(commits > 10 && parts_first > 2);
-}
-
-/*
- * Failures of the store.
- */
-
-/* Every n-th request of this kind fails once, before or after its effect: the
- * outcome is typed and what the record says. True while n is within reach. */
-static bool fail_nth(int op, uint64_t nth, unsigned how)
-{
-    struct test_world *w = test_world_new(nth * 31 + (uint64_t)op);
-    struct test_daemon *d = alone(w);
-    struct store_fault fault = {.op = op,
-                                .name_part = "runs",
-                                .nth = nth,
-                                .after = how & 1,
-                                .persistent = how & 2,
-                                .error = -EIO};
-    struct store *store = test_env_fault(d->t, TEST_HOME);
-    struct test_commit v = {.vote_at_once = true,
-                            .value = how & 4 ? large_value() : NULL};
-    uint32_t told;
-    bool fired;
-
-    assert_int_equal(store_fault_add(store, &fault), 0);
-    test_commit_begin(d, 5, &v);
-    (void)test_commit_wait(&v, 30 * SECONDS);
-    fired = store_fault_count(store) > 0;
-    if (!(how & 2) || !fired)
-        assert_true(v.is_decided);
-    if (v.is_decided && v.decision == DECISION_ABORT)
-        assert_true(v.err.code < 0 && v.err.text[0] != '\0');
-    if (!fired)
-        assert_int_equal(v.decision, DECISION_COMMIT);
-    store_fault_clear(store);
-    (void)test_run(w, 100 * SECONDS, NULL, NULL);
-    assert_true(v.is_decided && v.told == 1);
-    told = v.decision;
-    test_daemon_kill(d);
-    /* A later life sees the same. */
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-    (void)test_run(w, 5 * SECONDS, NULL, NULL);
-    assert_int_equal(test_enter(d, "u", 0, 1), 2);
-    assert_int_equal(catalog_latest(&d->run->catalog).step,
-                     told == DECISION_COMMIT ? 5 : 0);
-    assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
-    return fired;
-}
-
-static void every_failing_request_has_a_typed_outcome(void **state)
-{
-    static const int ops[] = {STORE_PUT, STORE_STAT, STORE_GET, STORE_LIST, -1};
-    uint32_t cases = 0;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
-        for (unsigned how = 0; how < 8; how++) {
-            uint64_t nth = 1;
-
-            while (fail_nth(ops[i], nth, how))
-                nth++;
-            cases += (uint32_t)nth - 1;
-        }
-    }
-    print_message("%u failures\n", cases);
-    assert_true(cases >= 40);
-}
-
-/* Two daemons, one of which sees failures: still one outcome for both. */
-static void failures_at_one_of_two_leave_one_outcome(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
-        struct test_world *w = test_world_new(seed);
-        struct test_daemon *d[2];
-        struct test_commit v[2];
-        struct store_fault fault = {.op = -1,
-                                    .name_part = "runs",
-                                    .nth = 1 + test_random(w) % 12,
-                                    .after = test_random(w) % 2,
-                                    .persistent = test_random(w) % 2,
-                                    .error = -EIO};
-        struct store *store;
-
-        pair(w, d);
-        store = test_env_fault(d[0]->t, TEST_HOME);
-        assert_int_equal(store_fault_add(store, &fault), 0);
-        begin_pair(d, 5, v);
-        (void)test_run(w, 10 * SECONDS, NULL, NULL);
-        store_fault_clear(store);
-        assert_int_not_equal(test_commit_wait(&v[0], 90 * SECONDS), 0);
-        assert_int_not_equal(test_commit_wait(&v[1], 90 * SECONDS), 0);
-        assert_int_equal(v[0].decision, v[1].decision);
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
-    }
 }
 
 int main(void)
@@ -800,11 +538,6 @@ int main(void)
         cmocka_unit_test(a_late_vote_after_abort_changes_nothing),
         cmocka_unit_test(values_that_differ_are_a_conflict),
         cmocka_unit_test(racing_deciders_have_one_outcome),
-        cmocka_unit_test(killed_before_the_vote_is_aborted_after_it_goes_on),
-        cmocka_unit_test(a_save_that_others_decided_is_followed_in_recovery),
-        cmocka_unit_test(a_large_manifest_is_durable_before_its_decision),
-        cmocka_unit_test(every_failing_request_has_a_typed_outcome),
-        cmocka_unit_test(failures_at_one_of_two_leave_one_outcome),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
