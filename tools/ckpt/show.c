@@ -230,23 +230,12 @@ static int show(struct tool *t, const struct target *target,
 int verb_show(struct tool *t)
 {
     struct target target;
-    struct catalog c = {0};
-    struct save_id id;
     struct manifest m;
-    void *data = NULL;
-    int code = tool_open_home(t, false);
+    void *data;
+    int code = tool_target(t, &target, &data, &m);
 
-    if (code == 0)
-        code = target_parse(t, t->target, &target);
-    if (code == 0)
-        code = tool_catalog(t, target.run, &c);
-    if (code == 0)
-        code = tool_find_save(t, &c, &target, &id);
-    if (code == 0)
-        code = tool_manifest(t, target.run, &id, &data, &m);
     if (code == 0)
         code = show(t, &target, &m);
     free(data);
-    catalog_free(&c);
     return code;
 }

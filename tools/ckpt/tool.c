@@ -271,6 +271,26 @@ int tool_manifest(struct tool *t, const char *run, const struct save_id *id,
     return EXIT_FINE;
 }
 
+int tool_target(struct tool *t, struct target *target, void **data,
+                struct manifest *m)
+{
+    struct catalog c = {0};
+    struct save_id id;
+    int code = tool_open_home(t, false);
+
+    *data = NULL;
+    if (code == 0)
+        code = target_parse(t, t->target, target);
+    if (code == 0)
+        code = tool_catalog(t, target->run, &c);
+    if (code == 0)
+        code = tool_find_save(t, &c, target, &id);
+    if (code == 0)
+        code = tool_manifest(t, target->run, &id, data, m);
+    catalog_free(&c);
+    return code;
+}
+
 int tool_tensor(const struct tool *t, const struct manifest *m,
                 const char *name, uint64_t *tensor)
 {

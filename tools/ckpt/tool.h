@@ -68,6 +68,10 @@ int tool_find_save(struct tool *t, const struct catalog *c,
 /* Its manifest, opened; free(*data). 0 or an exit code. */
 int tool_manifest(struct tool *t, const char *run, const struct save_id *id,
                   void **data, struct manifest *m);
+/* All of that for t->target: opens the home, finds the save, opens its
+ * manifest; free(*data) in any case. 0 or an exit code. */
+int tool_target(struct tool *t, struct target *target, void **data,
+                struct manifest *m);
 /* The tensor of a target; 0 or an exit code. */
 int tool_tensor(const struct tool *t, const struct manifest *m,
                 const char *name, uint64_t *tensor);

@@ -127,26 +127,15 @@ static int print(struct tool *t, const struct manifest *m, bool has_tensor,
 int verb_where(struct tool *t)
 {
     struct target target;
-    struct catalog c = {0};
-    struct save_id id;
     struct manifest m;
-    void *data = NULL;
+    void *data;
     uint64_t tensor = 0;
-    int code = tool_open_home(t, false);
+    int code = tool_target(t, &target, &data, &m);
 
-    if (code == 0)
-        code = target_parse(t, t->target, &target);
-    if (code == 0)
-        code = tool_catalog(t, target.run, &c);
-    if (code == 0)
-        code = tool_find_save(t, &c, &target, &id);
-    if (code == 0)
-        code = tool_manifest(t, target.run, &id, &data, &m);
     if (code == 0 && target.tensor)
         code = tool_tensor(t, &m, target.tensor, &tensor);
     if (code == 0)
         code = print(t, &m, target.tensor != NULL, tensor);
     free(data);
-    catalog_free(&c);
     return code;
 }
