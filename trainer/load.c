@@ -319,17 +319,13 @@ static int prepare(struct ckpt *ctx, const struct load_wish *wish,
                    struct err *err)
 {
     const struct descriptors *d = wish->target;
-    uint64_t bytes = 0;
     uint32_t chunk_bytes;
     struct wr encoded = {0};
-    int rc;
+    uint64_t bytes;
+    int rc = arena_need(ctx, d, &bytes, err);
 
-    for (size_t i = 0; i < d->count; i++)
-        bytes +=
-            region_packed_bytes(&d->entry[i].geometry, &d->entry[i].region);
-    if (ctx->arena_bytes)
-        bytes = ctx->arena_bytes;
-    rc = arena_want(ctx, bytes, &chunk_bytes, err);
+    if (rc == 0)
+        rc = arena_want(ctx, bytes, &chunk_bytes, err);
     if (rc)
         return rc;
     table_encode(d->entry, d->count, &encoded);

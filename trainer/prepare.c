@@ -2,6 +2,7 @@
  * prepare.c - see prepare.h.
  */
 #include "trainer/prepare.h"
+#include "formats/writelist.h"
 #include "trainer/arena.h"
 
 #include <errno.h>
@@ -20,6 +21,26 @@ static int on_arena(struct ckpt *ctx, struct request *r, const struct frame *f,
         return rc;
     arena_put(ctx->arena);
     ctx->arena = arena;
+    return 0;
+}
+
+int arena_need(const struct ckpt *ctx, const struct descriptors *d,
+               uint64_t *bytes, struct err *err)
+{
+    struct writelist list;
+    int rc;
+
+    /* Only calls of this thread change what was wanted. */
+    *bytes = ctx->arena_bytes ? ctx->arena_bytes : ctx->arena_wanted;
+    if (*bytes)
+        return 0;
+    /* A slot holds one chunk, of whatever size, behind its header. */
+    rc = writelist_build(d->entry, d->count, CHUNK_BYTES_DEFAULT, &list);
+    if (rc)
+        return err_set(err, rc, "the list of what is written: %s",
+                       err_text(rc));
+    *bytes = list.chunk_count * (PAGE_BYTES + CHUNK_BYTES_DEFAULT);
+    writelist_free(&list);
     return 0;
 }
 

@@ -4,7 +4,14 @@
 #ifndef TRAINER_PREPARE_H
 #define TRAINER_PREPARE_H
 
+#include "trainer/descriptors.h"
 #include "trainer/io.h"
+
+/* Bytes of an arena that holds all that these entries would write, so that it
+ * need not come in waves and stays in memory; what the arena was wanted to be
+ * if one was asked for already. */
+int arena_need(const struct ckpt *ctx, const struct descriptors *d,
+               uint64_t *bytes, struct err *err) MUST_USE;
 
 /* The arena of this link, asked for if there is none (`bytes` of it; the
  * daemon may give less). *chunk_bytes is its chunks'. Blocks for the daemon. */

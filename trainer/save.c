@@ -52,27 +52,16 @@ static int check_turn(struct ckpt *ctx, struct err *err)
     return 0;
 }
 
-/* Local bytes of all that the save writes, for the size of the first arena. */
-static uint64_t state_bytes(const struct descriptors *d)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < d->count; i++)
-        sum += align_up(
-            region_packed_bytes(&d->entry[i].geometry, &d->entry[i].region),
-            PIECE_ALIGN);
-    return sum;
-}
-
 /* Arena, map and table, on one link. */
 static int prepare(struct saving *s, struct err *err)
 {
     struct ckpt *ctx = s->ctx;
-    uint64_t wanted = ctx->arena_bytes ? ctx->arena_bytes : state_bytes(&s->d);
     uint32_t chunk_bytes;
-    uint64_t epoch;
-    int rc = arena_want(ctx, wanted, &chunk_bytes, err);
+    uint64_t epoch, wanted;
+    int rc = arena_need(ctx, &s->d, &wanted, err);
 
+    if (rc == 0)
+        rc = arena_want(ctx, wanted, &chunk_bytes, err);
     if (rc)
         return rc;
     sync_lock(ctx->sync);
