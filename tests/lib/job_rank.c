@@ -143,11 +143,16 @@ static int begin_save(struct rank *r, uint64_t step)
          .type = CKPT_VALUE_U64,
          .scalar.u = step * 1000 + r->shape.rank},
     };
+    struct ckpt_save *save;
+    int rc;
 
+    rc = ckpt_save(r->ctx, step, r->state.piece, r->state.count, value,
+                   VALUES_COUNT, &save, &r->error);
+    if (rc)
+        return rc;
     ckpt_save_free(r->save);
-    r->save = NULL;
-    return ckpt_save(r->ctx, step, r->state.piece, r->state.count, value,
-                     VALUES_COUNT, &r->save, &r->error);
+    r->save = save;
+    return 0;
 }
 
 static int do_save(struct rank *r, const char *word)
@@ -249,6 +254,19 @@ static int do_load(struct rank *r, const char *word)
     return check_load(r, rc, values, &report);
 }
 
+/* The attempt that was committed; stays 0 when none was. */
+static int find_attempt(struct rank *r, struct ckpt_id *id)
+{
+    struct ckpt_info info[64];
+    int count = ckpt_list(r->ctx, info, 64, &r->error);
+
+    for (int i = 0; i < count && i < 64; i++)
+        if (info[i].id.step == id->step &&
+            info[i].id.generation == id->generation)
+            id->attempt = info[i].id.attempt;
+    return count < 0 ? count : 0;
+}
+
 static int do_read(struct rank *r, const char *word)
 {
     struct ckpt_values *values = NULL;
@@ -258,6 +276,9 @@ static int do_read(struct rank *r, const char *word)
 
     if (sscanf(word, "%" SCNu64 "/%u", &id.step, &id.generation) != 2)
         return fail(r, -EINVAL, "read:STEP/GENERATION");
+    rc = find_attempt(r, &id);
+    if (rc)
+        return rc;
     job_state_set(&r->state, 0x5a5a5a5a);
     rc = ckpt_read(r->ctx, &id, r->state.piece, r->state.count, &values,
                    &report, &r->error);
