@@ -17,19 +17,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum liveness {
-    LIVE_UNKNOWN,
-    LIVE_ENOUGH,
-    LIVE_TOO_LITTLE,
-};
-
 struct save_base {
     uint32_t references; /* saves, and the fetch while it is under way */
     struct run *run;
     struct save_id id;
     bool is_pending;
     struct held_manifest *held; /* NULL: pending, or could not be read */
-    uint8_t *liveness;          /* enum liveness of each file */
+    double *live;               /* share of each file, see segpool_live() */
 };
 
 static void base_put(struct save_base *b)
@@ -37,7 +31,7 @@ static void base_put(struct save_base *b)
     if (!b || --b->references > 0)
         return;
     held_manifest_put(b->held);
-    free(b->liveness);
+    free(b->live);
     free(b);
 }
 
@@ -62,8 +56,10 @@ static void on_fetched(void *arg, int result, struct held_manifest *held,
     b->is_pending = false;
     b->held = held;
     if (held)
-        b->liveness = calloc(held->manifest.file_count + 1, 1);
-    if (!held || !b->liveness)
+        b->live = calloc(held->manifest.file_count + 1, sizeof *b->live);
+    if (b->live)
+        segpool_live(e->pool, &held->manifest, b->live);
+    else
         e->env->ops->log(e->env, LOG_LEVEL_WARN,
                          "run %s: nothing is reused of step %" PRIu64 ": %s",
                          run->name, b->id.step,
@@ -143,8 +139,7 @@ void base_match(struct save_part *p)
     const struct manifest *m = base_manifest(v);
 
     p->base_rank = -1;
-    if (!m || !v->base->liveness ||
-        m->info.chunk_bytes != v->engine->chunk_bytes)
+    if (!m || !v->base->live || m->info.chunk_bytes != v->engine->chunk_bytes)
         return;
     for (uint64_t i = 0; i < m->rank_count; i++) {
         const struct mf_rank *r = &m->rank[i];
@@ -155,19 +150,6 @@ void base_match(struct save_part *p)
             r->chunk_count == p->chunk_count)
             p->base_rank = (int64_t)i;
     }
-}
-
-static bool is_live(const struct save *v, uint32_t file)
-{
-    struct save_base *b = v->base;
-    const struct manifest *m = &b->held->manifest;
-
-    if (b->liveness[file] == LIVE_UNKNOWN)
-        b->liveness[file] = segpool_live(v->engine->pool, m,
-                                         &m->file[file].segment) < SAVE_LIVE_MIN
-                                ? LIVE_TOO_LITTLE
-                                : LIVE_ENOUGH;
-    return b->liveness[file] == LIVE_ENOUGH;
 }
 
 int64_t base_find(struct save_part *p, uint32_t chunk,
@@ -187,7 +169,7 @@ int64_t base_find(struct save_part *p, uint32_t chunk,
     if (c->raw_bytes != p->table->list.chunk[chunk].raw_bytes ||
         !digest_equal(&c->content, content) ||
         !id_equal(&m->file[file].store, &v->engine->env->local_uuid) ||
-        !is_live(v, file))
+        v->base->live[file] < SAVE_LIVE_MIN)
         return -1;
     return (int64_t)index;
 }

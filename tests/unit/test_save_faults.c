@@ -446,7 +446,9 @@ static bool one_failure(const struct sweep *sweep, uint64_t nth)
         assert_true(v[0]->code < 0 && v[0]->text[0]);
     store_fault_clear(s);
     assert_settled(&f);
-    if (v[0]->state == WIRE_STATE_COMMITTED)
+    /* A segment whose closing was made to fail stays locked by ourselves, which
+     * no drive can bring about: then only what was there before is read. */
+    if (v[0]->state == WIRE_STATE_COMMITTED && !sweep->persistent)
         (void)rig_check(f.g, v[0]);
     (void)rig_check(f.g, &before);
     commit_all(&f, 30, 3);
@@ -481,15 +483,25 @@ static void every_request_may_fail(void **state)
  * All of it at random.
  */
 
+/* Of a local store; closing cannot fail. */
+static int any_local_op(struct test_world *w)
+{
+    static const int ops[] = {STORE_SEG_OPEN,   STORE_SEG_SHARE, STORE_SEG_TRIM,
+                              STORE_SEG_REMOVE, STORE_WRITE,     STORE_WRITE,
+                              STORE_SYNC,       STORE_READ};
+
+    return ops[test_random(w) % ARRAY_LEN(ops)];
+}
+
 static void add_trouble(struct rig *g)
 {
     static const int errors[] = {-EIO, -ENOSPC, 0};
-    static const char *const paths[] = {"local", RIG_HOME};
     struct test_world *w = g->world;
-    struct store *s = test_env_fault(g->daemon, paths[test_random(w) % 2]);
+    bool is_local = test_random(w) % 2;
+    struct store *s = test_env_fault(g->daemon, is_local ? "local" : RIG_HOME);
     struct store_fault fault = {
-        .op = -1,
-        .nth = 1 + test_random(w) % 40,
+        .op = is_local ? any_local_op(w) : -1,
+        .nth = 1 + test_random(w) % 20,
         .persistent = test_random(w) % 4 == 0,
         .error = errors[test_random(w) % ARRAY_LEN(errors)],
         .delay_polls = (uint32_t)(test_random(w) % 20),
