@@ -36,6 +36,11 @@ static inline void list_append(struct list *list, struct list *node)
     list->prev = node;
 }
 
+static inline void list_prepend(struct list *list, struct list *node)
+{
+    list_append(list->next, node);
+}
+
 static inline void list_remove(struct list *node)
 {
     if (!list_is_linked(node))

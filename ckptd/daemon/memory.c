@@ -2,10 +2,11 @@
  * memory.c - arenas (sealed memfds shared with a rank) and a few buffers.
  *
  * An arena is made of pieces of at most 1 GiB, mapped here at once; workers
- * touch its pages in the background, and when the last page is there the
- * pieces are registered with the local store's I/O. Until then, and where
- * registering is refused, I/O goes on unregistered. An arena that is freed
- * while it is being touched goes when the workers are through.
+ * touch its pages in the background, but not while a load is under way, and
+ * when the last page is there the pieces are registered with the local store's
+ * I/O. Until then, and where registering is refused, I/O goes on unregistered.
+ * An arena that is freed while it is being touched goes when the workers are
+ * through.
  *
  * Bound: all arenas together take at most 40 % of what the cgroup and the
  * machine leave; a rank that asks for more gets less, at least four slots.
@@ -22,7 +23,9 @@
 #include <unistd.h>
 
 #define ARENA_SLOTS_MIN ((uint64_t)4)
-#define TOUCH_BYTES     ((uint64_t)64 << 20)
+/* A job of it is short, since chunks wait behind it for a worker. */
+#define TOUCH_BYTES    ((uint64_t)4 << 20)
+#define TOUCH_PAUSE_NS ((uint64_t)20 * 1000 * 1000)
 
 struct arena_block {
     struct list link; /* reactor.arenas */
@@ -32,6 +35,7 @@ struct arena_block {
     struct env_job touch;
     uint32_t piece; /* being touched */
     uint64_t at;
+    struct env_timer pause;
     bool is_touching, is_freed;
     bool is_registered[WIRE_PIECES_MAX];
 };
@@ -172,11 +176,14 @@ static void block_free(struct arena_block *b)
     for (uint32_t i = 0; i < b->arena.shape.piece_count; i++)
         if (b->is_registered[i])
             store_buffer_remove(b->reactor->env.local, b->arena.base[i]);
+    reactor_timer_stop(&b->reactor->env, &b->pause);
     b->reactor->arena_bytes -= b->bytes;
     list_remove(&b->link);
     pieces_free(&b->arena);
     free(b);
 }
+
+static void touch_on(struct arena_block *b);
 
 static void touch_run(struct env_job *job)
 {
@@ -204,6 +211,25 @@ static void piece_register(struct arena_block *b)
                  b->arena.shape.piece_bytes[b->piece] >> 20, err_text(rc));
 }
 
+static void pause_over(struct env_timer *timer)
+{
+    touch_on(container_of(timer, struct arena_block, pause));
+}
+
+/* Not during a load: it needs few slots, and the processors. */
+static void touch_on(struct arena_block *b)
+{
+    struct reactor *r = b->reactor;
+    bool is_loading = engine_is_loading(r->engine);
+
+    b->is_touching = !is_loading && b->piece < b->arena.shape.piece_count;
+    if (b->is_touching)
+        workers_give(r->workers, &b->touch);
+    else if (is_loading)
+        reactor_timer_set(&r->env, &b->pause,
+                          reactor_now_ns(&r->env) + TOUCH_PAUSE_NS);
+}
+
 static void touch_done(struct env_job *job)
 {
     struct arena_block *b = container_of(job, struct arena_block, touch);
@@ -217,9 +243,7 @@ static void touch_done(struct env_job *job)
         b->piece++;
         b->at = 0;
     }
-    b->is_touching = b->piece < b->arena.shape.piece_count;
-    if (b->is_touching)
-        workers_give(b->reactor->workers, &b->touch);
+    touch_on(b);
 }
 
 int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
@@ -247,8 +271,8 @@ int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
     list_append(&r->arenas, &b->link);
     b->touch.run = touch_run;
     b->touch.done = touch_done;
-    b->is_touching = true;
-    workers_give(r->workers, &b->touch);
+    b->pause.fire = pause_over;
+    touch_on(b);
     *out = b->arena;
     return 0;
 }

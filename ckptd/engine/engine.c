@@ -172,9 +172,14 @@ static bool has_undecided(const struct run *run)
     return saves_pending(run) || !list_is_empty(&run->commits);
 }
 
+bool engine_is_loading(const struct engine *e)
+{
+    return any_run(e, loads_pending);
+}
+
 static bool is_at_work(const struct engine *e)
 {
-    return !save_pipeline_is_idle(e) || any_run(e, loads_pending);
+    return !save_pipeline_is_idle(e) || engine_is_loading(e);
 }
 
 bool engine_is_idle(const struct engine *e)

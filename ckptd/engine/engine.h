@@ -61,6 +61,8 @@ void engine_peer_gone(struct engine *e, env_peer peer);
 /* Nothing is going on: no session, no undecided save, no work under way. The
  * linger time runs from here. */
 bool engine_is_idle(const struct engine *e);
+/* Some rank is being given what it loads. */
+bool engine_is_loading(const struct engine *e);
 
 /* Stop taking sessions; done when everything undecided is decided or cannot be
  * now, and no request is in flight. Then engine_close(). Asked a second time,

@@ -13,8 +13,8 @@
 #include "ckptd/engine/manifest_hold.h"
 #include "formats/plan.h"
 
-/* Chunks being read for one load at a time. */
-#define LOAD_DEPTH 8
+/* Chunks being read, checked or gathered for one load at a time. */
+#define LOAD_DEPTH 16
 
 enum load_phase {
     LOAD_GATHERING, /* ranks ask */

@@ -4,8 +4,10 @@
  *
  * Every change of state goes through slot_move(), which keeps the lists, the
  * counts and the mirror. FREE slots and CLEAN ones that nobody holds are in a
- * list each (CLEAN: oldest first), so that taking one costs the same however
- * large the arena is. Nothing here fails but the allocation at the start.
+ * list each, so that taking one costs the same however large the arena is.
+ * CLEAN: oldest first. FREE: the last one freed first, so that a load uses few
+ * slots over and over, whose pages are there. Nothing here fails but the
+ * allocation at the start.
  */
 #include "ckptd/engine/slots.h"
 
@@ -249,7 +251,10 @@ void slot_move(struct slots *s, uint32_t index, enum slot_state to)
     if (to == SLOT_FREE)
         slot->owner = 0;
     if (is_listed(slot)) {
-        list_append(to == SLOT_FREE ? &s->free : &s->clean, &slot->link);
+        if (to == SLOT_FREE)
+            list_prepend(&s->free, &slot->link);
+        else
+            list_append(&s->clean, &slot->link);
         s->free_count++;
     }
     mirror_write(s, index);

@@ -42,6 +42,19 @@ static void append_keeps_the_order(void **state)
     assert_order(&list, (int[]){1, 2, 3}, 3);
 }
 
+static void prepend_goes_to_the_front(void **state)
+{
+    struct item items[] = {{.value = 1}, {.value = 2}, {.value = 3}};
+    struct list list;
+
+    (void)state;
+    list_init(&list);
+    list_prepend(&list, &items[0].link);
+    list_prepend(&list, &items[1].link);
+    list_append(&list, &items[2].link);
+    assert_order(&list, (int[]){2, 1, 3}, 3);
+}
+
 static void remove_works_at_both_ends_and_between(void **state)
 {
     struct item items[] = {
@@ -124,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(append_keeps_the_order),
+        cmocka_unit_test(prepend_goes_to_the_front),
         cmocka_unit_test(remove_works_at_both_ends_and_between),
         cmocka_unit_test(removing_what_is_not_linked_does_nothing),
         cmocka_unit_test(pop_takes_the_oldest_until_empty),

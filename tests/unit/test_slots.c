@@ -98,6 +98,17 @@ static void free_slots_are_taken_before_clean_ones(void **state)
     assert_int_equal(s->free_count, 0);
 }
 
+static void the_slot_freed_last_is_taken_first(void **state)
+{
+    struct slots *s = arena_of(*state, 4);
+    uint32_t first = take(s, 1), second = take(s, 1);
+
+    slot_move(s, first, SLOT_FREE);
+    slot_move(s, second, SLOT_FREE);
+    assert_int_equal(take(s, 2), second);
+    assert_int_equal(take(s, 2), first);
+}
+
 static void the_oldest_clean_slot_goes_first(void **state)
 {
     struct slots *s = arena_of(*state, 4);
@@ -294,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(free_slots_are_taken_before_clean_ones),
+        TEST(the_slot_freed_last_is_taken_first),
         TEST(the_oldest_clean_slot_goes_first),
         TEST(a_held_slot_is_not_taken),
         TEST(only_committed_chunks_are_found),
