@@ -82,10 +82,9 @@ static void name_place(struct chunk_read *r, const char *root)
 
 static void read_end(struct chunk_read *r)
 {
-    if (r->seg) {
-        segpool_put(r->engine->pool, r->seg);
-        r->seg = NULL;
-    }
+    if (r->segment)
+        segpool_put(r->segment);
+    r->segment = NULL;
     r->done(r, r->result);
 }
 
@@ -127,14 +126,21 @@ static void check_done(struct env_job *job)
     read_end(r);
 }
 
+/* Drives have many names for what is lost (-EIO, -ENODATA for a bad sector,
+ * -EILSEQ for a failed check, ...); our own troubles stay what they are. */
+static int read_code(int result)
+{
+    return result == -ENOMEM || result == -ECANCELED ? result : -EIO;
+}
+
 static void extent_read(struct store_req *req, int64_t result)
 {
     struct chunk_read *r = req->owner;
     struct env *env = r->engine->env;
 
     if (result < 0) {
-        r->result = err_set(&r->err, (int)result, "cannot be read: %s",
-                            err_text((int)result));
+        r->result = err_set(&r->err, read_code((int)result),
+                            "cannot be read: %s", err_text((int)result));
         name_place(r, env->local_path);
         read_end(r);
         return;
@@ -168,7 +174,7 @@ static void fail_later(struct chunk_read *r, int result, const struct err *err)
     env->ops->work(env, &r->job);
 }
 
-static void segment_open(void *arg, int result, struct store_seg *seg,
+static void segment_open(void *arg, int result, struct segment *segment,
                          const struct err *err)
 {
     struct chunk_read *r = arg;
@@ -178,9 +184,9 @@ static void segment_open(void *arg, int result, struct store_seg *seg,
         fail_later(r, result, err);
         return;
     }
-    r->seg = seg;
+    r->segment = segment;
     r->req = (struct store_req){.op = STORE_READ,
-                                .seg = seg,
+                                .seg = segpool_handle(segment),
                                 .buf = extent_target(r),
                                 .len = extent_of(r),
                                 .off = location_of(r)->offset,

@@ -37,7 +37,7 @@ struct chunk_read {
     /* reader.c's own: */
     struct env_job job;
     struct store_req req;
-    struct store_seg *seg;
+    struct segment *segment;
     struct slots *cached;
     uint32_t cached_index;
     int result;

@@ -13,9 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define RETRY_NS ((uint64_t)20 * 1000 * 1000)
-
-static void retry_reservation(struct env_timer *timer);
 static void prepare_part(struct part *p);
 
 static bool is_takeable(const struct segment *s)
@@ -120,31 +117,34 @@ static void header_written(struct store_req *req, int64_t result)
     store_submit(p->writer->pool->env->local, &p->req);
 }
 
-static void part_opened(struct store_req *req, int64_t result)
+/* A FREE segment that cannot be opened: another will do. One whose lock is
+ * held by somebody from outside may be used later, any other is unlinked. */
+static void part_refused(struct part *p, int result)
 {
-    struct part *p = req->owner;
+    struct segment *s = p->segment;
+    struct env *env = p->writer->pool->env;
+
+    p->wants_new = true;
+    p->segment = NULL;
+    if (result == -EAGAIN) {
+        segment_move(s, SEGMENT_FREE);
+    } else {
+        env->ops->log(env, LOG_LEVEL_WARN, "%s/%s: cannot open it again: %s",
+                      env->local_path, s->file, err_text(result));
+        s->is_doomed = true;
+        segment_move(s, SEGMENT_POISONED);
+    }
+    segment_settle(s);
+    prepare_part(p);
+    seg_writer_request_ends(p->writer);
+}
+
+static void write_header(struct part *p)
+{
     struct segment *s = p->segment;
     struct env *env = p->writer->pool->env;
     struct segment_header header = p->writer->base;
 
-    if (result == -EAGAIN && !p->wants_new) {
-        segment_move(s, SEGMENT_FREE);
-        p->wants_new = true;
-        prepare_part(p);
-        seg_writer_request_ends(p->writer);
-        return;
-    }
-    if (result < 0) {
-        seg_writer_fail(p->writer, p, (int)result,
-                        result == -ENOSPC || result == -EDQUOT
-                            ? "no room on the local drive for this save"
-                            : "cannot open it for writing");
-        seg_writer_request_ends(p->writer);
-        return;
-    }
-    s->seg = req->seg;
-    s->size_bytes = (uint64_t)result;
-    s->used_bytes = PAGE_BYTES;
     env->ops->random(env, &s->id, sizeof s->id);
     s->run = header.run;
     if (segment_ref_add(s, &header.run, &header.save)) {
@@ -163,6 +163,30 @@ static void part_opened(struct store_req *req, int64_t result)
                                 .done = header_written,
                                 .owner = p};
     store_submit(env->local, &p->req);
+}
+
+static void part_opened(struct store_req *req, int64_t result)
+{
+    struct part *p = req->owner;
+    struct segment *s = p->segment;
+
+    if (result >= 0) {
+        s->seg = req->seg;
+        s->size_bytes = (uint64_t)result;
+        s->used_bytes = PAGE_BYTES;
+        write_header(p);
+        return;
+    }
+    if (!(req->flags & STORE_SEG_CREATE) && result != -ECANCELED &&
+        result != -ENOMEM) {
+        part_refused(p, (int)result);
+        return;
+    }
+    seg_writer_fail(p->writer, p, (int)result,
+                    result == -ENOSPC || result == -EDQUOT
+                        ? "no room on the local drive for this save"
+                        : "cannot open it for writing");
+    seg_writer_request_ends(p->writer);
 }
 
 /* Takes or creates the segment and starts its header on the way. */
@@ -219,33 +243,62 @@ static void count_spare(struct seg_writer *w)
         pool->spare_bytes += w->part[i]->size_bytes;
 }
 
-static void part_released(struct store_req *req, int64_t result)
+/* What comes behind a handle's last use by the writer. */
+static void part_let_go(struct part *p)
 {
-    struct part *p = req->owner;
     struct seg_writer *w = p->writer;
     struct segment *s = p->segment;
-    struct segpool *pool = w->pool;
-    bool held = req->op == STORE_SEG_SHARE;
 
-    if (held && result < 0)
-        pool->env->ops->log(
-            pool->env, LOG_LEVEL_ERROR, "%s/%s: cannot share its lock: %s",
-            pool->env->local_path, s->file, err_text((int)result));
-    if (held) {
-        list_append(&pool->idle, &s->idle_link);
-        pool->idle_count++;
-    } else {
-        s->seg = NULL;
-        segment_move(s, s->is_doomed ? SEGMENT_POISONED : SEGMENT_FREE);
-    }
     p->segment = NULL;
+    segment_known(s);
     seg_writer_request_ends(w);
+}
+
+static void part_closed(struct store_req *req, int64_t result)
+{
+    struct part *p = req->owner;
+    struct segment *s = p->segment;
+
+    (void)result; /* the descriptor is gone either way */
+    s->seg = NULL;
+    s->is_closing = false;
+    if (s->state == SEGMENT_TAKEN)
+        segment_move(s, s->is_doomed ? SEGMENT_POISONED : SEGMENT_FREE);
+    part_let_go(p);
+}
+
+static void part_close(struct part *p)
+{
+    struct segment *s = p->segment;
+
+    s->is_closing = true;
+    p->req = (struct store_req){
+        .op = STORE_SEG_CLOSE, .seg = s->seg, .done = part_closed, .owner = p};
+    store_submit(p->writer->pool->env->local, &p->req);
+}
+
+/* A handle whose lock could not be shared is of no use to readers: they open
+ * the segment anew. */
+static void part_shared(struct store_req *req, int64_t result)
+{
+    struct part *p = req->owner;
+    struct segment *s = p->segment;
+    struct env *env = s->pool->env;
+
+    s->is_sharing = false;
+    if (result < 0) {
+        env->ops->log(env, LOG_LEVEL_WARN, "%s/%s: cannot share its lock: %s",
+                      env->local_path, s->file, err_text((int)result));
+        part_close(p);
+        return;
+    }
+    segment_idle(s);
+    part_let_go(p);
 }
 
 /* keep: HELD for the save; else FREE, or POISONED when doomed. */
 void seg_part_release(struct part *p, bool keep)
 {
-    struct seg_writer *w = p->writer;
     struct segment *s = p->segment;
 
     if (!s)
@@ -256,16 +309,17 @@ void seg_part_release(struct part *p, bool keep)
         p->segment = NULL;
         return;
     }
-    if (keep)
-        segment_move(s, SEGMENT_HELD);
-    else
+    seg_writer_request_begins(p->writer);
+    if (!keep) {
         s->ref_count = 0; /* the writer's save was its only one */
-    p->req = (struct store_req){.op = keep ? STORE_SEG_SHARE : STORE_SEG_CLOSE,
-                                .seg = s->seg,
-                                .done = part_released,
-                                .owner = p};
-    seg_writer_request_begins(w);
-    store_submit(w->pool->env->local, &p->req);
+        part_close(p);
+        return;
+    }
+    segment_move(s, SEGMENT_HELD);
+    s->is_sharing = true;
+    p->req = (struct store_req){
+        .op = STORE_SEG_SHARE, .seg = s->seg, .done = part_shared, .owner = p};
+    store_submit(p->writer->pool->env->local, &p->req);
 }
 
 /* Forget the parts from w->batch on; their segments were released. */
@@ -279,28 +333,36 @@ static void drop_batch(struct seg_writer *w)
     }
 }
 
-static void retry_later(struct seg_writer *w)
-{
-    struct env *env = w->pool->env;
+/*
+ * Full: everything FREE goes, and when it is gone all who wait try again.
+ */
 
-    w->retry.fire = retry_reservation;
-    env->ops->timer_set(env, &w->retry, env->ops->now_ns(env) + RETRY_NS);
+static bool is_on_its_way_out(const struct segment *s)
+{
+    return s->is_unlinking || (s->is_closing && s->state != SEGMENT_HELD);
 }
 
-/* FREE segments are unlinked by now: is there room? */
-static void retry_reservation(struct env_timer *timer)
+void seg_reserve_squeezed(struct segpool *pool)
 {
-    struct seg_writer *w = container_of(timer, struct seg_writer, retry);
+    struct list ready, *node;
 
-    LIST_FOR_EACH (node, &w->pool->segments)
-        if (container_of(node, struct segment, link)->is_unlinking) {
-            retry_later(w);
+    if (list_is_empty(&pool->squeezers))
+        return;
+    LIST_FOR_EACH (each, &pool->segments)
+        if (is_on_its_way_out(container_of(each, struct segment, link)))
             return;
-        }
-    w->pool->pending--;
-    w->err = (struct err){0};
-    seg_writer_move(w, WRITER_RESERVING);
-    seg_reserve(w);
+    list_init(&ready);
+    while ((node = list_pop(&pool->squeezers)))
+        list_append(&ready, node);
+    while ((node = list_pop(&ready))) {
+        struct seg_writer *w =
+            container_of(node, struct seg_writer, squeeze_link);
+
+        pool->pending--;
+        w->err = (struct err){0};
+        seg_writer_move(w, WRITER_RESERVING);
+        seg_reserve(w);
+    }
 }
 
 void seg_reserve_undone(struct seg_writer *w)
@@ -309,14 +371,15 @@ void seg_reserve_undone(struct seg_writer *w)
     bool is_full = w->err.code == -ENOSPC || w->err.code == -EDQUOT;
 
     drop_batch(w);
-    segpool_settle(pool);
-    if (is_full && !w->has_retried) {
-        w->has_retried = true;
-        segpool_trim(pool, 0);
+    if (is_full && !w->has_squeezed) {
+        w->has_squeezed = true;
         pool->pending++;
-        retry_later(w);
+        list_append(&pool->squeezers, &w->squeeze_link);
+        segpool_settle(pool);
+        seg_reserve_squeezed(pool);
         return;
     }
+    segpool_settle(pool);
     seg_writer_move(w, WRITER_READY);
     seg_writer_answer(w);
 }
@@ -326,7 +389,7 @@ void seg_reserve_ended(struct seg_writer *w)
     if (!w->err.code) {
         count_spare(w);
         seg_writer_move(w, WRITER_READY);
-        seg_writer_answer(w);
+        seg_writer_reserved(w);
         return;
     }
     seg_writer_move(w, WRITER_UNDOING);

@@ -2,7 +2,8 @@
  * seg_writer.c - the segments that one save writes: placing, syncing, closing.
  *
  *   RESERVING -> READY -> TRIMMING -> SYNCING -> READY -> CLOSING
- *   RESERVING -> UNDOING -> RESERVING (once, when the disk is full) or failure
+ *   RESERVING -> UNDOING -> RESERVING (once, when the disk is full; all that is
+ *                                      FREE is unlinked first) or failure
  *   READY -> RESERVING (a write failed: room in its stead)
  *
  * Closing leaves what was written HELD on behalf of the save, or FREE. A
@@ -204,25 +205,40 @@ int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
     return -ENOSPC;
 }
 
+/* READY: reserve in the stead of a bad part that has no successor yet. */
+static bool replace_next(struct seg_writer *w)
+{
+    for (uint32_t i = 0; i < w->part_count; i++) {
+        struct part *p = w->part[i];
+
+        if (!p->is_bad || p->is_replaced)
+            continue;
+        p->is_replaced = true;
+        seg_writer_move(w, WRITER_RESERVING);
+        w->batch = w->part_count;
+        w->batch_bytes = p->size_bytes - PAGE_BYTES;
+        w->has_squeezed = false;
+        seg_reserve(w);
+        return true;
+    }
+    return false;
+}
+
+void seg_writer_reserved(struct seg_writer *w)
+{
+    if (!replace_next(w))
+        seg_writer_answer(w);
+}
+
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg)
 {
     struct part *bad = w->part[index];
-    bool is_first = !bad->is_bad;
 
     bad->is_bad = true;
     bad->segment->is_doomed = true;
-    if (!add_waiter(w, done, arg) || w->phase == WRITER_RESERVING ||
-        w->phase == WRITER_UNDOING)
-        return;
-    if (!is_first) {
-        seg_writer_answer(w);
-        return;
-    }
-    seg_writer_move(w, WRITER_RESERVING);
-    w->batch = w->part_count;
-    w->batch_bytes = bad->size_bytes - PAGE_BYTES;
-    seg_reserve(w);
+    if (add_waiter(w, done, arg) && w->phase == WRITER_READY)
+        seg_writer_reserved(w);
 }
 
 static void part_synced(struct store_req *req, int64_t result)
@@ -298,9 +314,8 @@ void seg_writer_close(struct seg_writer *w, bool keep)
     seg_writer_request_begins(w);
     for (uint32_t i = 0; i < w->part_count; i++) {
         struct part *p = w->part[i];
-        bool is_kept = keep && is_used(p);
 
-        seg_part_release(p, is_kept);
+        seg_part_release(p, keep && is_used(p));
     }
     seg_writer_request_ends(w);
 }

@@ -25,9 +25,10 @@ struct part {
     uint64_t size_bytes; /* wanted */
     uint64_t at;         /* where the next extent goes */
     uint32_t next_number;
-    bool is_bad;    /* no more placements */
-    bool is_ready;  /* header durable */
-    bool wants_new; /* the FREE one was locked by a reader from outside */
+    bool is_bad;      /* a write failed: no more placements */
+    bool is_replaced; /* room in its stead was asked for */
+    bool is_ready;    /* header durable */
+    bool wants_new;   /* the FREE one could not be opened */
 };
 
 /* Who waits for the phase under way to end. */
@@ -47,9 +48,9 @@ struct seg_writer {
     uint32_t pending; /* requests of the phase under way */
     uint32_t batch;   /* first part of the reservation under way */
     uint64_t batch_bytes;
-    bool has_retried;
-    struct env_timer retry;
-    struct err err; /* first failure of the phase under way */
+    bool has_squeezed;
+    struct list squeeze_link; /* pool.squeezers */
+    struct err err;           /* first failure of the phase under way */
     seg_writer_open_fn opened;
     void *arg; /* opened's */
     struct list waiters;
@@ -64,6 +65,8 @@ void seg_writer_fail(struct seg_writer *w, const struct part *p, int code,
                      const char *what);
 /* Tell everybody who waits how the phase ended; w may be gone afterwards. */
 void seg_writer_answer(struct seg_writer *w);
+/* A reservation has succeeded: another is due, or answer. */
+void seg_writer_reserved(struct seg_writer *w);
 void seg_writer_free(struct seg_writer *w);
 
 /* seg_reserve.c: plan, take and prepare parts for w->batch_bytes; what to do

@@ -21,7 +21,7 @@
 
 static const bool allowed[SEGMENT_STATES][SEGMENT_STATES] = {
     [SEGMENT_UNKNOWN] = {[SEGMENT_FREE] = true, [SEGMENT_HELD] = true},
-    [SEGMENT_FREE] = {[SEGMENT_TAKEN] = true},
+    [SEGMENT_FREE] = {[SEGMENT_TAKEN] = true, [SEGMENT_HELD] = true},
     [SEGMENT_TAKEN] = {[SEGMENT_HELD] = true,
                        [SEGMENT_FREE] = true,
                        [SEGMENT_POISONED] = true},
@@ -34,16 +34,29 @@ void segment_move(struct segment *s, enum segment_state to)
     s->state = to;
 }
 
+void segment_file(char file[SEGMENT_FILE_BYTES], uint32_t number)
+{
+    (void)snprintf(file, SEGMENT_FILE_BYTES, "seg/%06" PRIu32, number);
+}
+
+static uint32_t bucket_of(uint32_t number)
+{
+    return number & (SEGMENT_BUCKETS - 1);
+}
+
 struct segment *segment_new(struct segpool *pool, uint32_t number)
 {
+    struct segment **bucket = &pool->bucket[bucket_of(number)];
     struct segment *s = calloc(1, sizeof *s);
 
     if (!s)
         return NULL;
     s->pool = pool;
     s->number = number;
-    (void)snprintf(s->file, sizeof s->file, "seg/%06" PRIu32, number);
+    segment_file(s->file, number);
     list_init(&s->waiting);
+    s->hash_next = *bucket;
+    *bucket = s;
     list_append(&pool->segments, &s->link);
     if (number >= pool->next_number)
         pool->next_number = number + 1;
@@ -52,22 +65,31 @@ struct segment *segment_new(struct segpool *pool, uint32_t number)
 
 static void segment_free(struct segment *s)
 {
+    struct segment **at = &s->pool->bucket[bucket_of(s->number)];
+
+    while (*at != s)
+        at = &(*at)->hash_next;
+    *at = s->hash_next;
     list_remove(&s->link);
-    list_remove(&s->idle_link);
+    assert(!list_is_linked(&s->idle_link) && list_is_empty(&s->waiting));
     free(s->ref);
     free(s);
 }
 
-struct segment *segment_by_file(struct segpool *pool, const char *file,
+struct segment *segment_by_file(const struct segpool *pool, const char *file,
                                 size_t bytes)
 {
-    LIST_FOR_EACH (node, &pool->segments) {
-        struct segment *s = container_of(node, struct segment, link);
+    char name[SEGMENT_FILE_BYTES];
+    struct segment *s;
 
-        if (strlen(s->file) == bytes && memcmp(s->file, file, bytes) == 0)
-            return s;
-    }
-    return NULL;
+    if (bytes < sizeof "seg/" || bytes >= sizeof name)
+        return NULL;
+    memcpy(name, file, bytes);
+    name[bytes] = '\0';
+    s = pool->bucket[bucket_of((uint32_t)strtoul(name + 4, NULL, 10))];
+    while (s && strcmp(s->file, name) != 0)
+        s = s->hash_next;
+    return s;
 }
 
 static bool ref_is(const struct segment_ref *ref, const struct id128 *run,
@@ -137,16 +159,18 @@ static void handle_closed(struct store_req *req, int64_t result)
     o->segment->seg = NULL;
     o->segment->is_closing = false;
     segment_known(o->segment);
+    segment_settle(o->segment);
     free(o);
     pool->pending--;
-    segpool_settle(pool);
+    seg_reserve_squeezed(pool);
 }
 
 void segment_drop_handle(struct segment *s)
 {
     struct own_req *o;
 
-    if (!s->seg || s->reader_count || s->is_closing)
+    if (!s->seg || s->reader_count || s->is_closing || s->is_sharing ||
+        s->state == SEGMENT_TAKEN)
         return;
     o = own_new(s, STORE_SEG_CLOSE);
     if (!o)
@@ -176,6 +200,7 @@ static void unlinked(struct store_req *req, int64_t result)
                             s->file, err_text((int)result));
     free(o);
     pool->pending--;
+    seg_reserve_squeezed(pool);
 }
 
 void segment_unlink(struct segment *s)
@@ -203,8 +228,11 @@ static bool is_spare(const struct segment *s)
     return s->state == SEGMENT_FREE && !s->is_unlinking;
 }
 
-static void settle_one(struct segment *s)
+/* Whether it can be used or unlinked now and could not before. */
+static bool settle_one(struct segment *s)
 {
+    enum segment_state was = s->state;
+
     if (s->state == SEGMENT_HELD && s->ref_count == 0 && !s->reader_count &&
         segpool_knows_run(s->pool, &s->run))
         segment_move(s, s->is_doomed ? SEGMENT_POISONED : SEGMENT_FREE);
@@ -212,6 +240,7 @@ static void settle_one(struct segment *s)
         segment_drop_handle(s);
     if (s->state == SEGMENT_POISONED)
         segment_unlink(s);
+    return s->state == SEGMENT_FREE && (was != SEGMENT_FREE || !s->seg);
 }
 
 static uint64_t spare_total(const struct segpool *pool)
@@ -244,16 +273,36 @@ static void trim_to(struct segpool *pool, uint64_t keep_bytes)
     }
 }
 
+static void trim(struct segpool *pool)
+{
+    trim_to(pool, list_is_empty(&pool->squeezers) ? pool->spare_bytes : 0);
+}
+
 void segpool_settle(struct segpool *pool)
 {
-    LIST_FOR_EACH_SAFE (node, after, &pool->segments)
-        settle_one(container_of(node, struct segment, link));
-    trim_to(pool, pool->spare_bytes);
+    LIST_FOR_EACH (node, &pool->segments)
+        (void)settle_one(container_of(node, struct segment, link));
+    trim(pool);
+}
+
+void segment_settle(struct segment *s)
+{
+    if (settle_one(s))
+        trim(s->pool);
 }
 
 /*
  * References.
  */
+
+/* Whether the file is, or may turn out to be, what a manifest names. */
+static bool is_same(const struct segment *s, const struct mf_file *f)
+{
+    if (!s || s->is_unlinking)
+        return false;
+    return s->state == SEGMENT_UNKNOWN ||
+           (s->state != SEGMENT_POISONED && id_equal(&s->id, &f->segment));
+}
 
 int segpool_commit(struct segpool *pool, const struct id128 *run,
                    const struct manifest *m)
@@ -266,8 +315,7 @@ int segpool_commit(struct segpool *pool, const struct id128 *run,
         if (!id_equal(&f->store, &pool->env->local_uuid))
             continue;
         s = segment_by_file(pool, m->blob + f->name, f->name_bytes);
-        if (!s ||
-            (s->state != SEGMENT_UNKNOWN && !id_equal(&s->id, &f->segment))) {
+        if (!is_same(s, f)) {
             pool->env->ops->log(pool->env, LOG_LEVEL_ERROR,
                                 "step %" PRIu64 " refers to %.*s, which is %s",
                                 m->info.id.step, (int)f->name_bytes,
@@ -278,6 +326,8 @@ int segpool_commit(struct segpool *pool, const struct id128 *run,
         rc = segment_ref_add(s, run, &m->info.id);
         if (rc)
             return rc;
+        if (s->state == SEGMENT_FREE)
+            segment_move(s, SEGMENT_HELD);
     }
     return 0;
 }
@@ -315,24 +365,25 @@ void segpool_run_known(struct segpool *pool, const struct id128 *run)
     segpool_settle(pool);
 }
 
-double segpool_live(struct segpool *pool, const struct manifest *m,
-                    const struct id128 *segment)
+void segpool_live(const struct segpool *pool, const struct manifest *m,
+                  double *live)
 {
-    uint64_t live = 0, used = 0;
+    for (uint64_t i = 0; i < m->file_count; i++)
+        live[i] = 0;
+    for (uint64_t i = 0; i < m->location_count; i++)
+        live[m->location[i].file] +=
+            (double)chunk_extent_bytes(m->location[i].payload_bytes);
+    for (uint64_t i = 0; i < m->file_count; i++) {
+        const struct mf_file *f = &m->file[i];
+        const struct segment *s =
+            segment_by_file(pool, m->blob + f->name, f->name_bytes);
 
-    for (uint64_t i = 0; i < m->location_count; i++) {
-        const struct mf_location *l = &m->location[i];
-
-        if (id_equal(&m->file[l->file].segment, segment))
-            live += chunk_extent_bytes(l->payload_bytes);
+        if (s && s->size_bytes && id_equal(&s->id, &f->segment) &&
+            id_equal(&f->store, &pool->env->local_uuid))
+            live[i] /= (double)s->size_bytes;
+        else
+            live[i] = 0;
     }
-    LIST_FOR_EACH (node, &pool->segments) {
-        const struct segment *s = container_of(node, struct segment, link);
-
-        if (id_equal(&s->id, segment))
-            used = s->used_bytes;
-    }
-    return used ? (double)live / (double)used : 0.0;
 }
 
 void segpool_stats(const struct segpool *pool, struct segpool_stats *out)

@@ -6,7 +6,8 @@
  *   TAKEN -> HELD                   sealed: synced, lock shared
  *   TAKEN -> FREE                   nothing of it was voted for
  *   HELD -> FREE                    nothing references it any more
- *   any -> POISONED                 a sync failed; never used again
+ *   FREE -> HELD                    referred to after all, and still itself
+ *   TAKEN, HELD -> POISONED         a write or sync failed; never used again
  *
  * HELD segments are referenced by committed saves (counted per save) or by
  * undecided ones, or belong to a home that is not attached or readable; only
@@ -21,6 +22,7 @@
 #include "formats/manifest.h"
 
 struct segpool;
+struct segment;
 struct seg_writer;
 
 #define SEGMENT_BYTES_MAX ((uint64_t)256 << 20)
@@ -40,8 +42,9 @@ typedef void (*segpool_fn)(void *arg, int result, const struct err *err);
  * for a lock (those become known later by themselves). */
 void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
                   void *arg);
-/* Closes cached handles and ends the scan; then segpool_is_busy() turns false
- * by and by, and segpool_close() may be called (no writer or reader open). */
+/* Closes cached handles and ends the scan; who waits for a lock of a dead
+ * writer gets -EAGAIN. Then segpool_is_busy() turns false by and by, without
+ * the clock, and segpool_close() may be called (no writer or reader open). */
 void segpool_stop(struct segpool *pool);
 bool segpool_is_busy(const struct segpool *pool);
 void segpool_close(struct segpool *pool);
@@ -75,7 +78,8 @@ int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
 /* A write to it failed, which poisons it: nothing more is placed there, it is
  * neither synced nor kept, and is unlinked, never used again. The caller places
  * again what failed and all that was written to it before. done() says whether
- * room in its stead could be had. */
+ * room in the stead of all that failed could be had. May be called again while
+ * another answer is still to come. */
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg);
 /* Give back what is not used, sync every segment that was written to. No write
@@ -95,20 +99,27 @@ void segpool_release(struct segpool *pool, const struct id128 *run,
  * HELD segments of it without references become FREE. */
 void segpool_run_known(struct segpool *pool, const struct id128 *run);
 
-/* Live share of a segment as save `m` references it: referenced extents /
- * used bytes, 0..1; for compaction (rewrite when below 0.5). */
-double segpool_live(struct segpool *pool, const struct manifest *m,
-                    const struct id128 *segment);
+/* Live share of each file of `m` as `m` references it: referenced extents /
+ * allocated bytes, 0..1, for compaction (rewrite when below 0.5). `live` has
+ * room for m->file_count; files of other stores get 0. Linear in locations. */
+void segpool_live(const struct segpool *pool, const struct manifest *m,
+                  double *live);
 
-/* Open for reading (shared lock), cached. Waits while a dead writer may still
- * hold it. -ENOENT, -CKPT_ECORRUPT when the header shows another incarnation.
- * put() when done. */
+/*
+ * Open for reading (shared lock), cached. done() may come from inside. Waits
+ * while a dead writer may still hold the segment, but SEGPOOL_LOCK_WAIT_NS at
+ * most: then -EAGAIN. -ENOENT when there is no such file; -CKPT_ECORRUPT when
+ * it holds another incarnation. segpool_put() when done; the segment stays
+ * until then.
+ */
+#define SEGPOOL_LOCK_WAIT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
+typedef void (*segpool_get_fn)(void *arg, int result, struct segment *s,
+                               const struct err *err);
 void segpool_get(struct segpool *pool, const char *file,
-                 const struct id128 *segment,
-                 void (*done)(void *arg, int result, struct store_seg *seg,
-                              const struct err *err),
-                 void *arg);
-void segpool_put(struct segpool *pool, struct store_seg *seg);
+                 const struct id128 *segment, segpool_get_fn done, void *arg);
+void segpool_put(struct segment *s);
+/* What STORE_READ needs, between get and put. */
+struct store_seg *segpool_handle(const struct segment *s);
 
 struct segpool_stats {
     uint64_t allocated_bytes, free_bytes, referenced_bytes, poisoned_bytes;

@@ -15,7 +15,8 @@ struct segment_ref {
 };
 
 struct segment {
-    struct list link; /* pool.segments, in the order of their names */
+    struct list link; /* pool.segments, in the order they were seen */
+    struct segment *hash_next;
     struct segpool *pool;
     char file[SEGMENT_FILE_BYTES];
     uint32_t number; /* of the file */
@@ -28,18 +29,24 @@ struct segment {
     struct segment_ref *ref;
     size_t ref_count, ref_capacity;
     struct store_seg *seg; /* open: its writer's, or cached for reading */
-    bool is_closing;
+    bool is_opening, is_sharing, is_closing; /* of the handle */
     uint32_t reader_count;
-    struct list waiting; /* segment_get, until it is known or open */
-    bool is_opening;
+    struct list waiting; /* struct getter, until it is known or open */
+    uint64_t waiting_since_ns;
     struct list idle_link; /* pool.idle: open, without readers */
 };
+
+#define SEGMENT_BUCKETS 1024 /* a power of two */
 
 struct segpool {
     struct env *env;
     struct list segments;
-    struct list idle;
+    struct segment *bucket[SEGMENT_BUCKETS]; /* by number */
+    struct list looks; /* segpool_scan.c: segments on their way from UNKNOWN */
+    struct list idle;  /* oldest first */
     uint32_t idle_count;
+    /* Writers for which everything FREE is being unlinked (seg_reserve.c). */
+    struct list squeezers;
     uint32_t next_number;
     struct id128 *known_run;
     size_t known_count, known_capacity;
@@ -53,19 +60,29 @@ struct segpool {
 /* Moves along the table in segpool.h; asserts that the move is allowed. */
 void segment_move(struct segment *s, enum segment_state to);
 struct segment *segment_new(struct segpool *pool, uint32_t number);
-struct segment *segment_by_file(struct segpool *pool, const char *file,
+struct segment *segment_by_file(const struct segpool *pool, const char *file,
                                 size_t bytes);
 int segment_ref_add(struct segment *s, const struct id128 *run,
                     const struct save_id *save) MUST_USE;
 bool segpool_knows_run(const struct segpool *pool, const struct id128 *run);
 /* After references, readers or states changed: HELD without references to
- * FREE, doomed ones unlinked, FREE ones beyond the spare unlinked. */
+ * FREE, doomed ones unlinked, FREE ones beyond the spare unlinked. Of all
+ * segments, or when only one has changed. Frees no segment from inside. */
 void segpool_settle(struct segpool *pool);
+void segment_settle(struct segment *s);
+/* Its handle is open and nobody uses it: cached, up to a number of them. */
+void segment_idle(struct segment *s);
 /* Close a cached handle that nobody reads (FREE segments, or too many). */
 void segment_drop_handle(struct segment *s);
 /* Serve those who waited for `s` to become known. */
 void segment_known(struct segment *s);
 /* Unlink now; the segment is gone from the pool when done() is called. */
 void segment_unlink(struct segment *s);
+/* The name of the file with that number. */
+void segment_file(char file[SEGMENT_FILE_BYTES], uint32_t number);
+/* segpool_scan.c: end the looks that wait for a lock. */
+void segpool_scan_stop(struct segpool *pool);
+/* seg_reserve.c: something was closed or unlinked; squeezers may go on. */
+void seg_reserve_squeezed(struct segpool *pool);
 
 #endif

@@ -3,7 +3,8 @@
  *
  * One handle per segment serves all readers; after the last one it stays open
  * (its lock is shared, so another life of the daemon could still read) until
- * too many are, or the segment is FREE.
+ * too many are, or the segment is FREE. Who asks while the handle is on its way
+ * (being opened, shared or closed) waits for that to end.
  */
 #include "ckptd/engine/segpool_internal.h"
 
@@ -16,8 +17,7 @@
 struct getter {
     struct list link; /* segment.waiting */
     struct id128 id;
-    void (*done)(void *arg, int result, struct store_seg *seg,
-                 const struct err *err);
+    segpool_get_fn done;
     void *arg;
 };
 
@@ -25,6 +25,14 @@ struct opening {
     struct store_req req;
     struct segment *segment;
 };
+
+static void idle_remove(struct segment *s)
+{
+    if (!list_is_linked(&s->idle_link))
+        return;
+    list_remove(&s->idle_link);
+    s->pool->idle_count--;
+}
 
 static void getter_end(struct segment *s, struct getter *g, int result,
                        const char *why)
@@ -36,33 +44,44 @@ static void getter_end(struct segment *s, struct getter *g, int result,
                       s->pool->env->local_path, s->file, why);
     if (result == 0) {
         s->reader_count++;
-        if (list_is_linked(&s->idle_link)) {
-            list_remove(&s->idle_link);
-            s->pool->idle_count--;
-        }
+        idle_remove(s);
     }
-    g->done(g->arg, result, result ? NULL : s->seg, &err);
+    g->done(g->arg, result, result ? NULL : s, &err);
     free(g);
 }
 
 /* An incarnation asked for that the segment does not have (any more). */
 static bool is_other(const struct segment *s, const struct getter *g)
 {
-    return s->state == SEGMENT_FREE || !id_equal(&s->id, &g->id);
+    return s->state != SEGMENT_HELD || !id_equal(&s->id, &g->id);
 }
 
+/* A handle that readers can use. */
+static bool is_open(const struct segment *s)
+{
+    return s->seg && !s->is_closing && !s->is_sharing;
+}
+
+/* Those who wait by now; who comes during that is served by itself. */
 static void serve(struct segment *s, int result, const char *why)
 {
-    struct list *node;
+    struct list now, *node;
 
-    while ((node = list_pop(&s->waiting))) {
+    list_init(&now);
+    while ((node = list_pop(&s->waiting)))
+        list_append(&now, node);
+    while ((node = list_pop(&now))) {
         struct getter *g = container_of(node, struct getter, link);
 
-        if (!result && is_other(s, g))
+        if (result)
+            getter_end(s, g, result, why);
+        else if (is_other(s, g))
             getter_end(s, g, -CKPT_ECORRUPT,
                        "holds another incarnation than the manifest names");
+        else if (is_open(s))
+            getter_end(s, g, 0, "");
         else
-            getter_end(s, g, result, why);
+            list_append(&s->waiting, node); /* closed by one before it */
     }
 }
 
@@ -70,16 +89,17 @@ static void segment_opened(struct store_req *req, int64_t result)
 {
     struct opening *o = container_of(req, struct opening, req);
     struct segment *s = o->segment;
-    struct segpool *pool = s->pool;
 
     s->is_opening = false;
-    pool->pending--;
     if (result >= 0)
         s->seg = req->seg;
     free(o);
     serve(s, result < 0 ? (int)result : 0,
           result < 0 ? err_text((int)result) : "");
-    segpool_settle(pool);
+    if (s->seg && s->reader_count == 0)
+        segment_idle(s);
+    segment_settle(s);
+    s->pool->pending--;
 }
 
 static void open_for_reading(struct segment *s)
@@ -98,23 +118,28 @@ static void open_for_reading(struct segment *s)
     store_submit(s->pool->env->local, &o->req);
 }
 
+static bool wants_only_others(const struct segment *s)
+{
+    LIST_FOR_EACH (node, &s->waiting)
+        if (!is_other(s, container_of(node, struct getter, link)))
+            return false;
+    return true;
+}
+
 void segment_known(struct segment *s)
 {
     if (list_is_empty(&s->waiting))
         return;
     if (s->state == SEGMENT_UNKNOWN)
         serve(s, -EAGAIN, "still locked by a dead writer");
-    else if (s->seg && !s->is_closing)
+    else if (is_open(s) || wants_only_others(s))
         serve(s, 0, "");
-    else if (!s->is_opening && !s->is_closing)
+    else if (!s->is_opening && !s->is_closing && !s->is_sharing)
         open_for_reading(s);
 }
 
 void segpool_get(struct segpool *pool, const char *file,
-                 const struct id128 *segment,
-                 void (*done)(void *arg, int result, struct store_seg *seg,
-                              const struct err *err),
-                 void *arg)
+                 const struct id128 *segment, segpool_get_fn done, void *arg)
 {
     struct segment *s = segment_by_file(pool, file, strlen(file));
     struct getter *g;
@@ -134,35 +159,46 @@ void segpool_get(struct segpool *pool, const char *file,
         return;
     }
     *g = (struct getter){.id = *segment, .done = done, .arg = arg};
+    if (list_is_empty(&s->waiting))
+        s->waiting_since_ns = pool->env->ops->now_ns(pool->env);
     list_append(&s->waiting, &g->link);
-    if (s->state != SEGMENT_UNKNOWN)
+    if (s->state != SEGMENT_UNKNOWN || pool->is_stopping)
         segment_known(s);
 }
 
-void segpool_put(struct segpool *pool, struct store_seg *seg)
+struct store_seg *segpool_handle(const struct segment *s)
 {
-    LIST_FOR_EACH (node, &pool->segments) {
-        struct segment *s = container_of(node, struct segment, link);
+    assert(s->reader_count > 0);
+    return s->seg;
+}
 
-        if (s->seg != seg)
-            continue;
-        assert(s->reader_count > 0);
-        if (--s->reader_count > 0 || s->state == SEGMENT_TAKEN)
-            return;
-        list_append(&pool->idle, &s->idle_link);
-        pool->idle_count++;
-        if (pool->idle_count > IDLE_HANDLES)
-            segment_drop_handle(
-                container_of(pool->idle.next, struct segment, idle_link));
-        segpool_settle(pool);
+void segment_idle(struct segment *s)
+{
+    struct segpool *pool = s->pool;
+
+    assert(s->seg && s->reader_count == 0 && !list_is_linked(&s->idle_link));
+    list_append(&pool->idle, &s->idle_link);
+    pool->idle_count++;
+    if (pool->is_stopping)
+        segment_drop_handle(s);
+    else if (pool->idle_count > IDLE_HANDLES)
+        segment_drop_handle(
+            container_of(pool->idle.next, struct segment, idle_link));
+}
+
+void segpool_put(struct segment *s)
+{
+    assert(s->reader_count > 0);
+    if (--s->reader_count > 0)
         return;
-    }
-    assert(!"segpool_put of a handle that is not open");
+    segment_idle(s);
+    segment_settle(s);
 }
 
 void segpool_stop(struct segpool *pool)
 {
     pool->is_stopping = true;
+    segpool_scan_stop(pool);
     LIST_FOR_EACH (node, &pool->segments)
         segment_drop_handle(container_of(node, struct segment, link));
 }

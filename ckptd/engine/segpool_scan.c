@@ -6,7 +6,8 @@
  * one, so nothing is read that may yet change. Such a segment stays UNKNOWN and
  * is tried again every 100 ms. A page of zeros was never used (FREE); a header
  * that does not decode is HELD for good, since somebody may need what is
- * behind it (`ckpt doctor` tells).
+ * behind it (`ckpt doctor` tells). Without memory for all of them opening
+ * fails: who does not know a segment would use its name again.
  */
 #include "ckptd/engine/segpool_internal.h"
 
@@ -20,19 +21,21 @@
 struct scan {
     struct segpool *pool;
     struct store_req list;
-    size_t next, running, waiting;
+    size_t next, running;
     segpool_fn done;
     void *arg;
-    bool is_listed;
+    int result;
 };
 
 /* One segment on its way from UNKNOWN. */
 struct look {
+    struct list link; /* pool.looks */
     struct segment *segment;
     struct scan *scan; /* NULL once the scan has gone on without it */
     struct store_req req;
     struct store_seg *seg;
     struct env_timer timer;
+    bool is_waiting; /* for the timer */
     void *page;
     int64_t size;
 };
@@ -46,6 +49,7 @@ static void look_end(struct look *l)
     struct segpool *pool = l->segment->pool;
     struct scan *scan = l->scan;
 
+    list_remove(&l->link);
     free(l->page);
     free(l);
     pool->pending--;
@@ -73,7 +77,7 @@ static void look_judge(struct look *l, int64_t result)
         env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: cannot read its header: %s",
                       env->local_path, s->file, err_text((int)result));
     else if (is_zero_page(l->page))
-        is_free = true;
+        is_free = s->ref_count == 0; /* else it was not always empty */
     else if (segment_header_decode(l->page, &header, &err))
         env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: %s; it is left alone",
                       env->local_path, s->file, err.text);
@@ -91,13 +95,11 @@ static void look_judge(struct look *l, int64_t result)
 static void look_closed(struct store_req *req, int64_t result)
 {
     struct look *l = req->owner;
-    struct segment *s = l->segment;
-    struct segpool *pool = s->pool;
 
     (void)result;
-    segment_known(s);
+    segment_known(l->segment);
+    segment_settle(l->segment);
     look_end(l);
-    segpool_settle(pool);
 }
 
 static void look_read(struct store_req *req, int64_t result)
@@ -112,7 +114,15 @@ static void look_read(struct store_req *req, int64_t result)
 
 static void look_again(struct env_timer *timer)
 {
-    look_open(container_of(timer, struct look, timer));
+    struct look *l = container_of(timer, struct look, timer);
+    struct segment *s = l->segment;
+    struct env *env = s->pool->env;
+
+    l->is_waiting = false;
+    if (!list_is_empty(&s->waiting) &&
+        env->ops->now_ns(env) - s->waiting_since_ns > SEGPOOL_LOCK_WAIT_NS)
+        segment_known(s); /* it still is not: they are told so */
+    look_open(l);
 }
 
 static void look_locked_out(struct look *l)
@@ -127,6 +137,7 @@ static void look_locked_out(struct look *l)
         l->scan = NULL;
         scan->running--;
     }
+    l->is_waiting = true;
     l->timer.fire = look_again;
     env->ops->timer_set(env, &l->timer, env->ops->now_ns(env) + SCAN_RETRY_NS);
     if (scan)
@@ -169,6 +180,19 @@ static void look_open(struct look *l)
     store_submit(l->segment->pool->env->local, &l->req);
 }
 
+void segpool_scan_stop(struct segpool *pool)
+{
+    LIST_FOR_EACH_SAFE (node, after, &pool->looks) {
+        struct look *l = container_of(node, struct look, link);
+
+        if (!l->is_waiting)
+            continue;
+        pool->env->ops->timer_stop(pool->env, &l->timer);
+        segment_known(l->segment);
+        look_end(l);
+    }
+}
+
 static int look_begin(struct scan *scan, uint32_t number)
 {
     struct look *l = calloc(1, sizeof *l);
@@ -183,20 +207,22 @@ static int look_begin(struct scan *scan, uint32_t number)
         return -ENOMEM;
     }
     l->scan = scan;
+    list_append(&scan->pool->looks, &l->link);
     scan->running++;
     scan->pool->pending++;
     look_open(l);
     return 0;
 }
 
-static void scan_end(struct scan *scan, int result, const char *what)
+static void scan_end(struct scan *scan)
 {
     struct err err = {0};
 
-    if (result)
-        (void)err_set(&err, result, "local store %s: %s: %s",
-                      scan->pool->env->local_path, what, err_text(result));
-    scan->done(scan->arg, result, &err);
+    if (scan->result)
+        (void)err_set(&err, scan->result,
+                      "local store %s: cannot look through seg/: %s",
+                      scan->pool->env->local_path, err_text(scan->result));
+    scan->done(scan->arg, scan->result, &err);
     store_names_free(&scan->list.names);
     free(scan);
 }
@@ -204,31 +230,29 @@ static void scan_end(struct scan *scan, int result, const char *what)
 /* "NNNNNN" -> number; other names are not ours and are left alone. */
 static bool segment_number(const char *name, uint32_t *number)
 {
-    char *end;
-    unsigned long value = strtoul(name, &end, 10);
+    char file[SEGMENT_FILE_BYTES];
+    unsigned long value = strtoul(name, NULL, 10);
 
     *number = (uint32_t)value;
-    return name[0] >= '0' && name[0] <= '9' && *end == '\0' &&
-           value < UINT32_MAX;
+    if (value >= UINT32_MAX)
+        return false;
+    segment_file(file, *number);
+    return strcmp(file + strlen("seg/"), name) == 0;
 }
 
 static void scan_step(struct scan *scan)
 {
     const struct store_names *names = &scan->list.names;
 
-    if (!scan->is_listed)
-        return;
-    while (scan->next < names->count && scan->running < SCAN_DEPTH) {
+    while (scan->next < names->count && scan->running < SCAN_DEPTH &&
+           !scan->result) {
         uint32_t number;
 
-        if (segment_number(names->name[scan->next++], &number) &&
-            look_begin(scan, number)) {
-            scan->next = names->count;
-            break;
-        }
+        if (segment_number(names->name[scan->next++], &number))
+            scan->result = look_begin(scan, number);
     }
-    if (scan->next == names->count && scan->running == 0)
-        scan_end(scan, 0, "");
+    if ((scan->next == names->count || scan->result) && scan->running == 0)
+        scan_end(scan);
 }
 
 static void scan_listed(struct store_req *req, int64_t result)
@@ -236,11 +260,8 @@ static void scan_listed(struct store_req *req, int64_t result)
     struct scan *scan = req->owner;
 
     scan->pool->pending--;
-    if (result < 0) {
-        scan_end(scan, (int)result, "cannot list seg/");
-        return;
-    }
-    scan->is_listed = true;
+    if (result < 0)
+        scan->result = (int)result;
     scan_step(scan);
 }
 
@@ -263,7 +284,9 @@ void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
     pool->next_number = 1;
     pool->spare_bytes = UINT64_MAX; /* until the first save tells its size */
     list_init(&pool->segments);
+    list_init(&pool->looks);
     list_init(&pool->idle);
+    list_init(&pool->squeezers);
     *out = pool;
     *scan = (struct scan){.pool = pool, .done = done, .arg = arg};
     scan->list = (struct store_req){
