@@ -1,7 +1,8 @@
 /*
  * load_internal.h - what the load_*.c files share.
  *
- *   load.c         requests of ranks, the life of a load, falling back
+ *   load.c         the life of a load, falling back
+ *   load_rank.c    what ranks ask and say, and their leaving
  *   load_read.c    plan, chunk reads, delivery into slots
  *   load_record.c  the outcome on record: load/GEN.K
  *   load_query.c   VALUES, LIST, DESCRIBE
@@ -56,9 +57,11 @@ struct load {
     uint32_t generation;
     enum load_phase phase;
     bool is_collective;
-    bool is_refreshing;
-    uint32_t attempt;  /* of this call, from 1 */
-    uint32_t record_k; /* of the generation */
+    bool is_refreshing; /* members_refresh() has yet to call back */
+    bool is_fetching;   /* manifest_fetch() has yet to call back */
+    bool wants_feed;    /* load_slots_freed()'s own */
+    uint32_t attempt;   /* of this call, from 1 */
+    uint32_t record_k;  /* of the generation */
     struct save_id id;
     struct load_rank *rank;
     uint32_t rank_count, rank_capacity;
@@ -73,6 +76,7 @@ struct load {
     uint64_t read_bytes;
     uint64_t progress_ns;
     struct env_timer timer, members_timer;
+    struct recording *recording; /* load_record.c, in RECORDING */
 };
 
 void load_move(struct load *l, enum load_phase to);
@@ -85,8 +89,16 @@ static inline uint32_t load_ranks_alive(const struct load *l)
     return count;
 }
 
-/* load.c */
-void load_attempt_failed(struct load *l); /* l->err is set */
+/*
+ * load.c. Each may free `l`, so it comes last.
+ */
+/* PLANNING of l->id, with what it takes. */
+void load_attempt_begin(struct load *l);
+/* l->err is set. Goes on when nothing of the attempt is under way any more. */
+void load_attempt_failed(struct load *l);
+/* Whether a failure is the checkpoint's own, so that an older one may be
+ * good. */
+bool load_is_checkpoints(int code);
 void load_all_delivered(struct load *l);
 void load_finish(struct load *l); /* tell the ranks, free */
 void load_progress(struct load *l);
@@ -99,5 +111,11 @@ void load_read_free(struct load *l);
 /* load_record.c: when it is on record, load_recorded(). */
 void load_record(struct load *l);
 void load_recorded(struct load *l);
+/* The deadline has passed in RECORDING: who has not voted is not waited for. */
+void load_record_late(struct load *l);
+/* A rank has left in RECORDING: without any there is nobody to wait for. */
+void load_record_poke(struct load *l);
+/* Whether all ranks of the generation came through this daemon. */
+bool load_is_alone(const struct load *l);
 
 #endif

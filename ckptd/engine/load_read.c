@@ -91,17 +91,21 @@ static void deliver(struct load_lane *lane, uint32_t i)
                                : (uint32_t)use->packed_bytes;
     v.ops = ops.data;
     v.ops_bytes = (uint32_t)ops.bytes;
-    slot_move(r->slots, lane->slot[i], SLOT_DELIVERED);
     wire_deliver_encode(&v, &w);
     if (ops.failed || w.failed || w.bytes > WIRE_PAYLOAD_MAX) {
-        (void)err_set(&l->err, ops.failed || w.failed ? -ENOMEM : -EFBIG,
-                      "rank %u: too many pieces (%u) in one chunk to describe",
-                      r->session->open.rank, use->op_count);
+        if (!l->err.code)
+            (void)err_set(&l->err, ops.failed || w.failed ? -ENOMEM : -EFBIG,
+                          "rank %u: a chunk in %u pieces cannot be described",
+                          r->session->open.rank, use->op_count);
         l->is_wish_failed = true;
+        wr_free(&w);
+        slot_move(r->slots, lane->slot[i], SLOT_FREE);
+    } else {
+        slot_move(r->slots, lane->slot[i], SLOT_DELIVERED);
+        session_send(r->session, WIRE_DELIVER, 0, &w);
+        r->uses_left--;
     }
     wr_free(&ops);
-    session_send(r->session, WIRE_DELIVER, 0, &w);
-    r->uses_left--;
 }
 
 static void tell_delivered(struct load_rank *r)
@@ -229,7 +233,6 @@ static bool lane_start(struct load *l, struct load_lane *lane)
 {
     uint32_t chunk = l->plan.chunk[l->next_chunk].chunk;
 
-    lane->load = l;
     lane->chunk = l->next_chunk;
     if (!take_slots(lane))
         return false;

@@ -61,7 +61,10 @@ void saves_close(struct run *run);
 int save_pipeline_open(struct engine *e) MUST_USE;
 void save_pipeline_close(struct engine *e); /* idle; takes none */
 bool save_pipeline_is_idle(const struct engine *e);
-/* Ranks that left, see save_gone.c. */
+/* Ranks that left, see save_gone.c: has this one, without having joined its
+ * generation again? */
+bool save_rank_departed(const struct run *run, uint32_t generation,
+                        uint32_t rank);
 void save_departed_free(struct engine *e);
 
 #endif

@@ -226,8 +226,6 @@ void *vote_take(struct save *v, size_t *bytes);
 void vote_free(struct save *v);
 
 /* save_gone.c */
-bool save_rank_departed(const struct run *run, uint32_t generation,
-                        uint32_t rank);
 /* Abort a new save that waits for a rank that has left. */
 void save_check_departed(struct save *v);
 /* Has every local rank given its part, or left? */
