@@ -265,6 +265,21 @@ static int read_some(struct ckpt *ctx, struct err *err)
     return 0;
 }
 
+/* How long to sleep at most: until fates are to be asked for again. */
+static int nap_ms(struct ckpt *ctx)
+{
+    uint64_t now = clock_ms();
+    int nap = -1;
+
+    sync_lock(ctx->sync);
+    if (ctx->watch_at_ms && ctx->watch_at_ms <= now)
+        saves_watch(ctx);
+    else if (ctx->watch_at_ms)
+        nap = (int)(ctx->watch_at_ms - now);
+    sync_unlock(ctx->sync);
+    return nap;
+}
+
 /* One round while the link is up. Negative with words: it is lost. */
 static int io_round(struct ckpt *ctx, struct err *err)
 {
@@ -278,7 +293,7 @@ static int io_round(struct ckpt *ctx, struct err *err)
     fds[0].events =
         (short)((is_piled ? 0 : POLLIN) |
                 (ctx->sent_bytes < ctx->sending.bytes ? POLLOUT : 0));
-    if (poll(fds, 3, -1) < 0 && errno != EINTR)
+    if (poll(fds, 3, nap_ms(ctx)) < 0 && errno != EINTR)
         return err_set(err, -errno, "poll: %s", err_text(errno));
     if (fds[1].revents & POLLIN &&
         read(ctx->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)

@@ -64,7 +64,8 @@ int save_on_slots(struct ckpt *ctx, const struct wire_slots *v,
 void save_on_state(struct ckpt *ctx, const struct wire_state *v);
 /* The link broke: what was not copied is lost, the rest is asked about. */
 void saves_on_loss(struct ckpt *ctx, const struct err *err);
-/* A new link: ask for the fate of every save. */
+/* Ask for the fate of every save of an earlier link; once more at
+ * context.watch_at_ms while one is undecided. */
 void saves_watch(struct ckpt *ctx);
 /* No daemon to be had: nobody knows. */
 void saves_give_up(struct ckpt *ctx, const struct err *err);

@@ -14,6 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* A daemon that did not take the save itself answers each question once. */
+#define WATCH_MS 200
+
 void save_prefix(const struct ckpt_save *save, struct err *err)
 {
     (void)err_prefix(err, "rank %u: save of step %llu", save->rank,
@@ -219,6 +222,8 @@ static int on_watch(struct ckpt *ctx, struct request *r, const struct frame *f,
     if (wire_state_decode(f->payload, f->header.length, &v))
         return err_set(err, -EBADMSG, "a STATE is damaged");
     save_on_state(ctx, &v);
+    if (find_id(ctx, &v.id))
+        ctx->watch_at_ms = clock_ms() + WATCH_MS;
     return 0;
 }
 
@@ -248,6 +253,7 @@ void saves_on_loss(struct ckpt *ctx, const struct err *err)
 
 void saves_watch(struct ckpt *ctx)
 {
+    ctx->watch_at_ms = 0;
     LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
         struct ckpt_save *save = container_of(node, struct ckpt_save, link);
         struct wire_watch v = {save->id};
@@ -255,6 +261,8 @@ void saves_watch(struct ckpt *ctx)
         struct err err;
         size_t begin;
 
+        if (save->epoch == ctx->epoch || list_is_linked(&r->link))
+            continue;
         request_fini(r);
         *r = (struct request){.id = ++ctx->next_request,
                               .want = WIRE_STATE,
