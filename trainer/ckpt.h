@@ -342,6 +342,7 @@ CKPT_API_VOID void ckpt_save_free(struct ckpt_save *save);
  * generation's parent; when that is damaged all ranks fall back together to
  * the next older checkpoint of the branch. Succeeds on all ranks or on none.
  * -ENODATA: fresh start, nothing to load. -CKPT_EPARTIAL: a hole, named.
+ * -ENOENT: a tensor that is not in the checkpoint, named.
  * -CKPT_ESHAPE: dtype or shape differ. After a failure the targets' contents
  * are undefined. *values (may be NULL) supersedes ckpt_load_extra's; freed
  * with ckpt_values_free(). report may be NULL.
