@@ -61,14 +61,13 @@ struct ckpt {
     /* Set by ckpt_open(), then constant. */
     struct daemon_place place;
     struct wire_open open;
-    uint32_t overload, max_uncommitted, copy_threads;
     uint64_t arena_bytes; /* 0: as much as the first state needs */
-    uint32_t generation;
+    uint32_t overload, max_uncommitted, copy_threads, copier_count;
     struct save_id parent;
-    char mode[512];
+    uint32_t generation;
     int wake_fd, quit_fd; /* eventfds: the outbox has work; give up waiting */
+    char mode[512];
     pthread_t io_thread, copier[COPY_THREADS_MAX];
-    uint32_t copier_count;
 
     /* The I/O thread's alone. */
     struct conn conn;
@@ -83,8 +82,8 @@ struct ckpt {
     enum link_state link;     /* lock */
     struct err link_error;    /* lock */
     uint64_t epoch;           /* lock; counts links, from 1 */
-    bool is_retry_wanted;     /* lock; a dead link is to be tried again */
     uint64_t watch_at_ms;     /* lock; when to ask for fates again, 0: never */
+    bool is_retry_wanted;     /* lock; a dead link is to be tried again */
     bool is_closing;          /* lock; threads end, nothing new begins */
     bool is_service;          /* lock */
     pid_t child;              /* lock, the I/O thread's while it links */

@@ -104,7 +104,7 @@ static int on_state(struct ckpt *ctx, const struct frame *f, struct err *err)
 
     if (wire_state_decode(f->payload, f->header.length, &v))
         return damaged(f, err);
-    save_on_state(ctx, &v);
+    (void)save_on_state(ctx, &v);
     return 0;
 }
 

@@ -61,7 +61,8 @@ void save_prefix(const struct ckpt_save *save, struct err *err);
 /* Events: -EBADMSG with words ends the link. */
 int save_on_slots(struct ckpt *ctx, const struct wire_slots *v,
                   struct err *err) MUST_USE;
-void save_on_state(struct ckpt *ctx, const struct wire_state *v);
+/* True: there is such a save, and it is still undecided. */
+bool save_on_state(struct ckpt *ctx, const struct wire_state *v);
 /* The link broke: what was not copied is lost, the rest is asked about. */
 void saves_on_loss(struct ckpt *ctx, const struct err *err);
 /* Ask for the fate of every save of an earlier link; once more at

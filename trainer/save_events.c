@@ -191,26 +191,27 @@ int save_on_slots(struct ckpt *ctx, const struct wire_slots *v, struct err *err)
     return 0;
 }
 
-void save_on_state(struct ckpt *ctx, const struct wire_state *v)
+bool save_on_state(struct ckpt *ctx, const struct wire_state *v)
 {
     struct ckpt_save *save = find_id(ctx, &v->id);
     struct err err;
 
     if (!save)
-        return;
+        return false;
     if (v->state == WIRE_STATE_ABORTED) {
         (void)err_set(&err, v->code, "%s",
                       v->text[0] ? v->text : err_text(v->code));
         save_fail(ctx, save, &err, false);
-        return;
+        return false;
     }
     if (v->state > save->state)
         save->state = v->state;
-    if (save->state >= WIRE_STATE_COMMITTED) {
-        ctx->failed_in_a_row = 0;
-        save_leave(save);
-    }
     (void)pthread_cond_broadcast(&ctx->sync->changed);
+    if (save->state < WIRE_STATE_COMMITTED)
+        return true;
+    ctx->failed_in_a_row = 0;
+    save_leave(save);
+    return false;
 }
 
 static int on_watch(struct ckpt *ctx, struct request *r, const struct frame *f,
@@ -221,8 +222,7 @@ static int on_watch(struct ckpt *ctx, struct request *r, const struct frame *f,
     (void)r;
     if (wire_state_decode(f->payload, f->header.length, &v))
         return err_set(err, -EBADMSG, "a STATE is damaged");
-    save_on_state(ctx, &v);
-    if (find_id(ctx, &v.id))
+    if (save_on_state(ctx, &v))
         ctx->watch_at_ms = clock_ms() + WATCH_MS;
     return 0;
 }
