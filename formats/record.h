@@ -23,6 +23,7 @@
  *   runs/RUN/load/GEN.K                outcome of load attempt K
  *   runs/RUN/load/GEN.K.DAEMON         a daemon's vote on it
  *   runs/RUN/verified/SAVE             was read back entirely
+ *   runs/RUN/verified/SAVE.DAEMON      what of it is in that daemon's store was
  *   runs/RUN/pin/SAVE                  not to be removed
  *   runs/RUN/lease/LEASE.N             a reader is at work (N counts up)
  *
@@ -196,7 +197,7 @@ char *name_save(char *out, const char *run, const char *folder,
                 const struct save_id *id); /* decision/ tomb/ pin/ verified/ */
 char *name_save_daemon(char *out, const char *run, const char *folder,
                        const struct save_id *id,
-                       const struct id128 *daemon); /* intent/ vote/ */
+                       const struct id128 *daemon); /* intent/ vote/ verified/ */
 char *name_part(char *out, const char *run, const char *folder,
                 const struct save_id *id, const struct id128 *daemon,
                 uint32_t n); /* vote/ manifest/ */

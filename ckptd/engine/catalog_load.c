@@ -263,12 +263,15 @@ static void load_record(struct load *l, const char *name, int64_t result,
  * verified, pin, lease, tomb
  */
 
+/* "SAVE"; a daemon's "SAVE.DAEMON" is about its share only. */
 static bool verified_name(struct load *l, const char *name)
 {
     struct catalog_save *s;
     struct save_id id;
+    const char *rest;
 
-    if (save_id_parse(name, &id, NULL) == 0 && (s = catalog_find(l->c, &id)))
+    if (save_id_parse(name, &id, &rest) == 0 && *rest == '\0' &&
+        (s = catalog_find(l->c, &id)))
         s->is_verified = true;
     return false;
 }

@@ -1,7 +1,10 @@
 /*
  * manifest_hold.c - see manifest_hold.h.
  *
- *   decision/SAVE -> COMMIT? -> inline or parts -> manifest_open -> done
+ *   decision/SAVE -> COMMIT? -> inline or parts -> manifest_open -> no tomb?
+ *   -> done
+ *
+ * The tomb is looked for last: what has none by then was all there.
  */
 #include "ckptd/engine/manifest_hold.h"
 
@@ -13,6 +16,7 @@ struct fetch {
     struct run *run;
     struct save_id id;
     char name[RECORD_NAME_BYTES];
+    struct held_manifest *held;
     manifest_fetch_fn done;
     void *arg;
     struct err err;
@@ -26,39 +30,68 @@ void held_manifest_put(struct held_manifest *held)
     free(held);
 }
 
-static void fetch_end(struct fetch *f, struct held_manifest *held)
+static void fetch_end(struct fetch *f)
 {
-    if (f->err.code)
+    struct held_manifest *held = f->held;
+
+    if (f->err.code) {
         (void)err_prefix(&f->err, "run %s step %" PRIu64 " (generation %u)",
                          f->run->name, f->id.step, f->id.generation);
+        held_manifest_put(held);
+        held = NULL;
+    }
     f->done(f->arg, f->err.code, held, &f->err);
     free(f);
+}
+
+static void tomb_read(void *arg, int64_t result, void *data)
+{
+    struct fetch *f = arg;
+
+    free(data);
+    if (result >= 0)
+        (void)err_set(&f->err, -ENOENT, "it was removed");
+    else if (result != -ENOENT)
+        (void)err_set(&f->err, (int)result, "tomb: %s", err_text((int)result));
+    fetch_end(f);
+}
+
+/* Takes over `data`. */
+static int hold(struct fetch *f, void *data, size_t bytes)
+{
+    struct held_manifest *held = calloc(1, sizeof *held);
+    int rc;
+
+    if (!held) {
+        free(data);
+        return err_set(&f->err, -ENOMEM, "no memory for the manifest");
+    }
+    held->references = 1;
+    held->id = f->id;
+    held->data = data;
+    f->held = held;
+    rc = manifest_open(data, bytes, &held->manifest, &f->err);
+    if (rc == 0 && save_id_compare(&held->manifest.info.id, &f->id) != 0)
+        rc =
+            err_set(&f->err, -CKPT_ECORRUPT, "the manifest is of another save");
+    return rc;
 }
 
 static void manifest_read(void *arg, int64_t result, void *data)
 {
     struct fetch *f = arg;
-    struct held_manifest *held = calloc(1, sizeof *held);
 
     if (result < 0)
         (void)err_set(&f->err, (int)result, "manifest: %s",
                       err_text((int)result));
-    else if (!held)
-        (void)err_set(&f->err, -ENOMEM, "no memory for the manifest");
-    else if (manifest_open(data, (size_t)result, &held->manifest, &f->err) == 0)
-        if (save_id_compare(&held->manifest.info.id, &f->id) != 0)
-            (void)err_set(&f->err, -CKPT_ECORRUPT,
-                          "the manifest is of another save");
-    if (f->err.code) {
-        free(held);
-        free(data);
-        held = NULL;
-    } else {
-        held->references = 1;
-        held->id = f->id;
-        held->data = data;
-    }
-    fetch_end(f, held);
+    else
+        (void)hold(f, data, (size_t)result);
+    if (f->err.code)
+        fetch_end(f);
+    else
+        recio_get(f->run->home->store,
+                  name_save(f->name, f->run->name, "tomb", &f->id),
+                  RECORD_MAX_BYTES, tomb_read, f);
 }
 
 static void decision_read(void *arg, int64_t result, void *data)
@@ -73,7 +106,7 @@ static void decision_read(void *arg, int64_t result, void *data)
              d.decision != DECISION_COMMIT)
         (void)err_set(&f->err, -ENOENT, "it was aborted: %s", d.reason);
     if (f->err.code)
-        fetch_end(f, NULL);
+        fetch_end(f);
     else
         recio_get_manifest(f->run->home->store, f->run->name, &d, manifest_read,
                            f);

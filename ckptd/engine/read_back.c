@@ -3,7 +3,8 @@
  *
  * A few chunk reads run side by side, each with memory of its own, and none
  * starts before the rate allows. The first failure, or a cancel, lets those
- * under way end and starts no more.
+ * under way end and starts no more. Chunks in other daemons' stores are theirs
+ * to read.
  */
 #include "ckptd/engine/reader.h"
 
@@ -30,7 +31,9 @@ struct read_back {
     uint64_t next_start_ns;
     struct env_timer timer;
     struct err err;
-    uint32_t running;
+    struct env_job ending; /* of a cancel: it cannot wait for the timer */
+    bool is_cancelled;
+    uint32_t running; /* lanes, and the job */
     uint32_t lane_count;
     struct read_lane lane[];
 };
@@ -92,6 +95,18 @@ static void lane_start(struct read_back *b, struct read_lane *lane)
     engine_buffers_get(b->engine, &lane->wait);
 }
 
+/* Chunks of other stores are passed over. */
+static bool is_at_end(struct read_back *b)
+{
+    const struct manifest *m = b->manifest;
+
+    while (b->next_chunk < m->chunk_count &&
+           !id_equal(&m->file[m->location[b->next_chunk].file].store,
+                     &b->engine->env->local_uuid))
+        b->next_chunk++;
+    return b->next_chunk == m->chunk_count;
+}
+
 /* When the next chunk may start, by the rate. */
 static void account(struct read_back *b, uint64_t now)
 {
@@ -110,7 +125,7 @@ static void lanes_start(struct read_back *b)
     for (uint32_t i = 0; i < b->lane_count; i++) {
         uint64_t now = env->ops->now_ns(env);
 
-        if (b->err.code || b->next_chunk == b->manifest->chunk_count)
+        if (b->err.code || is_at_end(b))
             break;
         if (b->lane[i].is_running)
             continue;
@@ -121,8 +136,7 @@ static void lanes_start(struct read_back *b)
         account(b, now);
         lane_start(b, &b->lane[i]);
     }
-    if (b->running > 0 ||
-        (!b->err.code && b->next_chunk < b->manifest->chunk_count))
+    if (b->running > 0 || (!b->err.code && !is_at_end(b)))
         return;
     env->ops->timer_stop(env, &b->timer);
     b->done(b->arg, b->err.code, &b->err);
@@ -150,10 +164,30 @@ read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
     return b;
 }
 
+static void nothing_run(struct env_job *job)
+{
+    (void)job;
+}
+
+static void cancel_done(struct env_job *job)
+{
+    struct read_back *b = container_of(job, struct read_back, ending);
+
+    b->running--;
+    lanes_start(b);
+}
+
 void read_back_cancel(struct read_back *b)
 {
+    struct env *env = b->engine->env;
+
+    if (b->is_cancelled)
+        return;
+    b->is_cancelled = true;
     if (!b->err.code)
         (void)err_set(&b->err, -ECANCELED, "reading back was cancelled");
-    /* Lanes under way end it; if none is, the timer does. */
-    wake_at(b, b->engine->env->ops->now_ns(b->engine->env));
+    b->running++;
+    b->ending.run = nothing_run;
+    b->ending.done = cancel_done;
+    env->ops->work(env, &b->ending);
 }

@@ -48,16 +48,18 @@ void chunk_read_begin(struct chunk_read *r);
 /* How many buffers reading this chunk takes: 0 or 2. */
 uint32_t chunk_read_buffers(const struct manifest *m, uint64_t chunk);
 
-/* Read every chunk of a save from the media, `depth` (1 to 8) at a time and at
- * most rate_bytes_s (0: as fast as it goes), and let the bytes go. The manifest
- * stays the caller's. done() once, not from inside, with the first failure. */
+/* Read every chunk of a save that is in this daemon's store from the media,
+ * `depth` (1 to 8) at a time and at most rate_bytes_s (0: as fast as it goes),
+ * and let the bytes go. The manifest stays the caller's. done() once, not from
+ * inside, with the first failure. */
 struct read_back;
 struct read_back *
 read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
                 double rate_bytes_s,
                 void (*done)(void *arg, int result, const struct err *err),
                 void *arg) MUST_USE; /* NULL: no memory */
-/* End early: done() follows with -ECANCELED. */
+/* End early, whatever the clock does: done() follows with -ECANCELED, unless
+ * it failed before. */
 void read_back_cancel(struct read_back *b);
 
 #endif

@@ -1,11 +1,11 @@
 /*
  * retain.c - a pass of retention over one run.
  *
- * Happy path: look at pins and leases, choose, read the newest checkpoint back
- * unless verified/SAVE says that was done, then remove the chosen saves one by
- * one. While ranks load, or an undecided save refers to a victim, the pass is
- * put off. Any failure ends the pass with a line in the log and removes
- * nothing more; the next commit starts another.
+ * Happy path: look at pins and leases, choose, have the newest checkpoint read
+ * back unless verified/SAVE says that was done, then remove the chosen saves
+ * one by one. While ranks load, or an undecided save refers to a victim, or
+ * other daemons read back, the pass is put off. Any failure ends the pass with
+ * a line in the log and removes nothing more; the next commit starts another.
  */
 #include "ckptd/engine/retain_internal.h"
 #include "ckptd/engine/load.h"
@@ -17,10 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Reading back takes at most this share of what the drive was seen to do. */
-#define READ_BACK_SHARE 0.25
-#define READ_BACK_DEPTH 2
-#define RETRY_NS        ((uint64_t)500 * 1000 * 1000)
+#define RETRY_NS          ((uint64_t)500 * 1000 * 1000)
+#define RETRY_VERIFIED_NS ((uint64_t)2 * 1000 * 1000 * 1000)
 
 static const bool allowed[RETAIN_PHASES][RETAIN_PHASES] = {
     [RETAIN_IDLE] = {[RETAIN_LOOKING] = true},
@@ -62,7 +60,7 @@ void retain_end(struct retention *t, int result, const char *what)
  * Removing.
  */
 
-static void try_later(struct env_timer *timer)
+static void retry_fired(struct env_timer *timer)
 {
     struct retention *t = container_of(timer, struct retention, retry);
 
@@ -70,17 +68,21 @@ static void try_later(struct env_timer *timer)
         pass_begin(t);
 }
 
-static void remove_next(struct retention *t)
+static void try_later(struct retention *t, uint64_t ns)
 {
     struct env *env = t->env;
 
+    t->retry.fire = retry_fired;
+    env->ops->timer_set(env, &t->retry, env->ops->now_ns(env) + ns);
+}
+
+static void remove_next(struct retention *t)
+{
     while (t->next_victim < t->victim_count && !t->is_stopping) {
         const struct save_id *id = &t->victim[t->next_victim++];
 
         if (loads_pending(t->run) || saves_use_base(t->run, id)) {
-            t->retry.fire = try_later;
-            env->ops->timer_set(env, &t->retry,
-                                env->ops->now_ns(env) + RETRY_NS);
+            try_later(t, RETRY_NS);
             continue;
         }
         retain_remove(t, id);
@@ -98,60 +100,25 @@ void retain_removed(struct retention *t, int result)
 }
 
 /*
- * Reading back.
+ * Choosing.
  */
 
-static void verified_put(void *arg, int result)
+void retain_verified(struct retention *t, int result, const char *what)
 {
-    struct retention *t = arg;
     struct catalog_save *s = catalog_find(&t->run->catalog, &t->newest);
 
-    if (result && result != -EEXIST) {
-        retain_end(t, result, "cannot write that a save was read back");
+    held_manifest_put(t->held);
+    t->held = NULL;
+    if (result == -EAGAIN && !t->is_stopping)
+        try_later(t, RETRY_VERIFIED_NS);
+    if (result) {
+        retain_end(t, result == -EAGAIN ? 0 : result, what);
         return;
     }
     if (s)
         s->is_verified = true;
     retain_move(t, RETAIN_REMOVING);
     remove_next(t);
-}
-
-static void was_read_back(void *arg, int result, const struct err *err)
-{
-    struct retention *t = arg;
-    struct record_mark mark = {.id = t->newest, .daemon = t->env->local_uuid};
-    char name[RECORD_NAME_BYTES];
-    struct wr w = {0};
-
-    t->back = NULL;
-    if (result) {
-        retain_end(t, result, err->text);
-        return;
-    }
-    mark.created_unix_ms = t->env->ops->unix_ms(t->env);
-    (void)snprintf(mark.note, sizeof mark.note, "read back on %.200s",
-                   t->env->host);
-    record_mark_encode(RECORD_VERIFIED, &mark, &w);
-    recio_put(t->run->home->store,
-              name_save(name, t->run->name, "verified", &t->newest), &w,
-              verified_put, t);
-}
-
-static void newest_here(void *arg, int result, struct held_manifest *held,
-                        const struct err *err)
-{
-    struct retention *t = arg;
-
-    t->held = held;
-    if (result || t->is_stopping) {
-        retain_end(t, result ? result : -ECANCELED, err->text);
-        return;
-    }
-    t->back = read_back_begin(
-        t->run->home->engine, &held->manifest, READ_BACK_DEPTH,
-        t->env->tier_bytes_s * READ_BACK_SHARE, was_read_back, t);
-    if (!t->back)
-        retain_end(t, -ENOMEM, "reading back");
 }
 
 void retain_looked(struct retention *t)
@@ -174,12 +141,10 @@ void retain_looked(struct retention *t)
         return;
     }
     retain_move(t, RETAIN_READING_BACK);
-    if (newest->is_verified) {
-        retain_move(t, RETAIN_REMOVING);
-        remove_next(t);
-        return;
-    }
-    manifest_fetch(t->run, &t->newest, newest_here, t);
+    if (newest->is_verified)
+        retain_verified(t, 0, "");
+    else
+        retain_verify(t);
 }
 
 /*

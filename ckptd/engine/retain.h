@@ -10,7 +10,10 @@
  *   IDLE -> LOOKING (pins, leases) -> READING_BACK -> REMOVING... -> IDLE
  *
  * Order: read the newest back -> verified/SAVE -> tomb/SAVE -> references of
- * its segments dropped -> its records removed (the tomb stays).
+ * its segments dropped -> its records removed (the tomb stays). Of several
+ * daemons each reads back what is in its store and says so by
+ * verified/SAVE.DAEMON; verified/SAVE is there once all have. Each removes by
+ * itself, and so lets go of its own segments.
  */
 #ifndef CKPTD_RETAIN_H
 #define CKPTD_RETAIN_H
@@ -23,8 +26,9 @@
 /* Pure: which committed saves of the catalog the policy lets go, oldest first.
  * `victims` has room for c->save_count; returns how many. keep_last 0 with
  * keep_every 0 keeps all; keep_every keeps steps that are multiples of it. The
- * newest checkpoint, pins, leases, parent and origin of the newest generation
- * are always kept; an unreadable save keeps everything. */
+ * newest checkpoint and what is not older, pins, leases, parent and origin of
+ * the newest generation are always kept; an unreadable save keeps everything.
+ */
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims);
 

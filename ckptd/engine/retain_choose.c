@@ -31,7 +31,8 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
             return 0;
         if (s->status != SAVE_COMMITTED)
             continue;
-        if (newer++ < keep_last || is_same(&s->id, &latest) ||
+        /* What is not older than `latest` has nothing newer behind it. */
+        if (newer++ < keep_last || save_id_compare(&s->id, &latest) >= 0 ||
             (keep_every && s->id.step % keep_every == 0) || s->is_pinned ||
             s->is_leased || is_footing(c, &s->id))
             continue;

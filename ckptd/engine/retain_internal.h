@@ -1,6 +1,6 @@
 /*
  * retain_internal.h - between retain.c (a pass), retain_look.c (pins and
- * leases) and retain_remove.c (one save's end).
+ * leases), retain_verify.c (reading back) and retain_remove.c (one save's end).
  */
 #ifndef CKPTD_RETAIN_INTERNAL_H
 #define CKPTD_RETAIN_INTERNAL_H
@@ -51,6 +51,11 @@ void retain_end(struct retention *t, int result, const char *what);
  * retain_looked(). */
 void retain_look(struct retention *t);
 void retain_looked(struct retention *t);
+
+/* retain_verify.c: read t->newest back unless that was done, then
+ * retain_verified(): 0, or -EAGAIN while other daemons have yet to. */
+void retain_verify(struct retention *t);
+void retain_verified(struct retention *t, int result, const char *what);
 
 /* retain_remove.c: tomb, references, records of one save, then
  * retain_removed(). */

@@ -4,7 +4,9 @@
  *   tomb/SAVE (exclusively) -> references dropped -> decision, manifest parts,
  *   votes, intents, verified mark removed
  *
- * From the tomb on the save is gone for every reader; what is left of its
+ * A load that has not begun to read when this begins finds that the save is
+ * REMOVED (load.c); one that has is waited for (retain.c). From the tomb on the
+ * save is gone for every reader; what is left of its
  * records if the daemon dies in between is swept by `ckpt gc`. The tomb stays
  * for the run's life, so that no late create revives the name.
  */
@@ -111,11 +113,11 @@ static void tomb_put(void *arg, int result)
     struct catalog_save *s = catalog_find(&run->catalog, &r->id);
 
     if (result && result != -EEXIST) {
+        if (s) /* nobody has seen a tomb: the next pass tries again */
+            s->status = SAVE_COMMITTED;
         removal_end(r, result);
         return;
     }
-    if (s)
-        s->status = SAVE_REMOVED;
     segpool_release(run->home->engine->pool, &run->catalog.uuid, &r->id);
     r->retention->env->ops->log(r->retention->env, LOG_LEVEL_INFO,
                                 "run %s: step %" PRIu64
@@ -126,6 +128,7 @@ static void tomb_put(void *arg, int result)
 
 void retain_remove(struct retention *t, const struct save_id *id)
 {
+    struct catalog_save *s = catalog_find(&t->run->catalog, id);
     struct removal *r = calloc(1, sizeof *r);
     struct record_tomb tomb = {.id = *id, .reason = "retention policy"};
     struct wr w = {0};
@@ -134,6 +137,8 @@ void retain_remove(struct retention *t, const struct save_id *id)
         retain_removed(t, -ENOMEM);
         return;
     }
+    if (s)
+        s->status = SAVE_REMOVED;
     r->retention = t;
     r->id = *id;
     tomb.created_unix_ms = t->env->ops->unix_ms(t->env);
