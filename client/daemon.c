@@ -4,7 +4,8 @@
  * daemon_connect() is one loop: try; if nobody listens, see to it that a daemon
  * is on its way (ours, or that of whoever won the race for the store's lock);
  * sleep 1, 2, 4 ... 50 ms; again. A daemon that lost the race exits with
- * DAEMON_EXIT_BUSY, which is forgotten; any other exit ends the loop.
+ * DAEMON_EXIT_BUSY, and one that others used and left before we came with 0:
+ * both are forgotten; any other exit ends the loop.
  */
 #include "client/daemon.h"
 
@@ -168,7 +169,8 @@ static int bring_up(struct attempt *a, struct err *err)
         if (waitpid(*a->child, &status, WNOHANG) != *a->child)
             return 0;
         *a->child = 0;
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != DAEMON_EXIT_BUSY)
+        if (!WIFEXITED(status) || (WEXITSTATUS(status) != DAEMON_EXIT_BUSY &&
+                                   WEXITSTATUS(status) != EXIT_SUCCESS))
             return daemon_tell_exit(a->place, status, err);
         a->spawn_after_ms = clock_ms() + a->winner_ms;
         a->winner_ms = min_u64(a->winner_ms * 2, WINNER_MAX_MS);
