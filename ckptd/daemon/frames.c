@@ -3,6 +3,11 @@
  *
  * Reading stops after READ_BUDGET bytes per turn so that one rank cannot keep
  * the loop for itself. Sending tries at once and queues the rest.
+ *
+ * Ends. A peer that breaks the protocol or is hung up on gets what was queued
+ * for it, within HANG_UP_NS; nothing more is read of it. One that lets its
+ * queue overflow is cut off at once. Either way the socket is shut down, so
+ * that the loop sees its end even when nothing can be read or written.
  */
 #include "ckptd/daemon/peers.h"
 
@@ -15,6 +20,7 @@
 #define OUT_BYTES_MAX ((size_t)64 << 20)
 #define READ_STEP     ((size_t)64 << 10)
 #define READ_BUDGET   ((size_t)4 << 20)
+#define HANG_UP_NS    ((uint64_t)10 * 1000 * 1000 * 1000)
 
 /* One recvmsg into `to`; descriptors are taken. Bytes, 0 for "no more now",
  * or negative for the end. */
@@ -125,7 +131,7 @@ int peer_receive(struct peer *p)
             return 1;
         budget -= (size_t)n;
     }
-    return p->is_broken || list_is_empty(&p->out) ? -ECONNRESET : 0;
+    return p->is_broken ? -ECONNRESET : 0;
 }
 
 static ssize_t send_some(struct peer *p, struct out_frame *f)
@@ -161,7 +167,9 @@ int peer_flush(struct peer *p)
         ssize_t n = send_some(p, f);
 
         if (n == -EAGAIN)
-            return reactor_rewatch(p->reactor, &p->socket, EPOLLIN | EPOLLOUT);
+            return reactor_rewatch(p->reactor, &p->socket,
+                                   p->is_hanging_up ? EPOLLOUT
+                                                    : EPOLLIN | EPOLLOUT);
         if (n < 0)
             return (int)n;
         f->sent += (size_t)n;
@@ -187,11 +195,12 @@ static struct peer *peer_find(struct env *env, env_peer number)
     return NULL;
 }
 
-/* The engine is never called from inside its own send: a connection that has
- * ended is noticed by the loop, which finds it writable. */
+/* The engine is never called from inside its own send: the loop notices that
+ * the socket was shut down. What had been sent before still arrives. */
 static void break_later(struct peer *p)
 {
     p->is_broken = true;
+    (void)shutdown(p->socket.fd, SHUT_RDWR); /* -ENOTCONN: it is over anyway */
     if (reactor_rewatch(p->reactor, &p->socket, EPOLLIN | EPOLLOUT))
         log_line(LOG_LEVEL_ERROR, "peers", "epoll refuses a known socket");
 }
@@ -227,13 +236,24 @@ void peers_send(struct env *env, env_peer peer, const struct wire_header *h,
         break_later(p);
 }
 
+static void out_of_patience(struct env_timer *timer)
+{
+    struct peer *p = container_of(timer, struct peer, patience);
+
+    log_line(LOG_LEVEL_WARN, "peers",
+             "pid %d does not read its last messages; cut off", p->pid_number);
+    break_later(p);
+}
+
 void peers_hang_up(struct env *env, env_peer peer)
 {
     struct peer *p = peer_find(env, peer);
 
-    if (!p)
+    if (!p || p->is_hanging_up || p->is_broken)
         return;
     p->is_hanging_up = true;
-    if (list_is_empty(&p->out))
+    p->patience.fire = out_of_patience;
+    reactor_timer_set(env, &p->patience, reactor_now_ns(env) + HANG_UP_NS);
+    if (peer_flush(p) < 0)
         break_later(p);
 }

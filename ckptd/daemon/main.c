@@ -69,6 +69,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     };
     int c;
 
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (c) {
         case 'l':

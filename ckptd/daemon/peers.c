@@ -7,9 +7,11 @@
  * OUT_BYTES_MAX; a peer that lets it overflow is cut off.
  *
  * A peer is gone when its connection ends or its process does: a pidfd that it
- * sent (or that we opened from its credentials) tells the latter even while a
- * forked child keeps the socket open. What had arrived by then is handled
- * first.
+ * sent tells the latter even while a forked child keeps the socket open. What
+ * had arrived by then is handled first.
+ *
+ * Without descriptors for more connections the listener rests for a moment:
+ * those that are open go on, and new ones wait in its queue.
  */
 #include "ckptd/daemon/peers.h"
 
@@ -20,11 +22,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define PEERS_MAX 4096
+#define REST_NS   ((uint64_t)200 * 1000 * 1000)
 
 static void peer_free(struct peer *p)
 {
@@ -34,6 +36,7 @@ static void peer_free(struct peer *p)
         reactor_unwatch(p->reactor, &p->pid);
         close(p->pid.fd);
     }
+    reactor_timer_stop(&p->reactor->env, &p->patience);
     reactor_unwatch(p->reactor, &p->socket);
     close(p->socket.fd);
     while ((node = list_pop(&p->out)))
@@ -75,12 +78,10 @@ static void process_ended(struct source *source, uint32_t events)
 {
     struct peer *p = container_of(source, struct peer, pid);
 
-    int rc;
-
     (void)events;
-    do
-        rc = peer_receive(p);
-    while (rc == 1);
+    /* One turn's share is more than a socket holds; a forked child that keeps
+     * on sending is not listened to. */
+    (void)peer_receive(p);
     peer_gone(p);
 }
 
@@ -121,7 +122,9 @@ static void socket_ready(struct source *source, uint32_t events)
     struct peer *p = container_of(source, struct peer, socket);
     int rc = 0;
 
-    if (events & EPOLLOUT)
+    if (p->is_broken || (p->is_hanging_up && events & (EPOLLHUP | EPOLLERR)))
+        rc = -ECONNRESET;
+    if (rc == 0 && events & EPOLLOUT)
         rc = peer_flush(p);
     if (rc == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
         rc = peer_receive(p);
@@ -168,6 +171,25 @@ static void peer_add(struct reactor *r, int fd)
     engine_peer_new(r->engine, p->number);
 }
 
+static void rested(struct env_timer *timer)
+{
+    struct reactor *r = container_of(timer, struct reactor, listener_rest);
+
+    if (r->listener.fd >= 0 && reactor_rewatch(r, &r->listener, EPOLLIN))
+        log_line(LOG_LEVEL_ERROR, "peers", "epoll refuses the listener");
+}
+
+static void rest(struct reactor *r, int code)
+{
+    log_line(LOG_LEVEL_WARN, "peers", "cannot accept a connection now: %s",
+             err_text(code));
+    r->listener_rest.fire = rested;
+    reactor_timer_set(&r->env, &r->listener_rest,
+                      reactor_now_ns(&r->env) + REST_NS);
+    if (reactor_rewatch(r, &r->listener, 0))
+        log_line(LOG_LEVEL_ERROR, "peers", "epoll refuses the listener");
+}
+
 static void listener_ready(struct source *source, uint32_t events)
 {
     struct reactor *r = container_of(source, struct reactor, listener);
@@ -178,7 +200,7 @@ static void listener_ready(struct source *source, uint32_t events)
                          SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
         peer_add(r, fd);
     if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-        log_line(LOG_LEVEL_WARN, "peers", "accept: %s", err_text(-errno));
+        rest(r, -errno);
 }
 
 /* Where to bind: paths that are too long for sun_path go by the folder's
@@ -197,6 +219,38 @@ static int socket_address(struct reactor *r, struct sockaddr_un *address)
     return n > 0 && (size_t)n < sizeof address->sun_path ? 0 : -ENAMETOOLONG;
 }
 
+/* Makes way for our socket. The lock is ours, so one in the local store is a
+ * dead daemon's; a path that was given may be anything. */
+static int clear_path(const struct reactor *r,
+                      const struct sockaddr_un *address, struct err *err)
+{
+    const char *path = address->sun_path;
+    struct stat st;
+    int fd, rc;
+
+    if (lstat(path, &st) < 0)
+        return 0; /* bind() says what is wrong */
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(err, -EEXIST,
+                       "cannot listen on %s: there is something that is no "
+                       "socket",
+                       path);
+    if (r->options->socket) {
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        rc = fd < 0 ? -errno : 0;
+        if (fd >= 0 &&
+            connect(fd, (const struct sockaddr *)address, sizeof *address) < 0)
+            rc = -errno;
+        if (fd >= 0)
+            close(fd);
+        if (rc == 0 || rc == -EAGAIN)
+            return err_set(err, -EADDRINUSE,
+                           "cannot listen on %s: another process does", path);
+    }
+    (void)unlink(path); /* else bind() says so */
+    return 0;
+}
+
 int peers_listen(struct reactor *r, struct err *err)
 {
     struct sockaddr_un address = {0};
@@ -210,8 +264,9 @@ int peers_listen(struct reactor *r, struct err *err)
         socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (r->listener.fd < 0)
         return err_set(err, -errno, "socket: %s", err_text(-errno));
-    /* The lock is ours, so a socket that is there is a dead daemon's. */
-    (void)unlink(address.sun_path);
+    rc = clear_path(r, &address, err);
+    if (rc)
+        return rc;
     old = umask(0177);
     rc = bind(r->listener.fd, (struct sockaddr *)&address, sizeof address);
     rc = rc < 0 ? -errno : 0;
@@ -221,6 +276,7 @@ int peers_listen(struct reactor *r, struct err *err)
     if (rc)
         return err_set(err, rc, "cannot listen on %s: %s", address.sun_path,
                        err_text(rc));
+    r->is_listening = true;
     r->listener.ready = listener_ready;
     rc = reactor_watch(r, &r->listener, EPOLLIN);
     return rc ? err_set(err, rc, "epoll: %s", err_text(rc)) : 0;
@@ -235,8 +291,10 @@ void peers_unlisten(struct reactor *r)
     reactor_unwatch(r, &r->listener);
     close(r->listener.fd);
     r->listener.fd = -1;
-    if (socket_address(r, &address) == 0)
+    reactor_timer_stop(&r->env, &r->listener_rest);
+    if (r->is_listening && socket_address(r, &address) == 0)
         (void)unlink(address.sun_path);
+    r->is_listening = false;
 }
 
 void peers_close(struct reactor *r)

@@ -31,6 +31,7 @@ struct peer {
     size_t out_bytes;
     bool is_hanging_up; /* ends once `out` is empty; nothing more is read */
     bool is_broken;     /* ends at the loop's next turn */
+    struct env_timer patience; /* hanging up: how long `out` is waited for */
 };
 
 /* What is there to read, to the engine. 0: for now there is no more; 1: there

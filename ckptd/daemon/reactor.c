@@ -5,7 +5,8 @@
  * the segments' headers), then listen: nobody is served before the engine is
  * ready. End: a signal, or a private daemon that had nothing to do for its
  * linger time: stop listening, let the engine finish what is undecided (a
- * second signal: at once), close.
+ * second signal: abort it), close. Nothing is closed while the engine has
+ * something in flight, however it ends.
  */
 #include "ckptd/daemon/reactor.h"
 
@@ -72,6 +73,7 @@ static void env_work(struct env *env, struct env_job *job)
     workers_give(reactor_of(env)->workers, job);
 }
 
+PRINTF_LIKE(3, 4)
 static void env_log(struct env *env, enum log_level level, const char *format,
                     ...)
 {
@@ -196,24 +198,6 @@ static void env_init(struct reactor *r)
               "with the job's cgroup or container, or with the node");
 }
 
-static void engine_ready(void *arg, int result, const struct err *err)
-{
-    struct reactor *r = arg;
-
-    if (result) {
-        r->start_error = *err;
-        r->is_done = true;
-        return;
-    }
-    r->is_ready = true;
-    if (peers_listen(r, &r->start_error)) {
-        r->is_done = true;
-        return;
-    }
-    log_line(LOG_LEVEL_INFO, "daemon", "ckptd %s serves local store %s (%s)",
-             CKPT_VERSION, r->env.local_path, r->env.mode);
-}
-
 static void engine_stopped(void *arg)
 {
     struct reactor *r = arg;
@@ -221,19 +205,30 @@ static void engine_stopped(void *arg)
     r->is_done = true;
 }
 
+static void engine_ready(void *arg, int result, const struct err *err)
+{
+    struct reactor *r = arg;
+
+    r->is_ready = true;
+    if (result)
+        r->start_error = *err;
+    if (result || r->is_stopping || peers_listen(r, &r->start_error)) {
+        r->is_stopping = true;
+        engine_stop(r->engine, engine_stopped, r);
+        return;
+    }
+    log_line(LOG_LEVEL_INFO, "daemon", "ckptd %s serves local store %s (%s)",
+             CKPT_VERSION, r->env.local_path, r->env.mode);
+}
+
 static void stop(struct reactor *r, const char *why)
 {
     log_line(LOG_LEVEL_INFO, "daemon", "ending: %s", why);
-    if (r->stop_count++ > 0) {
-        r->is_done = true;
-        return;
-    }
     r->is_stopping = true;
     peers_unlisten(r);
-    if (r->is_ready)
-        engine_stop(r->engine, engine_stopped, r);
-    else
-        r->is_done = true;
+    if (r->is_ready && r->stop_count++ < 2)
+        engine_stop(r->engine, engine_stopped,
+                    r); /* engine_ready() does else */
 }
 
 static void signal_ready(struct source *source, uint32_t events)
@@ -252,17 +247,36 @@ static void jobs_done(struct source *source, uint32_t events)
     workers_collect(container_of(source, struct reactor, worker_done)->workers);
 }
 
+static void signals_fill(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+}
+
+/* Before there are threads, which inherit it: those of a store do not know the
+ * signalfd, and one that they get would end the process. */
+static void signals_block(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+    int rc;
+
+    signals_fill(&set);
+    rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (rc == 0)
+        rc = sigaction(SIGPIPE, &ignore, NULL);
+    if (rc == 0)
+        rc = sigaction(SIGHUP, &ignore, NULL);
+    assert(rc == 0);
+}
+
 static int sources_open(struct reactor *r, struct err *err)
 {
     sigset_t set;
     int rc;
 
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
+    signals_fill(&set);
     r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (r->epoll_fd < 0)
         return err_set(err, -errno, "epoll_create1: %s", err_text(-errno));
@@ -373,8 +387,7 @@ static int loop(struct reactor *r, struct err *err)
         int n =
             epoll_wait(r->epoll_fd, r->event, REACTOR_EVENTS, loop_wait_ms(r));
 
-        if (n < 0 && errno != EINTR)
-            return err_set(err, -errno, "epoll_wait: %s", err_text(-errno));
+        assert(n >= 0 || errno == EINTR);
         r->event_count = n < 0 ? 0 : n;
         for (int i = 0; i < r->event_count; i++) {
             struct source *source = r->event[i].data.ptr;
@@ -405,6 +418,7 @@ int reactor_run(const struct reactor_options *options, struct err *err)
     list_init(&r->timers);
     list_init(&r->peers);
     list_init(&r->arenas);
+    signals_block();
     env_init(r);
     rc = reactor_open(r, err);
     if (rc == 0)

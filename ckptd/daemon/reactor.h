@@ -50,6 +50,8 @@ struct reactor {
     int lock_fd; /* LOCAL/lock, held for life */
     int local_dir_fd;
     struct source signals, worker_done, listener;
+    struct env_timer listener_rest; /* peers.c */
+    bool is_listening;              /* the socket's name is ours */
     struct home_source local_source;
     struct list homes;  /* struct home_source */
     struct list timers; /* struct env_timer, unordered */

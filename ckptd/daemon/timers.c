@@ -9,6 +9,8 @@
 
 #define NS_PER_S  ((uint64_t)1000 * 1000 * 1000)
 #define NS_PER_MS ((uint64_t)1000 * 1000)
+/* epoll takes an int; waking up once a minute costs nothing. */
+#define MAX_WAIT_MS ((uint64_t)60000)
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -77,5 +79,5 @@ int reactor_timers_wait_ms(const struct reactor *r)
         return -1;
     if (t->at_ns <= now)
         return 0;
-    return (int)min_u64((t->at_ns - now) / NS_PER_MS + 1, 60 * 1000);
+    return (int)min_u64((t->at_ns - now) / NS_PER_MS + 1, MAX_WAIT_MS);
 }

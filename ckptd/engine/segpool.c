@@ -410,7 +410,7 @@ void segpool_trim(struct segpool *pool, uint64_t keep_bytes)
 
 bool segpool_is_busy(const struct segpool *pool)
 {
-    return pool->pending > 0;
+    return pool && pool->pending > 0;
 }
 
 void segpool_close(struct segpool *pool)

@@ -45,7 +45,7 @@ void segpool_open(struct env *env, struct segpool **out, segpool_fn done,
 /* Closes cached handles and ends the scan; who waits for a lock of a dead
  * writer gets -EAGAIN. Then segpool_is_busy() turns false by and by, without
  * the clock, and segpool_close() may be called (no writer or reader open). */
-void segpool_stop(struct segpool *pool);
+void segpool_stop(struct segpool *pool); /* these two and close take NULL */
 bool segpool_is_busy(const struct segpool *pool);
 void segpool_close(struct segpool *pool);
 

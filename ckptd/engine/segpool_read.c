@@ -197,6 +197,8 @@ void segpool_put(struct segment *s)
 
 void segpool_stop(struct segpool *pool)
 {
+    if (!pool)
+        return;
     pool->is_stopping = true;
     segpool_scan_stop(pool);
     LIST_FOR_EACH (node, &pool->segments)
