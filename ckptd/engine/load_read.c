@@ -244,10 +244,9 @@ static bool lane_start(struct load *l, struct load_lane *lane)
                                      .chunk = chunk,
                                      .done = chunk_done,
                                      .owner = lane};
-    lane->wait = (struct buffer_wait){
-        .want = chunk_read_buffers(&l->held->manifest, chunk) +
-                (chunk_of(lane)->use_count > 1),
-        .ready = lane_buffers_ready};
+    lane->wait.want = chunk_read_buffers(&l->held->manifest, chunk) +
+                      (chunk_of(lane)->use_count > 1);
+    lane->wait.ready = lane_buffers_ready;
     if (lane->wait.want)
         engine_buffers_get(l->engine, &lane->wait);
     else

@@ -113,13 +113,13 @@ static int note_all(struct tool *t, struct references *r)
     if (code)
         return code;
     code = tool_runs(t, &runs);
+    if (code)
+        return code;
     r->run = calloc(runs.count + 1, sizeof *r->run);
-    if (!r->run)
-        code = complain(t, EXIT_ERROR, "out of memory");
-    for (size_t i = 0; !code && i < runs.count; i++)
+    for (size_t i = 0; r->run && !code && i < runs.count; i++)
         code = note_run(t, r, runs.name[i]);
     store_names_free(&runs);
-    return code;
+    return r->run ? code : complain(t, EXIT_ERROR, "out of memory");
 }
 
 /* Reads the header page; -EAGAIN when a writer holds the lock. */

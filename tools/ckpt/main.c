@@ -182,6 +182,7 @@ static int parse(struct tool *t, unsigned *used, int argc, char **argv)
 {
     int c;
 
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
     while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
             usage(stdout);
