@@ -79,9 +79,12 @@ static void process_ended(struct source *source, uint32_t events)
     struct peer *p = container_of(source, struct peer, pid);
 
     (void)events;
-    /* One turn's share is more than a socket holds; a forked child that keeps
-     * on sending is not listened to. */
-    (void)peer_receive(p);
+    /* One turn's share is more than a socket holds. */
+    if (peer_receive(p) == 1)
+        log_line(LOG_LEVEL_WARN, "peers",
+                 "pid %d has ended, but its socket is still being sent on; "
+                 "that is not listened to",
+                 p->pid_number);
     peer_gone(p);
 }
 
