@@ -281,8 +281,8 @@ static void part_trimmed(struct store_req *req, int64_t result)
     struct part *p = req->owner;
 
     /* Space that cannot be given back is not lost data: sync goes on. */
-    if (result == 0)
-        p->segment->size_bytes = req->len;
+    if (result > 0)
+        p->segment->size_bytes = (uint64_t)result;
     seg_writer_request_ends(p->writer);
 }
 
