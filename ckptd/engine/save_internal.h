@@ -16,8 +16,9 @@
 
 #include "ckptd/engine/save.h"
 
-/* Chunks under way (digest, codec, write) in a daemon. */
-#define SAVE_OPS_MAX 16
+/* Chunks under way (digest, codec, write) in a daemon: more than a drive takes
+ * at once, so that it is not left waiting for digests. */
+#define SAVE_OPS_MAX 32
 /* Segments of one part that may fail before the save is given up. */
 #define SAVE_SEGMENT_FAILURES_MAX 4
 /* Aborted saves that are remembered per run for ranks that come late. */
