@@ -379,7 +379,8 @@ static void closed_done(struct store_req *req, int64_t result)
     if (s->wish.code == 0) {
         commit_move(c, COMMIT_OPEN);
         s->delay_ns = 0;
-        c->events->opened(c->arg, c);
+        if (c->events)
+            c->events->opened(c->arg, c);
     }
     if (!s->is_busy)
         commit_step(c);
@@ -464,11 +465,14 @@ static void look_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (c->phase != COMMIT_VOTING && result >= 0 &&
-        record_decision_decode(data, (size_t)result, &d, &err) == 0)
-        commit_follow(c, &d);
-    else
+    if (c->phase == COMMIT_VOTING || result < 0 ||
+        record_decision_decode(data, (size_t)result, &d, &err) < 0 ||
+        save_id_compare(&d.id, &c->id) != 0)
         commit_step(c);
+    else if (state_of(c)->has_voted)
+        commit_confirm(c, data, (size_t)result);
+    else
+        commit_follow(c, &d);
     free(data);
 }
 

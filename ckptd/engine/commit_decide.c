@@ -6,7 +6,9 @@
  * decision/SAVE. Whoever creates it first has decided. After -EEXIST, and after
  * any outcome that is not known, the decision is read back; when it is not
  * there, or cannot be read, creating it is tried again with back-off for as
- * long as that takes: nothing is ever concluded from an absent read.
+ * long as that takes: nothing is ever concluded from an absent read. Nor from
+ * one that finds it while its name may not be durable: creating it must have
+ * answered 0 or -EEXIST, which say that it is.
  *
  * A COMMIT that could not be created by the deadline is tried as an ABORT from
  * then on, which needs less room; a COMMIT that landed late is found by the
@@ -122,8 +124,11 @@ static void back_done(void *arg, int64_t result, void *data)
     } else {
         (void)err_set(&err, rc, "%s", err_text(rc));
     }
-    if (rc == 0)
+    if (rc == 0 && state_of(c)->put_result == -EEXIST)
         commit_follow(c, &d);
+    else if (rc == 0)
+        decide_again(c, "is there, but may not be durable yet",
+                     err_text(state_of(c)->put_result));
     else if (rc == -ENOENT)
         decide_again(c, "could not be created",
                      state_of(c)->last.code ? state_of(c)->last.text
@@ -141,6 +146,7 @@ static void put_done(void *arg, int result)
 
     if (!commit_resume(c, result))
         return;
+    s->put_result = result;
     if (result == 0) { /* ours; the outcome stands ready */
         commit_settle(c);
         return;
@@ -175,6 +181,30 @@ static void decision_put(struct commit *c)
     recio_put(c->run->home->store,
               name_save(name, c->run->name, "decision", &c->id), &w, put_done,
               c);
+}
+
+void commit_confirm(struct commit *c, const void *data, size_t bytes)
+{
+    struct commit_state *s = state_of(c);
+    struct record_decision d;
+    struct wr copy = {0};
+    struct err err;
+    int rc = record_decision_decode(data, bytes, &d, &err);
+
+    assert(rc == 0 && !s->is_busy); /* the caller has decoded it */
+    wr_bytes(&copy, data, bytes);
+    if (copy.failed) { /* seen again later */
+        wr_free(&copy);
+        commit_later(c, back_off(&s->delay_ns));
+        return;
+    }
+    commit_move(c, COMMIT_DECIDING);
+    wr_free(&s->record);
+    s->record = copy;
+    s->trying = d.decision;
+    s->delay_ns = 0;
+    s->last = (struct err){0};
+    decision_put(c);
 }
 
 /* false: no memory; it is tried again. */

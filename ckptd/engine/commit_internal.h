@@ -45,6 +45,7 @@ struct commit_state {
     struct commit_merge *merge;
     struct wr record; /* the decision that we try to create */
     uint32_t trying;  /* enum decision */
+    int put_result;   /* of creating it, the last time */
     void *manifest;   /* when it goes out in parts */
     size_t manifest_bytes;
     struct catalog_save outcome;
@@ -110,7 +111,11 @@ int ballot_open(const struct commit *c, const struct ballot *b,
 /* commit_decide.c: DECIDING. */
 void commit_decide(struct commit *c, enum decision decision);
 void commit_decide_step(struct commit *c);
-/* The decision is known. */
+/* Somebody's decision was read. Its name may not be durable yet, and what was
+ * voted for goes by it for good: it is followed once creating the same bytes
+ * has answered that they are there. */
+void commit_confirm(struct commit *c, const void *data, size_t bytes);
+/* The decision is known, and durable unless there was no vote. */
 void commit_follow(struct commit *c, const struct record_decision *d);
 /* The outcome is noted, the pool told. Again later on no memory. */
 void commit_settle(struct commit *c);

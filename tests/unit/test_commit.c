@@ -516,6 +516,81 @@ static void racing_deciders_have_one_outcome(void **state)
     assert_true(commits > 100 && aborts > 100);
 }
 
+/* Creations of decisions on the way into a recorded store, and of those how
+ * many answered -EEXIST. */
+static size_t decisions_put(struct store *record, size_t *refused)
+{
+    size_t puts = 0;
+
+    *refused = 0;
+    for (size_t i = 0; i < store_record_count(record); i++) {
+        const struct store_entry *e = store_record_at(record, i);
+
+        if (e->op != STORE_PUT || !strstr(e->name, "/decision/"))
+            continue;
+        puts++;
+        *refused += e->is_done && e->result == -EEXIST;
+    }
+    return puts;
+}
+
+/* A name that reading finds may not be durable yet: who has voted lets go of
+ * nothing, and tells nobody, before a creation has said that it is. */
+static void a_decision_that_was_read_is_made_sure_of(void **state)
+{
+    struct test_world *w = test_world_new(14);
+    struct store *below, *record;
+    struct test_daemon *d[2];
+    struct test_commit v[2];
+    struct err err;
+    size_t refused;
+
+    (void)state;
+    assert_int_equal(store_memory_open(7, &below, &err), 0);
+    assert_int_equal(store_record_open(below, &record, &err), 0);
+    test_world_add(w, TEST_HOME, record);
+    test_pair(w, d);
+    test_begin_pair(d, 5, v);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(test_commit_wait(&v[i], 30 * SECONDS),
+                         DECISION_COMMIT);
+    assert_int_equal(decisions_put(record, &refused), 2);
+    assert_int_equal(refused, 1);
+    test_daemon_close(d[0]);
+    test_daemon_close(d[1]);
+    test_world_free(w);
+}
+
+/* The name was given, and making it durable failed. */
+static void a_decision_whose_sync_failed_is_created_again(void **state)
+{
+    static const struct store_fault fault = {.op = STORE_PUT,
+                                             .name_part = "/decision/",
+                                             .nth = 1,
+                                             .after = true,
+                                             .error = -EIO};
+    struct test_world *w = test_world_new(15);
+    struct store *below, *record;
+    struct test_daemon *d;
+    struct test_commit v;
+    struct err err;
+    size_t refused;
+
+    (void)state;
+    assert_int_equal(store_memory_open(7, &below, &err), 0);
+    assert_int_equal(store_record_open(below, &record, &err), 0);
+    test_world_add(w, TEST_HOME, record);
+    d = test_alone(w);
+    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
+                     0);
+    assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
+    assert_int_equal(decisions_put(record, &refused), 2);
+    assert_int_equal(refused, 1);
+    assert_true(test_env_logged(d->t, "may not be durable"));
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +613,8 @@ int main(void)
         cmocka_unit_test(a_late_vote_after_abort_changes_nothing),
         cmocka_unit_test(values_that_differ_are_a_conflict),
         cmocka_unit_test(racing_deciders_have_one_outcome),
+        cmocka_unit_test(a_decision_that_was_read_is_made_sure_of),
+        cmocka_unit_test(a_decision_whose_sync_failed_is_created_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
