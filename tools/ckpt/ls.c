@@ -39,13 +39,17 @@ static const char *domain_text(const struct catalog_save *s, char *text,
 static const char *notes_text(const struct catalog_save *s, bool is_latest,
                               char *text, size_t capacity)
 {
-    (void)snprintf(text, capacity, "%s%s%s%s%s", is_latest ? "latest " : "",
-                   s->is_pinned ? "pinned " : "",
-                   s->is_verified ? "verified " : "",
-                   s->is_leased ? "leased " : "",
-                   s->status == SAVE_COMMITTED ? "" : s->reason);
-    if (!text[0])
-        (void)snprintf(text, capacity, "-");
+    const char *const note[] = {
+        is_latest ? "latest" : "", s->is_pinned ? "pinned" : "",
+        s->is_verified ? "verified" : "", s->is_leased ? "leased" : "",
+        s->status == SAVE_COMMITTED ? "" : s->reason};
+    size_t used = 0;
+
+    (void)snprintf(text, capacity, "-");
+    for (size_t i = 0; i < ARRAY_LEN(note) && used < capacity; i++)
+        if (note[i][0])
+            used += (size_t)snprintf(text + used, capacity - used, "%s%s",
+                                     used ? " " : "", note[i]);
     return text;
 }
 
