@@ -7,15 +7,15 @@ one slice, one after the other in either order, and closes. `bytes_ours` and
 
 import shutil
 
-from parts import (DEPTH, EXTENT_BYTES, CHUNK_BYTES, MIB, Daemon, Failure,
-                   Rank, can_drop_caches, drop_caches, fio)
+from parts import (CHUNK_BYTES, EXTENT_BYTES, LOAD_DEPTH, MIB, SAVE_DEPTH,
+                   Daemon, Rank, can_drop_caches, drop_caches, fio)
 from stats import median
 
 SLICE_BYTES = 240 * MIB  # one segment: it holds a little less than 256 MiB
 WARM_UP_SAVES = 6
 DATA = "seeded Gaussian bf16"
-IO = f"fio io_uring, O_DIRECT, {EXTENT_BYTES}-byte blocks, depth {DEPTH}, " \
-     "registered buffers and file"
+IO = f"fio io_uring, O_DIRECT, {EXTENT_BYTES}-byte blocks, registered " \
+     "buffers and file"
 
 
 def milliseconds(samples):
@@ -99,7 +99,8 @@ class PersistRaw(Saving):
     id = "persist_raw"
     target, better, unit, floor = 0.97, "higher", "GB/s", 0.8
     needs_fio = True
-    reference_is = f"{IO}: overwrite of a file on the same disk, fsync"
+    reference_is = f"{IO}, depth {SAVE_DEPTH}: overwrite of a file on the " \
+        "same disk, then fsync"
     bytes_ours = SLICE_BYTES
     extents = SLICE_BYTES // CHUNK_BYTES
     bytes_reference = extents * EXTENT_BYTES
@@ -111,7 +112,7 @@ class PersistRaw(Saving):
             self.reference()
 
     def reference(self):
-        return fio(self.file, "write", self.extents)
+        return fio(self.file, "write", self.extents, SAVE_DEPTH)
 
     def note(self):
         return (f"{DATA}, 240 MiB state, codec raw, every chunk changed, "
@@ -122,7 +123,7 @@ class RestoreCold(Figure):
     id = "restore_cold"
     target, better, unit, floor = 0.95, "higher", "GB/s", 0.8
     needs_fio = True
-    reference_is = f"{IO}: read of the same segment"
+    reference_is = f"{IO}, depth {LOAD_DEPTH}: read of the same segment"
     bytes_ours = SLICE_BYTES
     extents = SLICE_BYTES // CHUNK_BYTES
     bytes_reference = extents * EXTENT_BYTES
@@ -153,7 +154,8 @@ class RestoreCold(Figure):
 
     def reference(self):
         drop_caches()
-        return fio(self.segment, "read", self.extents, offset=4096)
+        return fio(self.segment, "read", self.extents, LOAD_DEPTH,
+                   offset=4096)
 
     def note(self):
         caches = "page cache dropped, O_DIRECT" if can_drop_caches() else \
@@ -217,5 +219,3 @@ def why_not(figure):
         return "fio is not installed"
     return None
 
-
-__all__ = ["FIGURES", "Failure", "why_not"]

@@ -17,7 +17,8 @@ import time
 MIB = 1 << 20
 CHUNK_BYTES = 2 * MIB
 EXTENT_BYTES = CHUNK_BYTES + 4096  # a chunk and its header page: one write
-DEPTH = 16
+SAVE_DEPTH = 32  # chunks that ckptd has under way: the reference has as many
+LOAD_DEPTH = 16
 READY_S = 30
 QUIET_S = 0.03  # the daemon's thread was not scheduled for that long
 QUIET_LIMIT_S = 60
@@ -78,6 +79,8 @@ class Daemon:
     def _activity(self):
         """What its engine's thread has done so far."""
         pid = self.process.pid
+        if self.process.poll() is not None:
+            raise Failure(f"ckptd has ended with {self.process.returncode}")
         with open(f"/proc/{pid}/task/{pid}/status") as status:
             return [line for line in status if "ctxt_switches" in line]
 
@@ -108,7 +111,8 @@ class Rank:
         self.process = subprocess.Popen(
             [os.path.join(build_folder(), "bench", "rank"), place.home,
              str(state_bytes)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, CKPT_LINGER="0"))
         self._answer("start")
 
     def _answer(self, what):
@@ -134,13 +138,13 @@ class Rank:
         self.process.stdout.close()
 
 
-def fio(path, kind, extents, offset=0):
+def fio(path, kind, extents, depth, offset=0):
     """Seconds for `extents` blocks of a chunk's extent; writes are synced."""
     size = extents * EXTENT_BYTES
     command = [
         "fio", "--name=slice", f"--filename={path}", f"--rw={kind}",
         f"--bs={EXTENT_BYTES}", f"--offset={offset}", f"--size={size}",
-        "--ioengine=io_uring", f"--iodepth={DEPTH}", "--direct=1",
+        "--ioengine=io_uring", f"--iodepth={depth}", "--direct=1",
         "--fixedbufs", "--registerfiles", "--output-format=json",
     ]
     command += ["--end_fsync=1"] if kind == "write" else ["--readonly"]
