@@ -113,6 +113,8 @@ static void rank_free(struct rig_rank *r)
 {
     LIST_FOR_EACH_SAFE (node, after, &r->saves)
         save_forget(container_of(node, struct rig_save, link));
+    if (r->on_free)
+        r->on_free(r);
     writelist_free(&r->list);
     list_remove(&r->link);
     free(r);
@@ -127,10 +129,8 @@ void rig_kill(struct rig *g)
     g->is_stopped = true;
 }
 
-void rig_free(struct rig *g)
+void rig_end(struct rig *g)
 {
-    bool is_last;
-
     LIST_FOR_EACH (node, &g->ranks) {
         struct rig_rank *r = container_of(node, struct rig_rank, link);
 
@@ -146,12 +146,19 @@ void rig_free(struct rig *g)
         assert(g->is_stopped);
     }
     engine_close(g->engine);
-    while (!list_is_empty(&g->ranks))
-        rank_free(container_of(g->ranks.next, struct rig_rank, link));
     assert(g->daemon->arenas == 0 && g->daemon->buffers == 0);
     test_env_free(g->daemon);
-    is_last = list_is_empty(&g->world->envs);
-    if (is_last)
+    g->engine = NULL;
+    g->daemon = NULL;
+}
+
+void rig_free(struct rig *g)
+{
+    if (g->engine)
+        rig_end(g);
+    while (!list_is_empty(&g->ranks))
+        rank_free(container_of(g->ranks.next, struct rig_rank, link));
+    if (!g->has_shared_world && list_is_empty(&g->world->envs))
         test_world_free(g->world);
     free(g);
 }
@@ -446,6 +453,8 @@ static void take_up(struct rig_rank *r, const struct test_frame *f)
 
     r->last_reply = f->header.id;
     r->last_type = f->header.type;
+    if (r->on_frame)
+        r->on_frame(r, f);
     if (f->header.type == WIRE_ERROR) {
         rc = wire_error_decode(f->payload, n, &error);
         on_error(r, f->header.id, &error);
@@ -658,6 +667,12 @@ uint64_t rig_check_as(struct rig *g, const struct rig *as,
 uint64_t rig_check(struct rig *g, const struct rig_save *v)
 {
     return rig_check_as(g, g, &v->id);
+}
+
+void rig_bytes(const struct rig_rank *r, const struct rig_save *v,
+               uint32_t chunk, void *to, uint32_t bytes)
+{
+    fill(to, bytes, chunk_seed(r->rank, v, chunk), r->entropy > 0.5);
 }
 
 uint32_t rig_slots(const struct rig *g, enum slot_state state)

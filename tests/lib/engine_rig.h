@@ -23,6 +23,7 @@ struct rig {
     struct engine *engine;
     env_peer next_peer;
     bool is_ready, is_stopped;
+    bool has_shared_world; /* somebody else frees it */
     int ready_result;
     struct list ranks;
 };
@@ -68,13 +69,20 @@ struct rig_rank {
     double entropy;   /* 1: bytes do not compress; 0: they do */
     uint32_t changed; /* for saves from now on, see rig_save */
     uint64_t changed_seed;
+    /* For others that play this rank (load_rig.h): each frame, and its end. */
+    void (*on_frame)(struct rig_rank *r, const struct test_frame *f);
+    void (*on_free)(struct rig_rank *r);
+    void *player;
 };
 
 struct rig *rig_new(uint64_t seed);
 /* Another daemon in the world of `first`. */
 struct rig *rig_new_in(struct test_world *world, const char *name);
 /* Stops the engine in order and checks that nothing is left: no arena, no
- * buffer. */
+ * buffer. What the ranks have saved is still known. */
+void rig_end(struct rig *g);
+/* Ends it, and frees all; the world as well when no daemon is left in it and
+ * has_shared_world is not set. */
 void rig_free(struct rig *g);
 /* Ends the engine as SIGKILL would; rig_free() then. */
 void rig_kill(struct rig *g);
@@ -122,6 +130,9 @@ uint64_t rig_check(struct rig *g, const struct rig_save *v);
 /* The same of any save, with what the ranks of `as` have saved. */
 uint64_t rig_check_as(struct rig *g, const struct rig *as,
                       const struct save_id *id);
+/* The bytes of a chunk of what this rank has saved as `v`. */
+void rig_bytes(const struct rig_rank *r, const struct rig_save *v,
+               uint32_t chunk, void *to, uint32_t bytes);
 /* How many slots of all arenas are in this state. */
 uint32_t rig_slots(const struct rig *g, enum slot_state state);
 

@@ -1,0 +1,600 @@
+/*
+ * test_load.c - loads through one daemon: any layout, memory or media, fall
+ * back, deaths in every phase, deadlines, every failing request. What must
+ * hold: all ranks load the same save bit for bit or all fail with a typed
+ * error, nothing hangs or leaks, every slot comes back.
+ */
+#include "ckptd/engine/load.h"
+#include "tests/lib/load_job.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct store *home_of(const struct load_job *j)
+{
+    return test_env_fault(j->g->daemon, RIG_HOME);
+}
+
+static struct store *local_of(const struct load_job *j)
+{
+    return test_env_fault(j->g->daemon, "local");
+}
+
+static void add_fault(struct store *s, const struct store_fault *fault)
+{
+    assert_int_equal(store_fault_add(s, fault), 0);
+}
+
+static void must_be_done(struct load_job *j)
+{
+    assert_true(load_job_wait(j));
+    load_job_check_quiet(j);
+}
+
+/*
+ * What works.
+ */
+
+static void any_layout_loads_within_four_slots(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 4};
+
+    (void)state;
+    for (uint32_t i = 0; i < 18; i++) {
+        struct load_job j;
+
+        load_job_save(&j, i, counts[i % 3], i % 2 ? 1 : 2);
+        load_job_start(&j, counts[i / 3 % 3], 4, i % 4 < 2);
+        load_job_load(&j);
+        must_be_done(&j);
+        load_job_check(&j, 2);
+        assert_int_equal(j.l[0]->attempts, 1);
+        load_job_end(&j);
+    }
+}
+
+static void a_load_may_be_repeated(void **state)
+{
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 3, 2, 1);
+    load_job_start(&j, 2, 4, true);
+    for (int i = 0; i < 3; i++) {
+        load_job_load(&j);
+        must_be_done(&j);
+        load_job_check(&j, 2);
+    }
+    load_job_end(&j);
+}
+
+static void what_is_in_memory_is_not_read(void **state)
+{
+    struct store_fault fault = {
+        .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
+    struct rig_shape shape = {.world_size = 2,
+                              .slots = 32,
+                              .tensors = JOB_TENSORS,
+                              .tensor_bytes = JOB_TENSOR_BYTES,
+                              .codec = 1,
+                              .entropy = 1};
+    struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
+    struct rig_rank *r[RIG_RANKS_MAX];
+    struct rig *g = rig_new(4);
+    struct rig_save *v;
+    struct rig_load *l;
+
+    (void)state;
+    rig_start(g, "token", &shape, r);
+    v = rig_save(r[0], 10, 1, 0);
+    (void)rig_save(r[1], 10, 1, 0);
+    assert_true(rig_run(g, JOB_LIMIT_MS, rig_all_decided, g));
+    add_fault(test_env_fault(g->daemon, "local"), &fault);
+    rig_wish(r[1], 7, want, 2, JOB_TENSOR_BYTES);
+    l = rig_load(r[1], &v->id);
+    assert_true(rig_run(g, JOB_LIMIT_MS, rig_loads_done, g));
+    assert_int_equal(l->code, 0);
+    rig_load_check(l, g, &v->id);
+    rig_free(g);
+}
+
+static void a_spoilt_copy_in_memory_is_passed_over(void **state)
+{
+    struct rig_shape shape = {.world_size = 1,
+                              .slots = 32,
+                              .tensors = JOB_TENSORS,
+                              .tensor_bytes = JOB_TENSOR_BYTES,
+                              .codec = 1,
+                              .entropy = 1};
+    struct rig_want want = {.owner = 0};
+    struct rig_rank *r[RIG_RANKS_MAX];
+    struct rig *g = rig_new(5);
+    struct rig_save *v;
+    struct rig_load *l;
+
+    (void)state;
+    rig_start(g, "token", &shape, r);
+    v = rig_save(r[0], 10, 1, 0);
+    assert_true(rig_run(g, JOB_LIMIT_MS, rig_all_decided, g));
+    for (uint32_t i = 0; i < 32; i++) {
+        struct slots *s =
+            container_of(g->engine->arenas.next, struct slots, link);
+
+        if (s->slot[i].state == SLOT_CLEAN)
+            ((uint8_t *)slot_payload(s, i))[100] ^= 1;
+    }
+    rig_wish(r[0], 7, &want, 1, JOB_TENSOR_BYTES);
+    l = rig_load(r[0], &v->id);
+    assert_true(rig_run(g, JOB_LIMIT_MS, rig_loads_done, g));
+    assert_int_equal(l->code, 0);
+    rig_load_check(l, g, &v->id);
+    assert_true(test_env_logged(g->daemon, "copy in memory does not match"));
+    rig_free(g);
+}
+
+/* Slots that one load lets go are offered to those that wait for some. */
+static void reads_that_share_an_arena_take_turns(void **state)
+{
+    struct rig_want want[4] = {{.owner = 0},
+                               {.owner = 0, .tensor = 1},
+                               {.owner = 1},
+                               {.owner = 1, .tensor = 1}};
+    struct load_job j;
+    struct rig_load *a, *b, *c;
+    uint64_t before;
+
+    (void)state;
+    load_job_save(&j, 6, 2, 1);
+    load_job_start(&j, 1, 4, false);
+    rig_wish(j.r[0], 7, want, 4, JOB_TENSOR_BYTES);
+    a = rig_load(j.r[0], &j.id[2]);
+    a->is_holding = true;
+    (void)rig_run(j.g, 1000, NULL, NULL);
+    assert_int_equal(a->held_count, 4);
+    b = rig_load(j.r[0], &j.id[1]);
+    c = rig_load(j.r[0], &j.id[0]);
+    (void)rig_run(j.g, 1000, NULL, NULL);
+    assert_int_equal(b->delivered_count, 0);
+    before = j.g->world->now_ns;
+    a->vote = -EINVAL; /* gives up without giving its slots back */
+    rig_load_vote(a);
+    must_be_done(&j);
+    assert_int_equal(a->code, -EINVAL);
+    assert_int_equal(b->code, 0);
+    assert_int_equal(c->code, 0);
+    rig_load_check(b, j.saver, &j.id[1]);
+    rig_load_check(c, j.saver, &j.id[0]);
+    assert_true(j.g->world->now_ns - before < (uint64_t)10 * 1000000000);
+    load_job_end(&j);
+}
+
+/*
+ * What a checkpoint may lack.
+ */
+
+static void damage_falls_back_down_the_branch(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        int bad = 1 + (int)(seed % 3);
+        struct load_job j;
+
+        load_job_save(&j, seed, 2, seed % 2 ? 1 : 2);
+        for (int i = 0; i < bad; i++)
+            load_job_damage(&j, JOB_STEPS - 1 - i);
+        load_job_start(&j, 2, 6, seed % 2);
+        load_job_load(&j);
+        must_be_done(&j);
+        if (bad == JOB_STEPS) {
+            load_job_check_failed(&j, -CKPT_ECORRUPT, "step 10");
+        } else {
+            load_job_check(&j, JOB_STEPS - 1 - bad);
+            assert_int_equal(j.l[0]->attempts, bad + 1);
+            assert_non_null(strstr(j.l[1]->text, "step 30"));
+            assert_non_null(strstr(j.l[1]->text, "tensor"));
+        }
+        load_job_end(&j);
+    }
+}
+
+static void what_was_fallen_back_to_is_the_origin(void **state)
+{
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 9, 1, 1);
+    load_job_damage(&j, 2);
+    load_job_start(&j, 1, 6, false);
+    assert_int_equal(j.r[0]->parent.step, 30);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 1);
+    rig_die(j.r[0]);
+    /* The next life of the job starts from it, also after a restart. */
+    load_job_join(&j, "again", 1, 6, false);
+    assert_int_equal(j.r[0]->parent.step, 20);
+    rig_free(j.g);
+    load_job_start(&j, 1, 6, false);
+    assert_int_equal(j.r[0]->parent.step, 20);
+    load_job_end(&j);
+}
+
+static void whatever_the_drive_calls_it_falls_back(void **state)
+{
+    static const int codes[] = {-EIO, -ENODATA, -EILSEQ, -ETIMEDOUT};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct store_fault fault = {
+            .op = STORE_READ, .nth = 3, .persistent = true, .error = codes[i]};
+        struct load_job j;
+
+        load_job_save(&j, i, 2, 1);
+        load_job_start(&j, 2, 6, true);
+        fault.name_part = j.file[2];
+        add_fault(local_of(&j), &fault);
+        load_job_load(&j);
+        must_be_done(&j);
+        load_job_check(&j, 1);
+        load_job_end(&j);
+    }
+}
+
+static void a_segment_that_is_gone_falls_back(void **state)
+{
+    struct load_job j;
+    struct store_req req = {.op = STORE_SEG_REMOVE};
+    struct store *s;
+
+    (void)state;
+    load_job_save(&j, 10, 2, 1);
+    s = test_world_store(j.world, "local/a");
+    req.name = j.file[2];
+    assert_int_equal(store_run(s, &req), 0);
+    load_job_start(&j, 2, 6, true);
+    assert_true(test_env_logged(j.g->daemon, "not there"));
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 1);
+    load_job_end(&j);
+}
+
+static void a_wish_that_does_not_fit_fails_at_once(void **state)
+{
+    struct rig_want none = {.owner = 9},
+                    other = {.owner = 0, .shape = 12345, .count = 5};
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 11, 2, 1);
+    load_job_start(&j, 2, 6, false);
+    rig_wish(j.r[1], 7, &none, 1, JOB_TENSOR_BYTES);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check_failed(&j, -ENOENT, "rank9.tensor0");
+    assert_int_equal(j.l[0]->attempts, 1);
+    rig_wish(j.r[1], 7, &other, 1, JOB_TENSOR_BYTES);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check_failed(&j, -CKPT_ESHAPE, "rank 1");
+    assert_int_equal(j.l[0]->attempts, 1);
+    load_job_wish(&j, false);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 2);
+    load_job_end(&j);
+}
+
+static void what_is_not_there_is_not_found(void **state)
+{
+    struct save_id id = {.generation = 1, .step = 11, .attempt = 1};
+    struct rig_want want = {.owner = 0};
+    struct rig_load *l;
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 12, 1, 1);
+    load_job_start(&j, 1, 6, false);
+    rig_wish(j.r[0], 7, &want, 1, JOB_TENSOR_BYTES);
+    l = rig_load(j.r[0], &id);
+    must_be_done(&j);
+    assert_int_equal(l->code, -ENOENT);
+    assert_non_null(strstr(l->text, "step 11"));
+    load_job_end(&j);
+}
+
+/*
+ * Ranks.
+ */
+
+enum moment {
+    ASKED,     /* others have yet to ask */
+    PLANNING,  /* the manifest is being read */
+    READING,   /* slots are held */
+    VOTING,    /* everything is there, one vote is missing */
+    RECORDING, /* all have voted */
+    MOMENTS,
+};
+
+static bool is_delivered(void *arg)
+{
+    return ((struct rig_load *)arg)->is_delivered;
+}
+
+static bool has_slots(void *arg)
+{
+    return ((struct rig_load *)arg)->held_count > 0;
+}
+
+static bool has_fired(void *arg)
+{
+    return store_fault_count(arg) > 0;
+}
+
+/* Brings a load of ranks 0 to 2 to that moment. */
+static void bring_to(struct load_job *j, enum moment moment)
+{
+    struct store_fault slow = {.op = moment == PLANNING ? STORE_GET : STORE_PUT,
+                               .name_part =
+                                   moment == PLANNING ? "decision/" : "load/",
+                               .nth = 1,
+                               .delay_polls = 50};
+
+    if (moment == PLANNING || moment == RECORDING)
+        add_fault(home_of(j), &slow);
+    for (uint32_t i = 0; i < 3; i++) {
+        j->l[i] = NULL;
+        if (moment == ASKED && i == 2)
+            continue;
+        j->l[i] = rig_load(j->r[i], NULL);
+        j->l[i]->is_holding = moment == READING && i == 1;
+        j->l[i]->is_silent = moment == VOTING && i == 2;
+    }
+    if (moment == READING)
+        assert_true(rig_run(j->g, JOB_LIMIT_MS, has_slots, j->l[1]));
+    else if (moment == VOTING)
+        assert_true(rig_run(j->g, JOB_LIMIT_MS, is_delivered, j->l[2]));
+    else if (moment == ASKED)
+        (void)rig_run(j->g, 100, NULL, NULL);
+    else
+        assert_true(rig_run(j->g, JOB_LIMIT_MS, has_fired, home_of(j)));
+}
+
+static void a_rank_that_dies_ends_the_load_for_all(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < MOMENTS * 6; i++) {
+        enum moment moment = i % MOMENTS;
+        uint32_t victim = i / MOMENTS % (moment == ASKED ? 2 : 3);
+        struct load_job j;
+        uint64_t before;
+
+        load_job_save(&j, i, 2, 1);
+        load_job_start(&j, 3, 4, i % 2);
+        bring_to(&j, moment);
+        before = j.g->world->now_ns;
+        rig_die(j.r[victim]);
+        must_be_done(&j);
+        assert_true(j.g->world->now_ns - before < (uint64_t)20 * 1000000000);
+        if (moment == RECORDING) { /* it had voted: the record counts */
+            assert_int_equal(j.l[(victim + 1) % 3]->code, 0);
+            assert_int_equal(j.l[(victim + 2) % 3]->code, 0);
+        } else {
+            load_job_check_failed(&j, -ECONNRESET, "rank ");
+        }
+        load_job_end(&j);
+    }
+}
+
+static void a_rank_that_left_is_not_waited_for(void **state)
+{
+    struct load_job j;
+    uint64_t before;
+
+    (void)state;
+    load_job_save(&j, 20, 2, 1);
+    load_job_start(&j, 3, 4, true);
+    before = j.g->world->now_ns;
+    j.l[0] = rig_load(j.r[0], NULL);
+    (void)rig_run(j.g, 100, NULL, NULL);
+    assert_false(j.l[0]->is_done);
+    rig_die(j.r[2]); /* it never asked */
+    must_be_done(&j);
+    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
+    j.l[0] = rig_load(j.r[0], NULL);
+    j.l[1] = rig_load(j.r[1], NULL);
+    must_be_done(&j);
+    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
+    assert_true(j.g->world->now_ns - before < (uint64_t)5 * 1000000000);
+    load_job_end(&j);
+}
+
+static void who_is_late_is_named(void **state)
+{
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 21, 2, 1);
+    load_job_start(&j, 3, 4, true);
+    bring_to(&j, ASKED);
+    assert_true(load_job_wait(&j));
+    load_job_check_failed(&j, -ETIMEDOUT, "only 2 of 3 ranks");
+    bring_to(&j, VOTING);
+    assert_true(load_job_wait(&j));
+    load_job_check_failed(&j, -ETIMEDOUT, "waiting for ranks 2");
+    bring_to(&j, READING);
+    assert_true(load_job_wait(&j));
+    load_job_check_failed(&j, -ETIMEDOUT, "waiting for ranks");
+    load_job_check_quiet(&j);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 2);
+    load_job_end(&j);
+}
+
+/* The deadline passes while the manifest is on its way. */
+static void a_slow_home_is_no_danger(void **state)
+{
+    struct store_fault slow = {.op = STORE_GET,
+                               .name_part = "decision/",
+                               .nth = 1,
+                               .delay_polls = 70000};
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 22, 1, 1);
+    load_job_start(&j, 2, 4, true);
+    j.g->world->step_ns = 10000000;
+    add_fault(home_of(&j), &slow);
+    load_job_load(&j);
+    assert_true(load_job_wait(&j));
+    load_job_check_failed(&j, -ETIMEDOUT, "no progress");
+    load_job_check_quiet(&j);
+    load_job_end(&j);
+}
+
+static void a_bad_vote_is_the_outcome(void **state)
+{
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 23, 2, 1);
+    load_job_start(&j, 3, 4, true);
+    bring_to(&j, VOTING);
+    j.l[2]->vote = -EIO; /* of the rank, not of the checkpoint */
+    rig_load_vote(j.l[2]);
+    must_be_done(&j);
+    load_job_check_failed(&j, -EIO, "rank 2: so the test wants it");
+    assert_int_equal(j.l[0]->attempts, 1);
+    load_job_end(&j);
+}
+
+static void a_fresh_start_has_nothing_to_load(void **state)
+{
+    struct rig_shape shape = {.world_size = 1,
+                              .slots = 4,
+                              .tensors = 1,
+                              .tensor_bytes = JOB_TENSOR_BYTES,
+                              .codec = 1};
+    struct rig_want want = {.owner = 0};
+    struct rig_rank *r[RIG_RANKS_MAX];
+    struct rig *g = rig_new(24);
+    struct rig_load *l;
+
+    (void)state;
+    rig_start(g, "token", &shape, r);
+    rig_wish(r[0], 7, &want, 1, JOB_TENSOR_BYTES);
+    l = rig_load(r[0], NULL);
+    assert_true(rig_run(g, 1000, rig_loads_done, g));
+    assert_int_equal(l->code, -ENODATA);
+    rig_free(g);
+}
+
+/*
+ * Requests.
+ */
+
+/* One load with the nth request of a store failing; false: it never fired. */
+static bool one_failure(bool is_local, uint64_t nth, bool persistent, int error)
+{
+    struct store_fault fault = {
+        .op = -1, .nth = nth, .persistent = persistent, .error = error};
+    struct load_job j;
+    struct store *s;
+    bool has_fired;
+
+    load_job_save(&j, nth, 2, nth % 2 ? 1 : 2);
+    load_job_start(&j, 2, 4, nth % 3 == 0);
+    s = is_local ? local_of(&j) : home_of(&j);
+    add_fault(s, &fault);
+    load_job_load(&j);
+    must_be_done(&j);
+    has_fired = store_fault_count(s) > 0;
+    store_fault_clear(s);
+    assert_int_equal(j.l[0]->code, j.l[1]->code);
+    assert_int_equal(save_id_compare(&j.l[0]->id, &j.l[1]->id), 0);
+    if (j.l[0]->code == 0)
+        load_job_check(&j, (int)(j.l[0]->id.step / 10 - 1));
+    else
+        assert_true(j.l[0]->code < 0 && j.l[0]->text[0]);
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 2);
+    load_job_end(&j);
+    return has_fired;
+}
+
+static void every_request_may_fail(void **state)
+{
+    (void)state;
+    for (int is_local = 0; is_local < 2; is_local++)
+        for (int persistent = 0; persistent < 2; persistent++) {
+            uint64_t nth = 1;
+
+            while (one_failure(is_local, nth, persistent,
+                               nth % 2 ? -EIO : -ENOMEM))
+                nth++;
+            assert_true(nth > 5);
+        }
+}
+
+/*
+ * Ends.
+ */
+
+static void a_daemon_may_stop_or_die_at_any_moment(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 60; i++) {
+        struct load_job j;
+
+        load_job_save(&j, i, 2, i % 2 ? 1 : 2);
+        load_job_start(&j, 2, 4, true);
+        if (i % 3 == 0)
+            load_job_damage(&j, 2);
+        load_job_load(&j);
+        for (uint64_t k = 0; k < i; k++)
+            (void)rig_run(j.g, 0, NULL, NULL);
+        if (i % 2)
+            rig_kill(j.g);
+        rig_free(j.g); /* asserts that all ends and nothing is left */
+        load_job_start(&j, 2, 4, true);
+        load_job_load(&j);
+        must_be_done(&j);
+        assert_int_equal(j.l[0]->code, 0);
+        load_job_end(&j);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_layout_loads_within_four_slots),
+        cmocka_unit_test(a_load_may_be_repeated),
+        cmocka_unit_test(what_is_in_memory_is_not_read),
+        cmocka_unit_test(a_spoilt_copy_in_memory_is_passed_over),
+        cmocka_unit_test(reads_that_share_an_arena_take_turns),
+        cmocka_unit_test(damage_falls_back_down_the_branch),
+        cmocka_unit_test(what_was_fallen_back_to_is_the_origin),
+        cmocka_unit_test(whatever_the_drive_calls_it_falls_back),
+        cmocka_unit_test(a_segment_that_is_gone_falls_back),
+        cmocka_unit_test(a_wish_that_does_not_fit_fails_at_once),
+        cmocka_unit_test(what_is_not_there_is_not_found),
+        cmocka_unit_test(a_rank_that_dies_ends_the_load_for_all),
+        cmocka_unit_test(a_rank_that_left_is_not_waited_for),
+        cmocka_unit_test(who_is_late_is_named),
+        cmocka_unit_test(a_slow_home_is_no_danger),
+        cmocka_unit_test(a_bad_vote_is_the_outcome),
+        cmocka_unit_test(a_fresh_start_has_nothing_to_load),
+        cmocka_unit_test(every_request_may_fail),
+        cmocka_unit_test(a_daemon_may_stop_or_die_at_any_moment),
+    };
+
+    return cmocka_run_group_tests_name("load", tests, NULL, NULL);
+}
