@@ -23,10 +23,10 @@ die() {
 
 build='gcc libc6-dev make pkg-config liburing-dev liblz4-dev libxxhash-dev
     libssl-dev libjansson-dev libopenmpi-dev openmpi-bin'
-test="$build libcmocka-dev libseccomp-dev bats python3 jq"
+test="$build libcmocka-dev libseccomp-dev bats python3 jq procps"
 case $target in
 build) packages=$build goal=all ;;
-demo) packages="$build python3" goal=demo ;;
+demo) packages=$build goal=demo ;;
 test) packages=$test goal=test ;;
 test-long) packages=$test goal=test-long ;;
 bench) packages="$build python3 fio" goal=bench ;;
