@@ -594,6 +594,20 @@ struct commit *commit_begin(struct run *run, uint64_t step,
     return c;
 }
 
+void commit_disown(struct commit *c)
+{
+    if (c)
+        c->events = NULL;
+}
+
+bool commits_at_work(const struct run *run)
+{
+    LIST_FOR_EACH (node, &run->commits)
+        if (state_of(container_of(node, struct commit, link))->merge)
+            return true;
+    return false;
+}
+
 void commit_abort(struct commit *c, int code, const char *reason)
 {
     struct commit_state *s = state_of(c);

@@ -79,6 +79,12 @@ void commit_vote(struct commit *c, void *vote, size_t bytes);
  * commit_vote() it is still allowed and may lose against a COMMIT. */
 void commit_abort(struct commit *c, int code, const char *reason);
 
+/* The owner ends before the decision: no event from now on. Takes NULL. */
+void commit_disown(struct commit *c);
+/* Is a worker at the votes of one of them? The run must stay until it is done;
+ * in an engine that has halted no other one begins. */
+bool commits_at_work(const struct run *run);
+
 /* Settle what an earlier life of this daemon left undecided in this run: own
  * intents without own vote become ABORT, with own vote go on as VOTED; others'
  * are left alone. done() after all of them are at least being watched. */

@@ -185,6 +185,10 @@ void merge_begin(struct commit *c)
     struct commit_state *s = state_of(c);
     struct err err;
 
+    if (c->run->home->engine->is_halted) { /* the next life decides */
+        s->is_busy = false;
+        return;
+    }
     s->merge = merge_new(c);
     if (s->merge) {
         env->ops->work(env, &s->merge->job);

@@ -216,7 +216,8 @@ void engine_halt(struct engine *e)
 bool engine_is_quiet(const struct engine *e)
 {
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
-           !any_run(e, retain_is_busy) && !segpool_is_busy(e->pool);
+           !any_run(e, commits_at_work) && !any_run(e, retain_is_busy) &&
+           !segpool_is_busy(e->pool);
 }
 
 static void stop_look(struct env_timer *timer)

@@ -252,37 +252,36 @@ static void describe(const struct session *s, const struct save *v,
     }
 }
 
-/* Of the catalog; false when nothing is known of it. */
-static bool describe_recorded(const struct catalog_save *c,
-                              struct wire_state *out)
+/* Of the catalog; -ENOENT when nothing is known of it. A decision that cannot
+ * be read is neither a COMMIT nor an ABORT. */
+static int describe_recorded(const struct catalog_save *c,
+                             struct wire_state *out, struct err *err)
 {
-    if (!c)
-        return false;
+    if (!c || c->status == SAVE_REMOVED)
+        return err_set(err, -ENOENT, "there is none");
     out->id = c->id;
-    switch (c->status) {
-    case SAVE_UNDECIDED:
-        return true;
-    case SAVE_COMMITTED:
+    if (c->status == SAVE_UNREADABLE)
+        return err_set(err, c->code < 0 ? c->code : -EIO,
+                       "its decision cannot be read: %s", c->reason);
+    if (c->status == SAVE_COMMITTED)
         out->state = WIRE_STATE_COMMITTED;
-        return true;
-    case SAVE_ABORTED:
-    case SAVE_UNREADABLE:
+    if (c->status == SAVE_ABORTED) {
         out->state = WIRE_STATE_ABORTED;
         out->code = c->code < 0 ? c->code : -CKPT_EABORTED;
         memcpy(out->text, c->reason, sizeof c->reason);
-        return true;
-    case SAVE_REMOVED:
-        break;
     }
-    return false;
+    return 0;
 }
 
 void save_watch(struct session *s, uint64_t request_id,
                 const struct wire_watch *v)
 {
     struct wire_state state = {0};
+    char text[SAVE_ID_TEXT_BYTES];
     struct wr w = {0};
+    struct err err;
     bool is_known = false;
+    int rc = 0;
 
     LIST_FOR_EACH (node, &s->run->saves) {
         const struct save *save = container_of(node, struct save, link);
@@ -292,12 +291,12 @@ void save_watch(struct session *s, uint64_t request_id,
             is_known = true;
         }
     }
-    if (!is_known &&
-        !describe_recorded(catalog_find(&s->run->catalog, &v->id), &state)) {
-        char text[SAVE_ID_TEXT_BYTES];
-
-        session_error(s, request_id, -ENOENT, "run %s: no save %s",
-                      s->run->name, save_id_format(&v->id, text));
+    if (!is_known)
+        rc = describe_recorded(catalog_find(&s->run->catalog, &v->id), &state,
+                               &err);
+    if (rc) {
+        session_error(s, request_id, rc, "run %s: save %s: %s", s->run->name,
+                      save_id_format(&v->id, text), err.text);
         return;
     }
     wire_state_encode(&state, &w);

@@ -372,6 +372,7 @@ void save_part_ended(struct save *v)
 static void save_free(struct save *v)
 {
     timers_stop(v);
+    commit_disown(v->commit);
     list_remove(&v->link);
     LIST_FOR_EACH_SAFE (node, after, &v->parts)
         part_free(container_of(node, struct save_part, link));

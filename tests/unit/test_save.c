@@ -524,6 +524,15 @@ static void a_save_without_its_table_or_values_fails_alone(void **state)
     end(&f);
 }
 
+/* The only one. */
+static struct run *the_run(const struct rig *g)
+{
+    const struct home *h =
+        container_of(g->engine->homes.next, struct home, link);
+
+    return container_of(h->runs.next, struct run, link);
+}
+
 static void watch_tells_what_is_known(void **state)
 {
     struct fixture f;
@@ -551,6 +560,53 @@ static void watch_tells_what_is_known(void **state)
     end(&f);
 }
 
+/* It may be either: only what stands on record is told. */
+static void watch_of_an_unreadable_decision_is_an_error(void **state)
+{
+    struct fixture f;
+    struct catalog_save unreadable = {.status = SAVE_UNREADABLE,
+                                      .id = {.generation = 1, .step = 11},
+                                      .code = -EIO,
+                                      .reason = "the disk is gone"};
+    struct wire_watch v = {unreadable.id};
+    struct wr w = {0};
+
+    (void)state;
+    begin(&f, 22, &plain);
+    assert_int_equal(catalog_note_save(&the_run(f.g)->catalog, &unreadable), 0);
+    wire_watch_encode(&v, &w);
+    rig_send(f.r[0], WIRE_WATCH, 0, 90, &w);
+    (void)rig_run(f.g, 10, NULL, NULL);
+    assert_int_equal(f.r[0]->error_id, 90);
+    assert_int_equal(f.r[0]->error, -EIO);
+    assert_non_null(strstr(f.r[0]->error_text, "the disk is gone"));
+    wr_free(&w);
+    end(&f);
+}
+
+/* Some save's votes are being made a manifest. */
+static bool is_merging(void *rig)
+{
+    return commits_at_work(the_run(rig));
+}
+
+static void an_engine_that_ends_waits_for_its_workers(void **state)
+{
+    struct rig_shape shape = plain;
+    struct fixture f;
+
+    (void)state;
+    shape.slots = 256;
+    begin(&f, 23, &shape);
+    save_all(&f, 10, 1, WAIT);
+    save_all(&f, 20, 2, REPLACE); /* keeps the worker busy meanwhile */
+    assert_true(rig_run(f.g, LIMIT_MS, is_merging, f.g));
+    assert_false(engine_is_quiet(f.g->engine));
+    rig_kill(f.g);
+    assert_false(is_merging(f.g));
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +628,8 @@ int main(void)
         cmocka_unit_test(the_same_step_twice_is_a_conflict),
         cmocka_unit_test(a_save_without_its_table_or_values_fails_alone),
         cmocka_unit_test(watch_tells_what_is_known),
+        cmocka_unit_test(watch_of_an_unreadable_decision_is_an_error),
+        cmocka_unit_test(an_engine_that_ends_waits_for_its_workers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
