@@ -227,18 +227,20 @@ static int on_watch(struct ckpt *ctx, struct request *r, const struct frame *f,
     return 0;
 }
 
-/* The next daemon does not know it. If the link broke once more, the save is
- * asked about on the next one. */
+/* The next daemon does not know it, or cannot tell. If the link broke once
+ * more, the save is asked about on the next one. */
 static void on_watch_failed(struct ckpt *ctx, struct request *r,
                             const struct err *why)
 {
     struct ckpt_save *save = r->object;
+    bool is_lost = why->code == -ENOENT;
     struct err err = *why;
 
     if (ctx->link != LINK_UP)
         return;
-    (void)err_prefix(&err, "lost with its daemon");
-    save_fail(ctx, save, &err, false);
+    (void)err_prefix(&err,
+                     is_lost ? "lost with its daemon" : "its fate is unknown");
+    save_fail(ctx, save, &err, !is_lost);
 }
 
 void saves_on_loss(struct ckpt *ctx, const struct err *err)
