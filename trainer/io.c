@@ -298,7 +298,9 @@ static int io_round(struct ckpt *ctx, struct err *err)
     if (fds[1].revents & POLLIN &&
         read(ctx->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)
         return err_set(err, -errno, "eventfd: %s", err_text(errno));
-    if (!is_piled) {
+    /* Anew: what piled up before may be gone, and then nothing else tells of
+     * the frames that were left in the conn. */
+    if (!load_is_piled_up(ctx)) {
         rc = read_some(ctx, err);
         if (rc)
             return rc;
