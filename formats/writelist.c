@@ -72,7 +72,7 @@ static int count_pieces(struct writelist *w, uint32_t chunk_bytes,
         uint64_t bytes = w->slice[i].bytes;
 
         *pieces += bytes / chunk_bytes + (bytes % chunk_bytes != 0);
-        if (*pieces > UINT32_MAX)
+        if (*pieces > WRITELIST_PIECES_MAX)
             return -EFBIG;
     }
     return 0;

@@ -26,6 +26,9 @@
 #define CHUNK_BYTES_MIN     ((uint32_t)64 << 10)
 #define CHUNK_BYTES_MAX     ((uint32_t)4 << 20)
 #define REPLICA_SLICE_BYTES ((uint64_t)1 << 20)
+/* A rank writes at most so many pieces: 32 TiB of large tensors. A table of a
+ * few bytes may claim any size, and all of this is allocated for it. */
+#define WRITELIST_PIECES_MAX ((uint64_t)1 << 24)
 
 struct wl_piece {
     uint64_t region_start; /* byte in the entry's packed order */
@@ -58,7 +61,7 @@ struct writelist {
 };
 
 /* The table was checked; chunk_bytes is a power of two in the bounds above.
- * -EFBIG with more than 2^32-1 pieces or chunks, -ENOMEM. */
+ * -EFBIG with more than WRITELIST_PIECES_MAX pieces, -ENOMEM. */
 int writelist_build(const struct entry *entries, size_t count,
                     uint32_t chunk_bytes, struct writelist *out) MUST_USE;
 void writelist_free(struct writelist *w);

@@ -230,9 +230,9 @@ static void unit_of_a_chunk_is_that_of_most_bytes(void **state)
     writelist_free(&w);
 }
 
-static void more_pieces_than_numbers_are_refused(void **state)
+static void more_pieces_than_can_be_allocated_are_refused(void **state)
 {
-    struct entry e = bytes_entry("huge", (uint64_t)CHUNK << 32);
+    struct entry e = bytes_entry("huge", CHUNK * WRITELIST_PIECES_MAX + 1);
     struct writelist w;
 
     (void)state;
@@ -251,7 +251,7 @@ int main(void)
         cmocka_unit_test(small_replicas_have_one_writer),
         cmocka_unit_test(small_replicas_are_spread_by_name_and_region),
         cmocka_unit_test(unit_of_a_chunk_is_that_of_most_bytes),
-        cmocka_unit_test(more_pieces_than_numbers_are_refused),
+        cmocka_unit_test(more_pieces_than_can_be_allocated_are_refused),
     };
 
     return cmocka_run_group_tests_name("writelist", tests, NULL, NULL);
