@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -180,6 +181,17 @@ static int bring_up(struct attempt *a, struct err *err)
     return daemon_spawn(a->place, a->child, err);
 }
 
+/* Connected: the daemon that we started is not needed if another was quicker.
+ * It would end by itself, unless the other one ends first. */
+static void drop_other(pid_t *child, int fd)
+{
+    pid_t peer = 0;
+
+    if (*child > 0 && daemon_peer(fd, &peer) == 0 && peer != *child)
+        (void)kill(*child, SIGTERM);
+    daemon_reap(child);
+}
+
 int daemon_connect(const struct daemon_place *place, const struct patience *p,
                    pid_t *child, struct err *err)
 {
@@ -192,8 +204,10 @@ int daemon_connect(const struct daemon_place *place, const struct patience *p,
         int rc = connect_once(place, err);
         bool is_absent = rc == -ENOENT || rc == -ECONNREFUSED;
 
-        if (rc >= 0)
+        if (rc >= 0) {
+            drop_other(child, rc);
             return rc;
+        }
         if (!is_absent && rc != -EAGAIN)
             return rc;
         rc = is_absent ? bring_up(&a, err) : 0;

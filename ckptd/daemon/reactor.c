@@ -340,14 +340,21 @@ static void reactor_close(struct reactor *r)
  * The loop.
  */
 
-/* A daemon that nobody has reached yet gives its starter time to connect. */
-#define FIRST_PEER_MS ((uint64_t)10 * 1000)
+/* A daemon that nobody has reached yet gives its starter time to connect, as
+ * long as there is one: it may have found another daemon and ended. */
+#define FIRST_PEER_MS   ((uint64_t)10 * 1000)
+#define STARTER_LOOK_MS 200
+
+static bool awaits_starter(const struct reactor *r)
+{
+    return !r->had_work && getppid() == r->starter;
+}
 
 static uint64_t linger_ns(const struct reactor *r)
 {
     uint64_t ms = r->options->linger_ms;
 
-    return NS_PER_MS * (r->had_work ? ms : max_u64(ms, FIRST_PEER_MS));
+    return NS_PER_MS * (awaits_starter(r) ? max_u64(ms, FIRST_PEER_MS) : ms);
 }
 
 /* A private daemon without work ends after its linger time. */
@@ -378,6 +385,8 @@ static int loop_wait_ms(const struct reactor *r)
     if (!r->idle_since_ns || r->is_stopping)
         return ms;
     linger = end > now ? (int)min_u64((end - now) / NS_PER_MS + 1, 60000) : 0;
+    if (awaits_starter(r) && linger > STARTER_LOOK_MS)
+        linger = STARTER_LOOK_MS;
     return ms < 0 || linger < ms ? linger : ms;
 }
 
@@ -411,6 +420,7 @@ int reactor_run(const struct reactor_options *options, struct err *err)
 
     if (!r)
         return err_set(err, -ENOMEM, "no memory for the daemon");
+    r->starter = getppid();
     r->options = options;
     r->epoll_fd = r->lock_fd = r->local_dir_fd = -1;
     r->signals.fd = r->listener.fd = -1;

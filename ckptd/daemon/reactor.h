@@ -64,6 +64,7 @@ struct reactor {
     uint64_t buffers_free;  /* a bit each */
     uint64_t idle_since_ns; /* 0: not idle */
     bool had_work;          /* somebody has connected */
+    pid_t starter;          /* our parent when we began */
     bool is_ready, is_stopping, is_done;
     int stop_count;
     struct err start_error;
