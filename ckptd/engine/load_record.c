@@ -151,7 +151,7 @@ static void wait(struct recording *r)
 
     if (load_ranks_alive(r->load) == 0) {
         recording_end(r); /* others go by our vote */
-    } else if (r->is_late && !r->has_put_late) {
+    } else if (r->is_late && !r->has_put_late && r->load->record_k) {
         vote_late(r);
     } else if (r->is_late) {
         fail(r, r->last_error ? r->last_error : -ETIMEDOUT);
@@ -291,10 +291,18 @@ static void vote_put(void *arg, int result)
     wait(r);
 }
 
+static void listed(void *arg, int result, struct store_names *names);
+
 static void record(struct recording *r)
 {
+    struct load *l = r->load;
     struct wr w = {0};
 
+    if (!l->record_k) {
+        recio_list(home_of(r), name_run(r->name, l->run->name, "load"), listed,
+                   r);
+        return;
+    }
     if (r->is_alone) {
         put_outcome(r, &r->vote);
         return;
@@ -303,7 +311,7 @@ static void record(struct recording *r)
         after_vote(r);
         return;
     }
-    name_of(r, &r->load->engine->env->local_uuid);
+    name_of(r, &l->engine->env->local_uuid);
     record_load_encode(&r->vote, &w);
     recio_put(home_of(r), r->name, &w, vote_put, r);
 }
@@ -377,7 +385,11 @@ static void listed(void *arg, int result, struct store_names *names)
     uint32_t k;
 
     if (result < 0) {
-        fail(r, result);
+        r->last_error = result;
+        if (r->is_alone)
+            fail(r, result);
+        else
+            wait(r);
         return;
     }
     l->record_k = 1;
@@ -404,10 +416,7 @@ void load_record(struct load *l)
     r->is_alone = load_is_alone(l);
     fill_vote(r);
     load_progress(l);
-    if (l->record_k) {
+    if (l->record_k)
         l->record_k++;
-        record(r);
-        return;
-    }
-    recio_list(home_of(r), name_run(r->name, l->run->name, "load"), listed, r);
+    record(r);
 }
