@@ -284,8 +284,9 @@ static void pin_end(struct load *l)
     for (size_t i = 0; i < l->names.count; i++) {
         struct catalog_save *s;
         struct save_id id;
+        const char *rest;
 
-        if (save_id_parse(l->names.name[i], &id, NULL) == 0 &&
+        if (save_id_parse(l->names.name[i], &id, &rest) == 0 && *rest == '\0' &&
             (s = catalog_find(l->c, &id)))
             s->is_pinned = true;
     }
@@ -342,8 +343,10 @@ static bool tomb_name(struct load *l, const char *name)
 {
     struct catalog_save save = {.status = SAVE_REMOVED};
     const struct catalog_save *known;
+    const char *rest;
 
-    if (save_id_parse(name, &save.id, NULL) < 0)
+    /* "SAVE.bak" is nobody's end. */
+    if (save_id_parse(name, &save.id, &rest) < 0 || *rest != '\0')
         return false;
     known = catalog_find(l->c, &save.id);
     if (!known || known->status != SAVE_REMOVED)

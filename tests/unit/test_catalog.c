@@ -376,7 +376,7 @@ static void a_home_is_read_as_the_daemon_left_it(void **state)
     struct test_commit v = {0};
     struct save_id s5 = id(1, 5), s6 = id(1, 6), s7 = id(1, 7);
     struct record_tomb tomb = {.id = s5};
-    char name[RECORD_NAME_BYTES];
+    char name[RECORD_NAME_BYTES], copy[RECORD_NAME_BYTES + 8];
     struct wr wr = {0};
 
     (void)state;
@@ -397,6 +397,11 @@ static void a_home_is_read_as_the_daemon_left_it(void **state)
     put_mark(w, "verified", RECORD_VERIFIED, &s6);
     record_tomb_encode(&tomb, &wr);
     put_record(w, name_save(name, TEST_RUN, "tomb", &s5), &wr);
+    tomb.id = s6; /* a copy beside it means nothing */
+    record_tomb_encode(&tomb, &wr);
+    (void)snprintf(copy, sizeof copy, "%s.bak",
+                   name_save(name, TEST_RUN, "tomb", &s6));
+    put_record(w, copy, &wr);
     put_load(w, 2, 1, LOAD_FAILED, &s6);
     put_load(w, 2, 2, LOAD_VERIFIED, &s5);
     put_load(w, 2, 10, LOAD_VERIFIED, &s6);
