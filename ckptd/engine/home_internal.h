@@ -11,6 +11,8 @@
 #define BACK_OFF_MOST  ((uint64_t)1000 * NS_PER_MS)
 #define DECIDE_MS      600000
 #define OPEN_MS        60000
+/* Of a generation: who is missing is looked for one by one. */
+#define RANKS_MAX (1 << 20)
 
 /* One that waits for run_attach(). */
 struct attach_waiter {

@@ -144,6 +144,10 @@ static int join_check(struct join *join)
 {
     const struct wire_open *o = join->open;
 
+    if (o->world_size > RANKS_MAX)
+        return err_set(&join->err, -EINVAL,
+                       "run %s: %" PRIu32 " ranks, at most %d", join->run->name,
+                       o->world_size, RANKS_MAX);
     if (o->world_size == 0 || o->rank >= o->world_size)
         return err_set(&join->err, -EINVAL,
                        "run %s: rank %" PRIu32 " of %" PRIu32 " ranks",

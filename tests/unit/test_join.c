@@ -157,6 +157,7 @@ static void one_rank_needs_no_token(void **state)
     assert_int_equal(test_enter(d, "", 0, 2), -EINVAL);
     assert_non_null(strstr(d->err.text, "token"));
     assert_int_equal(test_enter(d, "t", 2, 2), -EINVAL);
+    assert_int_equal(test_enter(d, "t", 0, UINT32_MAX), -EINVAL);
     finish(w, d, NULL);
 }
 
