@@ -283,11 +283,6 @@ void engine_buffers_get(struct engine *e, struct buffer_wait *w)
         list_append(&e->buffer_waits, &w->link);
 }
 
-void engine_buffers_cancel(struct buffer_wait *w)
-{
-    list_remove(&w->link);
-}
-
 void engine_buffers_put(struct engine *e, void **buffers, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)

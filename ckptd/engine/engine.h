@@ -92,7 +92,6 @@ struct buffer_wait {
 };
 
 void engine_buffers_get(struct engine *e, struct buffer_wait *w);
-void engine_buffers_cancel(struct buffer_wait *w);
 /* Give `count` back and serve those who wait. NULLs are passed over. */
 void engine_buffers_put(struct engine *e, void **buffers, uint32_t count);
 

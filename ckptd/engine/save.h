@@ -47,8 +47,6 @@ void save_grant(struct session *s);
 bool saves_pending(const struct run *run);
 /* Are jobs or requests of its saves in flight? */
 bool saves_in_flight(const struct run *run);
-/* The environment's clock moved on, or members changed: look again. */
-void saves_poke(struct run *run);
 /* Whether an undecided save of this run refers to chunks of `id`: it must not
  * be removed now. */
 bool saves_use_base(const struct run *run, const struct save_id *id);

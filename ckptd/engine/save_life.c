@@ -420,14 +420,6 @@ bool saves_in_flight(const struct run *run)
     return false;
 }
 
-void saves_poke(struct run *run)
-{
-    save_reap(run);
-    LIST_FOR_EACH (node, &run->saves)
-        save_try_vote(container_of(node, struct save, link));
-    save_admit_waiting(run);
-}
-
 bool saves_use_base(const struct run *run, const struct save_id *id)
 {
     LIST_FOR_EACH (node, &run->saves)
