@@ -195,9 +195,9 @@ char *name_member(char *out, const char *run, uint32_t generation,
                   const struct id128 *daemon, uint32_t n);
 char *name_save(char *out, const char *run, const char *folder,
                 const struct save_id *id); /* decision/ tomb/ pin/ verified/ */
+/* intent/ vote/ verified/ */
 char *name_save_daemon(char *out, const char *run, const char *folder,
-                       const struct save_id *id,
-                       const struct id128 *daemon); /* intent/ vote/ verified/ */
+                       const struct save_id *id, const struct id128 *daemon);
 char *name_part(char *out, const char *run, const char *folder,
                 const struct save_id *id, const struct id128 *daemon,
                 uint32_t n); /* vote/ manifest/ */

@@ -309,6 +309,7 @@ static void name_done(struct store_req *req, int64_t result)
         smaller = realloc(c->in, (size_t)max_u64((uint64_t)result, 1));
         c->in = smaller ? smaller : c->in;
         container_get_end(c, result);
+        /* cppcheck-suppress memleak ; it lives on as c->in */
         return;
     }
     rc = record_parts_decode(c->in, (size_t)result, &parts, &err);

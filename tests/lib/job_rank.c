@@ -18,7 +18,8 @@
 #define WAIT_MS      60000
 #define VALUES_COUNT 2
 
-static void say(const struct rank *r, const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+say(const struct rank *r, const char *format, ...)
 {
     char text[2048];
     va_list args;

@@ -16,7 +16,7 @@ B=${B:-build}
 CACHE=$B/lint
 jobs=$(nproc 2>/dev/null || echo 1)
 failed=0
-CFLAGS_LANG=$(make -s print-cflags) || exit 1
+CFLAGS_LANG=$(MAKEFLAGS= make -s print-cflags) || exit 1
 mkdir -p "$CACHE/tidy" "$CACHE/cppcheck" || exit 1
 # The list of files and the like; others may lint at the same time.
 RUN=$(mktemp -d) || exit 1
@@ -67,8 +67,10 @@ tidy() {
 cpp() {
     grep '\.c$' "$RUN/files" >"$RUN/c-files"
     [ -s "$RUN/c-files" ] || return 0
-    flock "$CACHE/cppcheck.lock" cppcheck --quiet -j"$jobs" --std=c11 --language=c --template=gcc \
-        --enable=warning,performance,portability --error-exitcode=1 \
+    # legacyUninitvar takes the address of an array for a use of its contents;
+    # clang's analyzer does that check better.
+    flock "$CACHE/cppcheck.lock" cppcheck --quiet -j"$jobs" --std=c11 \
+        --language=c --template=gcc --suppress=legacyUninitvar --enable=warning,performance,portability --error-exitcode=1 \
         --inline-suppr --cppcheck-build-dir="$CACHE/cppcheck" \
         -I. -D_GNU_SOURCE -D__linux__ -D__x86_64__ -DCKPT_VERSION='""' \
         --file-list="$RUN/c-files"

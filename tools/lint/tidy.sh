@@ -24,7 +24,9 @@ fi
 stamp=$CACHE/tidy/$({
     clang-tidy --version
     echo "$file $*"
-    cat .clang-tidy tests/.clang-tidy $inputs
+    find . -path './build*' -prune -o -name .clang-tidy -print | sort |
+        xargs cat
+    cat $inputs
 } | sha256sum | cut -d' ' -f1)
 [ -e "$stamp" ] && exit 0
 
