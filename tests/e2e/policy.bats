@@ -26,6 +26,21 @@ storm_commands() {
     commands="$commands fill:$1 save:$1 fence"
 }
 
+# A job of 12 saves under a policy, anew until some save came too fast: how
+# fast saves drain is not ours to say.
+overload() {
+    local round
+    for round in 1 2 3 4 5 6; do
+        rm -rf "$HOME_DIR"
+        mkdir "$HOME_DIR"
+        storm_commands 12
+        job --ranks 2 $BIG --overload "$1" open $commands "?wait:committed" close
+        wait_quiet
+        [ -z "$(saves ABORTED)" ] || return 0
+    done
+    complain "no save came too fast"
+}
+
 @test "wait: every save is committed" {
     storm_commands 6
     job --ranks 2 $BIG --overload wait open $commands wait:committed close
@@ -34,13 +49,10 @@ storm_commands() {
 }
 
 @test "skip: what is skipped is so for all ranks; the oldest is committed" {
-    storm_commands 12
-    job --ranks 2 $BIG --overload skip open $commands "?wait:committed" close
-    wait_quiet
+    overload skip
     out_count "save:[0-9]+ ok" 24
     is "$(saves UNDECIDED)" "" "what is undecided"
     is "$(($(saves | wc -w) + $(saves ABORTED | wc -w)))" 12 "saves decided"
-    at_least "$(saves ABORTED | wc -w)" 1 "skipped saves"
     is "$(saves | cut -d' ' -f1)" "1/1" "the first committed"
     is "$(reasons | grep -vc skip)" 0 "reasons other than to skip"
     # Both ranks were told the same of the last.
@@ -52,12 +64,10 @@ storm_commands() {
 }
 
 @test "replace: the newest waits in place of older ones, the oldest is kept" {
-    storm_commands 12
-    job --ranks 2 $BIG --overload replace open $commands wait:committed close
-    wait_quiet
+    overload replace
+    out_count "wait:committed ok" 2
     is "$(saves UNDECIDED)" "" "what is undecided"
     is "$(($(saves | wc -w) + $(saves ABORTED | wc -w)))" 12 "saves decided"
-    at_least "$(saves ABORTED | wc -w)" 1 "replaced saves"
     is "$(saves | cut -d' ' -f1)" "1/1" "the first committed"
     is "$(saves | tr ' ' '\n' | tail -1)" "12/1" "the last committed"
     is "$(reasons | grep -vc replace)" 0 "reasons other than to replace"
