@@ -219,7 +219,9 @@ void rig_open(struct rig_rank *r, const char *token)
                              .run = RIG_RUN,
                              .rank = r->rank,
                              .world_size = r->world_size,
-                             .codec = r->codec};
+                             .codec = r->codec,
+                             .keep_last = r->keep_last,
+                             .keep_every = r->keep_every};
     struct wr w = {0};
 
     wire_hello_encode(&hello, &w);
@@ -302,6 +304,8 @@ void rig_start(struct rig *g, const char *token, const struct rig_shape *shape,
         ranks[i] = rig_rank_new(g, i, shape->world_size);
         ranks[i]->codec = shape->codec;
         ranks[i]->entropy = shape->entropy;
+        ranks[i]->keep_last = shape->keep_last;
+        ranks[i]->keep_every = shape->keep_every;
         rig_open(ranks[i], token);
     }
     (void)rig_run(g, LIMIT_MS, have_answers, g);
