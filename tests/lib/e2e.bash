@@ -201,3 +201,10 @@ random() {
     RANDOM_SEED=$(((${RANDOM_SEED:-1} * 1103515245 + 12345) % 2147483648))
     random=$((RANDOM_SEED / 65536 % $1))
 }
+
+# run_as_other COMMAND...: as another user, who can reach nothing of ours that
+# is not open to all; $BATS_TEST_TMPDIR and the build are.
+run_as_other() {
+    setpriv --reuid 65534 --regid 65534 --clear-groups --reset-env \
+        env PATH="$PATH" CKPT_LINGER=0 "$@"
+}
