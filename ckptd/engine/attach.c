@@ -114,6 +114,18 @@ static void refer_unreadable(struct attaching *a, int code, const char *why)
     }
 }
 
+/* Its manifest is good, but data of it is not there any more. It holds nothing
+ * back: who loads it is told, and falls back to an older one. */
+static void refer_lost(struct attaching *a, const struct err *why)
+{
+    struct env *env = run_env(a->run);
+
+    env->ops->log(env, LOG_LEVEL_ERROR,
+                  "home %s: run %s: %s; that checkpoint cannot be loaded",
+                  a->run->home->path, a->run->name, why->text);
+    catalog_note_lost(&a->run->catalog, &a->id, why);
+}
+
 static void refer_next(struct attaching *a);
 
 static void manifest_done(void *arg, int64_t result, void *data)
@@ -129,9 +141,11 @@ static void manifest_done(void *arg, int64_t result, void *data)
         rc = manifest_open(data, (size_t)result, &m, &err);
     if (rc == 0) {
         rc = segpool_commit(a->run->home->engine->pool, &a->run->catalog.uuid,
-                            &m);
-        if (rc < 0)
-            (void)err_set(&err, rc, "%s", err_text(rc));
+                            &m, &err);
+        if (segpool_has_lost(rc)) {
+            refer_lost(a, &err);
+            rc = 0;
+        }
     }
     free(data);
     if (rc < 0)

@@ -273,6 +273,18 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save)
     return 0;
 }
 
+void catalog_note_lost(struct catalog *c, const struct save_id *id,
+                       const struct err *why)
+{
+    struct catalog_save *s = catalog_find(c, id);
+
+    if (!s || s->status != SAVE_COMMITTED)
+        return;
+    s->is_lost = true;
+    s->code = why->code;
+    (void)snprintf(s->reason, sizeof s->reason, "%s", why->text);
+}
+
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g)
 {

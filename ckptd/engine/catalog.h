@@ -27,8 +27,12 @@ struct catalog_save {
     struct save_id id;
     enum save_status status;
     bool is_pinned, is_verified, is_leased;
+    /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
+     * has seen it knows, so that choosing what all agree on must not ask. */
+    bool is_lost;
     int32_t code;
-    char reason[REASON_MAX + 1];
+    char
+        reason[REASON_MAX + 1]; /* of an abort, of what is unreadable or lost */
     uint64_t created_unix_ms;
     uint64_t logical_bytes, stored_bytes, tensor_count;
     uint32_t rank_count, node_count;
@@ -90,6 +94,9 @@ bool catalog_on_branch(const struct catalog *c, const struct save_id *tip,
  * are added). -ENOMEM. */
 int catalog_note_save(struct catalog *c,
                       const struct catalog_save *save) MUST_USE;
+/* Marks a COMMITTED save as lost, and why. */
+void catalog_note_lost(struct catalog *c, const struct save_id *id,
+                       const struct err *why);
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g) MUST_USE;
 /* A VERIFIED load of that generation. A load of a save of the generation itself

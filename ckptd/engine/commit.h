@@ -86,8 +86,9 @@ void commit_disown(struct commit *c);
 bool commits_at_work(const struct run *run);
 
 /* Settle what an earlier life of this daemon left undecided in this run: own
- * intents without own vote become ABORT, with own vote go on as VOTED; others'
- * are left alone. done() after all of them are at least being watched. */
+ * intents without own vote, or with one whose data is gone, become ABORT, with
+ * own vote go on as VOTED; others' are left alone. done() after all of them are
+ * at least being watched. */
 void commit_recover(struct run *run, catalog_fn done, void *arg);
 
 #endif

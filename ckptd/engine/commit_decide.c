@@ -39,9 +39,17 @@ static int pool_note(struct commit *c, struct err *err)
     if (!own) /* no rank of this daemon took part */
         return 0;
     rc = ballot_open(c, own, &m, err);
-    if (rc == 0)
-        rc = segpool_commit(run->home->engine->pool, &run->catalog.uuid, &m);
-    return rc;
+    if (rc < 0)
+        return rc;
+    rc = segpool_commit(run->home->engine->pool, &run->catalog.uuid, &m, err);
+    if (!segpool_has_lost(rc))
+        return rc < 0 ? rc : 0;
+    catalog_note_lost(&run->catalog, &c->id, err);
+    commit_env(c)->ops->log(commit_env(c), LOG_LEVEL_ERROR,
+                            "home %s: run %s: %s; that checkpoint is committed "
+                            "but cannot be loaded",
+                            run->home->path, run->name, err->text);
+    return 0; /* it does not come back by trying again */
 }
 
 /* A COMMIT whose segments cannot be noted must not be let go: the pool would

@@ -8,8 +8,9 @@
  * daemon all this is over before anything is read.
  *
  * A vote that does not decode, or is another's, can never make a checkpoint:
- * ABORT. One that cannot be read now is read again. At the deadline ABORT names
- * who has not voted.
+ * ABORT; nor can an own one, read in recovery, whose segments are gone. One
+ * that cannot be read now is read again. At the deadline ABORT names who has
+ * not voted.
  */
 #include "ckptd/engine/commit_internal.h"
 
@@ -104,6 +105,42 @@ static uint64_t step_in_time(const struct commit *c)
            (distance * (uint64_t)STEP_IN_MS + jitter % STEP_IN_MS) * NS_PER_MS;
 }
 
+/* The pool keeps what the own vote, read in recovery, names. If that is gone,
+ * ABORT is wished; 0 or a failure that leaves it unknown what is kept. */
+static int own_keep(struct commit *c, const struct manifest *m, struct err *err)
+{
+    struct run *run = c->run;
+    int rc =
+        segpool_commit(run->home->engine->pool, &run->catalog.uuid, m, err);
+
+    state_of(c)->is_unjudged = rc == SEGPOOL_UNJUDGED;
+    if (!segpool_has_lost(rc))
+        return rc < 0 ? rc : 0;
+    commit_wish(c, rc, "host %s: %.500s", commit_env(c)->host, err->text);
+    return 0;
+}
+
+/* A segment of the own vote was locked by a dead writer: what is it? True: not
+ * to be decided now. */
+static bool is_unjudged(struct commit *c)
+{
+    struct commit_state *s = state_of(c);
+    struct manifest m;
+    struct err err;
+    int rc;
+
+    if (!s->is_unjudged)
+        return false;
+    rc = ballot_open(c, ballot_of(c, &commit_env(c)->local_uuid), &m, &err);
+    if (rc == 0)
+        rc = own_keep(c, &m, &err);
+    if (rc < 0)
+        s->is_unjudged = true;
+    if (s->wish.code != 0 || s->is_unjudged)
+        commit_later(c, s->wish.code != 0 ? 0 : back_off(&s->delay_ns));
+    return s->wish.code != 0 || s->is_unjudged;
+}
+
 static void all_voted(struct commit *c)
 {
     struct commit_state *s = state_of(c);
@@ -120,7 +157,8 @@ static void all_voted(struct commit *c)
         }
     }
     if (now >= s->step_in_ns) {
-        commit_decide(c, DECISION_COMMIT);
+        if (!is_unjudged(c))
+            commit_decide(c, DECISION_COMMIT);
         return;
     }
     if (!s->is_looked_up) {
@@ -195,7 +233,6 @@ static void round_end(struct commit *c)
  * segments that must be kept. */
 static void ballot_check(struct commit *c, const struct ballot *b)
 {
-    struct run *run = c->run;
     bool own = id_equal(&b->daemon, &commit_env(c)->local_uuid);
     struct manifest m;
     struct err err;
@@ -206,9 +243,7 @@ static void ballot_check(struct commit *c, const struct ballot *b)
         daemon_text(commit_members(c), &b->daemon, text, sizeof text);
         commit_wish(c, rc, "vote of %s: %.500s", text, err.text);
     } else if (own) {
-        rc = segpool_commit(run->home->engine->pool, &run->catalog.uuid, &m);
-        if (rc < 0)
-            (void)err_set(&err, rc, "%s", err_text(rc));
+        rc = own_keep(c, &m, &err);
     }
     if (own)
         tell_settled(c, rc, &err);

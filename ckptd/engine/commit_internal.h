@@ -35,6 +35,7 @@ struct commit_state {
     bool is_local;         /* all votes are there */
     bool is_warned;        /* that the home cannot be reached */
     bool is_looked_up;     /* the decision was looked for in this round */
+    bool is_unjudged;      /* segments of the own vote are still unknown */
     struct err wish;       /* code != 0: ABORT is wanted, and why */
     struct members own;    /* of an older generation's save */
     struct ballot *ballot; /* own first */

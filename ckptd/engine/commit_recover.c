@@ -3,8 +3,9 @@
  *
  * The intents of a run are listed. Each of our own whose save is undecided goes
  * on as a commit in VOTED: its own vote is looked for first. Not there: the
- * daemon ended before it voted, ABORT. There: its segments are kept for it, and
- * it goes the way of any vote: others' votes, the decision. Commits are then
+ * daemon ended before it voted, ABORT. There, but a segment that it names is
+ * gone: ABORT. Else its segments are kept for it, and it goes the way of any
+ * vote: others' votes, the decision. Commits are then
  * under way like any other; who waits is told when all own votes were looked
  * at, and whether one could not be (its segments are then not known).
  */

@@ -140,6 +140,10 @@ void retain_looked(struct retention *t)
         retain_end(t, 0, "");
         return;
     }
+    if (newest->is_lost) { /* whoever verified it saw it before that */
+        retain_end(t, newest->code, newest->reason);
+        return;
+    }
     retain_move(t, RETAIN_READING_BACK);
     if (newest->is_verified)
         retain_verified(t, 0, "");

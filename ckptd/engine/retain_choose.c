@@ -26,13 +26,16 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         return 0;
     for (size_t i = c->save_count; i-- > 0;) {
         const struct catalog_save *s = &c->save[i];
+        bool is_recent;
 
         if (s->status == SAVE_UNREADABLE)
             return 0;
         if (s->status != SAVE_COMMITTED)
             continue;
+        is_recent = newer < keep_last;
+        newer += !s->is_lost; /* one without its data stands for nothing */
         /* What is not older than `latest` has nothing newer behind it. */
-        if (newer++ < keep_last || save_id_compare(&s->id, &latest) >= 0 ||
+        if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
             (keep_every && s->id.step % keep_every == 0) || s->is_pinned ||
             s->is_leased || is_footing(c, &s->id))
             continue;

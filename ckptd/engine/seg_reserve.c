@@ -147,7 +147,7 @@ static void write_header(struct part *p)
 
     env->ops->random(env, &s->id, sizeof s->id);
     s->run = header.run;
-    if (segment_ref_add(s, &header.run, &header.save)) {
+    if (segment_ref_add(s, &header.run, &header.save, &s->id)) {
         seg_writer_fail(p->writer, p, -ENOMEM, "cannot note who needs it");
         seg_writer_request_ends(p->writer);
         return;

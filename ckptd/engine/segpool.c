@@ -99,7 +99,7 @@ static bool ref_is(const struct segment_ref *ref, const struct id128 *run,
 }
 
 int segment_ref_add(struct segment *s, const struct id128 *run,
-                    const struct save_id *save)
+                    const struct save_id *save, const struct id128 *segment)
 {
     for (size_t i = 0; i < s->ref_count; i++)
         if (ref_is(&s->ref[i], run, save))
@@ -113,7 +113,7 @@ int segment_ref_add(struct segment *s, const struct id128 *run,
         s->ref = grown;
         s->ref_capacity = capacity;
     }
-    s->ref[s->ref_count++] = (struct segment_ref){*run, *save};
+    s->ref[s->ref_count++] = (struct segment_ref){*run, *save, *segment};
     return 0;
 }
 
@@ -295,41 +295,82 @@ void segment_settle(struct segment *s)
  * References.
  */
 
-/* Whether the file is, or may turn out to be, what a manifest names. */
-static bool is_same(const struct segment *s, const struct mf_file *f)
+/* 0: the file is what a manifest names; SEGPOOL_UNJUDGED: it may turn out to be
+ * that; else in what way it is gone. */
+static int judge(const struct segpool *pool, const struct segment *s,
+                 const struct manifest *m, const struct mf_file *f,
+                 struct err *err)
 {
+    const char *name = m->blob + f->name;
+    int bytes = (int)f->name_bytes;
+
     if (!s || s->is_unlinking)
-        return false;
-    return s->state == SEGMENT_UNKNOWN ||
-           (s->state != SEGMENT_POISONED && id_equal(&s->id, &f->segment));
+        return err_set(err, -ENOENT,
+                       "step %" PRIu64 " refers to segment %s/%.*s, which is "
+                       "not there",
+                       m->info.id.step, pool->env->local_path, bytes, name);
+    if (s->state == SEGMENT_UNKNOWN)
+        return SEGPOOL_UNJUDGED;
+    if (s->state == SEGMENT_POISONED || !id_equal(&s->id, &f->segment))
+        return err_set(err, -CKPT_ECORRUPT,
+                       "step %" PRIu64 " refers to segment %s/%.*s, which "
+                       "holds another incarnation by now",
+                       m->info.id.step, pool->env->local_path, bytes, name);
+    return 0;
 }
 
 int segpool_commit(struct segpool *pool, const struct id128 *run,
-                   const struct manifest *m)
+                   const struct manifest *m, struct err *err)
 {
+    bool is_unjudged = false;
+    int gone = 0;
+
     for (uint64_t i = 0; i < m->file_count; i++) {
         const struct mf_file *f = &m->file[i];
         struct segment *s;
+        struct err why;
         int rc;
 
         if (!id_equal(&f->store, &pool->env->local_uuid))
             continue;
         s = segment_by_file(pool, m->blob + f->name, f->name_bytes);
-        if (!is_same(s, f)) {
-            pool->env->ops->log(pool->env, LOG_LEVEL_ERROR,
-                                "step %" PRIu64 " refers to %.*s, which is %s",
-                                m->info.id.step, (int)f->name_bytes,
-                                m->blob + f->name,
-                                s ? "another segment by now" : "not there");
+        rc = judge(pool, s, m, f, &why);
+        if (rc < 0) { /* what is left of it is kept all the same */
+            if (!gone)
+                *err = why;
+            gone = gone ? gone : rc;
             continue;
         }
-        rc = segment_ref_add(s, run, &m->info.id);
-        if (rc)
-            return rc;
+        is_unjudged = is_unjudged || rc == SEGPOOL_UNJUDGED;
+        if (segment_ref_add(s, run, &m->info.id, &f->segment) < 0)
+            return err_set(err, -ENOMEM, "no memory to note its segments");
         if (s->state == SEGMENT_FREE)
             segment_move(s, SEGMENT_HELD);
     }
-    return 0;
+    if (gone)
+        return gone;
+    return is_unjudged ? SEGPOOL_UNJUDGED : 0;
+}
+
+void segment_refs_judge(struct segment *s)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->ref_count; i++) {
+        const struct segment_ref *ref = &s->ref[i];
+        char id[SAVE_ID_TEXT_BYTES];
+
+        if (id_equal(&ref->segment, &s->id)) {
+            s->ref[kept++] = *ref;
+            continue;
+        }
+        s->pool->env->ops->log(s->pool->env, LOG_LEVEL_ERROR,
+                               "save %s refers to segment %s/%s, which holds "
+                               "another incarnation by now",
+                               save_id_format(&ref->save, id),
+                               s->pool->env->local_path, s->file);
+    }
+    s->ref_count = kept;
 }
 
 void segpool_release(struct segpool *pool, const struct id128 *run,

@@ -21,6 +21,8 @@
 #include "ckptd/engine/env.h"
 #include "formats/manifest.h"
 
+#include <errno.h>
+
 struct segpool;
 struct segment;
 struct seg_writer;
@@ -90,9 +92,21 @@ void seg_writer_close(struct seg_writer *w, bool keep);
 
 /* References. An undecided save's own segments are held by its writer's close
  * with keep; on COMMIT segpool_commit() adds the manifest's; segpool_release()
- * drops all that run/save held. */
+ * drops all that run/save held.
+ *
+ * segpool_commit() takes all the segments of this store that it can, and tells
+ * of the first that is gone: -ENOENT when there is no such file, -CKPT_ECORRUPT
+ * when it holds another incarnation. SEGPOOL_UNJUDGED (above 0): some are still
+ * UNKNOWN; they are held for it until they turn out to be others, and calling
+ * again tells. -ENOMEM: not all were taken, call again. */
+#define SEGPOOL_UNJUDGED 1
 int segpool_commit(struct segpool *pool, const struct id128 *run,
-                   const struct manifest *m) MUST_USE;
+                   const struct manifest *m, struct err *err) MUST_USE;
+/* Does this result of it say that data is gone? */
+static inline bool segpool_has_lost(int result)
+{
+    return result == -ENOENT || result == -CKPT_ECORRUPT;
+}
 void segpool_release(struct segpool *pool, const struct id128 *run,
                      const struct save_id *id);
 /* All saves of this run of this home are accounted for (attach is complete):

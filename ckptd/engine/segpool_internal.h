@@ -12,6 +12,7 @@
 struct segment_ref {
     struct id128 run;
     struct save_id save;
+    struct id128 segment; /* the incarnation that it means */
 };
 
 struct segment {
@@ -63,7 +64,10 @@ struct segment *segment_new(struct segpool *pool, uint32_t number);
 struct segment *segment_by_file(const struct segpool *pool, const char *file,
                                 size_t bytes);
 int segment_ref_add(struct segment *s, const struct id128 *run,
-                    const struct save_id *save) MUST_USE;
+                    const struct save_id *save,
+                    const struct id128 *segment) MUST_USE;
+/* s->id was just read: claims on another incarnation are logged and dropped. */
+void segment_refs_judge(struct segment *s);
 bool segpool_knows_run(const struct segpool *pool, const struct id128 *run);
 /* After references, readers or states changed: HELD without references to
  * FREE, doomed ones unlinked, FREE ones beyond the spare unlinked. Of all

@@ -88,6 +88,7 @@ static void look_judge(struct look *l, int64_t result)
     else {
         s->id = header.segment;
         s->run = header.run;
+        segment_refs_judge(s);
     }
     segment_move(s, is_free ? SEGMENT_FREE : SEGMENT_HELD);
 }

@@ -295,6 +295,226 @@ static void a_manifest_that_is_damaged_keeps_its_segments(void **state)
     test_world_free(w);
 }
 
+/*
+ * Data that is gone.
+ */
+
+enum loss { LOSS_REMOVED, LOSS_REPLACED, LOSS_KINDS };
+
+static const char *const lost_words[] = {
+    [LOSS_REMOVED] = "seg/000001, which is not there",
+    [LOSS_REPLACED] = "seg/000001, which holds another incarnation by now"};
+
+static struct store *media(struct test_world *w)
+{
+    return test_world_store(w, "local/a");
+}
+
+static int64_t media_do(struct test_world *w, struct store_req req)
+{
+    req.done = test_nothing;
+    return store_run(media(w), &req);
+}
+
+/* The first segment's header says that it is another incarnation. */
+static void replace_segment(struct test_world *w)
+{
+    struct segment_header h;
+    struct err err;
+    uint8_t *page = aligned_alloc(4096, 4096);
+    struct store_req open = {.op = STORE_SEG_OPEN,
+                             .name = "seg/000001",
+                             .flags = STORE_SEG_WRITE,
+                             .done = test_nothing};
+
+    assert_true(store_run(media(w), &open) > 0);
+    assert_true(media_do(w, (struct store_req){.op = STORE_READ,
+                                               .seg = open.seg,
+                                               .buf = page,
+                                               .len = 4096}) >= 0);
+    assert_int_equal(segment_header_decode(page, &h, &err), 0);
+    h.segment.b[3] ^= 1;
+    segment_header_encode(&h, page);
+    assert_true(media_do(w, (struct store_req){.op = STORE_WRITE,
+                                               .seg = open.seg,
+                                               .buf = page,
+                                               .len = 4096}) >= 0);
+    assert_true(media_do(w, (struct store_req){.op = STORE_SEG_CLOSE,
+                                               .seg = open.seg}) >= 0);
+    free(page);
+}
+
+static void lose(struct test_world *w, enum loss loss)
+{
+    if (loss == LOSS_REPLACED)
+        replace_segment(w);
+    else
+        assert_int_equal(media_do(w, (struct store_req){.op = STORE_SEG_REMOVE,
+                                                        .name = "seg/000001"}),
+                         0);
+}
+
+/* A daemon that has voted for step 5 and was killed before it was decided. */
+static void vote_and_die(struct test_world *w)
+{
+    struct test_daemon *d = start(w, "t");
+    struct store_fault fault = {.op = STORE_PUT,
+                                .name_part = "decision",
+                                .nth = 1,
+                                .persistent = true,
+                                .error = -EIO};
+    struct test_commit v;
+
+    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
+                     0);
+    save_chunk(d, 5, &v, true);
+    assert_int_equal(test_commit_wait(&v, 2000), 0);
+    test_daemon_kill(d);
+}
+
+static void a_vote_whose_data_is_gone_is_aborted_in_recovery(void **state)
+{
+    (void)state;
+    for (enum loss loss = 0; loss < LOSS_KINDS; loss++) {
+        struct test_world *w = test_world_new(6 + loss);
+        struct test_daemon *d;
+        struct test_commit v;
+        const struct catalog_save *s;
+
+        vote_and_die(w);
+        lose(w, loss);
+        d = start(w, NULL);
+        (void)test_run(w, 5000, NULL, NULL);
+        s = &d->run->catalog.save[0];
+        assert_int_equal(s->status, SAVE_ABORTED);
+        assert_int_equal(s->code,
+                         loss == LOSS_REMOVED ? -ENOENT : -CKPT_ECORRUPT);
+        assert_non_null(strstr(s->reason, lost_words[loss]));
+        /* Nothing is held back for it, and the job goes on. */
+        assert_int_equal(held(d), 0);
+        assert_int_equal(test_enter(d, "u", 0, 1), 2);
+        assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
+        test_daemon_close(d);
+        test_world_free(w);
+    }
+}
+
+/* A dead writer's lock: nothing is decided before it is known what is there. */
+static void a_vote_on_what_is_locked_is_judged_once_it_is_not(void **state)
+{
+    (void)state;
+    for (int is_other = 0; is_other < 2; is_other++) {
+        struct test_world *w = test_world_new(8 + (uint64_t)is_other);
+        struct store_req lock = {.op = STORE_SEG_OPEN,
+                                 .name = "seg/000001",
+                                 .flags = STORE_SEG_WRITE,
+                                 .done = test_nothing};
+        struct test_daemon *d;
+        const struct catalog_save *s;
+
+        vote_and_die(w);
+        if (is_other)
+            replace_segment(w);
+        assert_true(store_run(media(w), &lock) > 0);
+        d = start(w, NULL);
+        (void)test_run(w, 5000, NULL, NULL);
+        s = &d->run->catalog.save[0];
+        assert_int_equal(s->status, SAVE_UNDECIDED);
+        assert_true(media_do(w, (struct store_req){.op = STORE_SEG_CLOSE,
+                                                   .seg = lock.seg}) >= 0);
+        (void)test_run(w, 5000, NULL, NULL);
+        assert_int_equal(s->status, is_other ? SAVE_ABORTED : SAVE_COMMITTED);
+        if (is_other)
+            assert_non_null(strstr(s->reason, lost_words[LOSS_REPLACED]));
+        assert_int_equal(held(d), is_other ? 0 : 1);
+        test_daemon_close(d);
+        test_world_free(w);
+    }
+}
+
+/* Others have committed it: it is followed, once, and said to be lost. */
+static void a_commit_whose_data_is_gone_is_followed_and_marked(void **state)
+{
+    (void)state;
+    for (enum loss loss = 0; loss < LOSS_KINDS; loss++) {
+        struct test_world *w = test_world_new(10 + loss);
+        struct test_daemon *d = start(w, "t");
+        struct store_fault fault = {.op = STORE_PUT,
+                                    .name_part = "decision",
+                                    .nth = 1,
+                                    .after = true,
+                                    .error = -EIO};
+        struct store_fault unread = {.op = STORE_GET,
+                                     .name_part = "decision",
+                                     .nth = 1,
+                                     .persistent = true,
+                                     .error = -EIO};
+        struct store *home = test_env_fault(d->t, TEST_HOME);
+        const struct catalog_save *s;
+        struct test_commit v;
+
+        assert_int_equal(store_fault_add(home, &fault), 0);
+        assert_int_equal(store_fault_add(home, &unread), 0);
+        save_chunk(d, 5, &v, true);
+        assert_int_equal(test_commit_wait(&v, 2000), 0);
+        test_daemon_kill(d);
+        lose(w, loss);
+        d = start(w, NULL);
+        (void)test_run(w, 5000, NULL, NULL);
+        s = &d->run->catalog.save[0];
+        assert_int_equal(s->status, SAVE_COMMITTED);
+        assert_true(s->is_lost);
+        assert_int_equal(s->code,
+                         loss == LOSS_REMOVED ? -ENOENT : -CKPT_ECORRUPT);
+        assert_non_null(strstr(s->reason, lost_words[loss]));
+        assert_true(test_env_logged(d->t, "cannot be loaded"));
+        /* Its home is in order: what nobody refers to goes. */
+        assert_int_equal(held(d), 0);
+        assert_true(list_is_empty(&d->run->commits));
+        test_daemon_close(d);
+        test_world_free(w);
+    }
+}
+
+/* The other daemon, whose vote is late, decides after ours has lost data. */
+static void a_decision_that_comes_after_the_loss_does_not_loop(void **state)
+{
+    struct test_world *w = test_world_new(12);
+    struct record_decision commit = {.decision = DECISION_COMMIT,
+                                     .rank_count = 1,
+                                     .node_count = 1,
+                                     .manifest_bytes = 4096,
+                                     .part_count = 1};
+    struct test_daemon *d;
+    struct wr wr = {0};
+    char name[RECORD_NAME_BYTES];
+    const struct catalog_save *s;
+
+    (void)state;
+    vote_and_die(w);
+    lose(w, LOSS_REMOVED);
+    d = test_daemon_open(w, "a");
+    d->t->fault[0] = (struct store_fault){
+        .op = STORE_GET, .name_part = "vote", .nth = 1, .error = -EIO};
+    d->t->fault_count = 1;
+    /* Attached while the vote could not be read: nothing is known of it. */
+    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    commit.id = d->run->catalog.save[0].id;
+    record_decision_encode(&commit, &wr);
+    assert_int_equal(test_put(w,
+                              name_save(name, TEST_RUN, "decision", &commit.id),
+                              wr.data, wr.bytes),
+                     0);
+    wr_free(&wr);
+    (void)test_run(w, 10000, NULL, NULL);
+    s = catalog_find(&d->run->catalog, &commit.id);
+    assert_int_equal(s->status, SAVE_COMMITTED);
+    assert_true(s->is_lost);
+    assert_true(list_is_empty(&d->run->commits));
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +523,10 @@ int main(void)
         cmocka_unit_test(what_was_voted_for_stays_until_it_is_decided),
         cmocka_unit_test(nothing_goes_while_something_is_unreadable),
         cmocka_unit_test(a_manifest_that_is_damaged_keeps_its_segments),
+        cmocka_unit_test(a_vote_whose_data_is_gone_is_aborted_in_recovery),
+        cmocka_unit_test(a_vote_on_what_is_locked_is_judged_once_it_is_not),
+        cmocka_unit_test(a_commit_whose_data_is_gone_is_followed_and_marked),
+        cmocka_unit_test(a_decision_that_comes_after_the_loss_does_not_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
