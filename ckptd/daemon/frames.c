@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -134,6 +135,26 @@ int peer_receive(struct peer *p)
     return p->is_broken ? -ECONNRESET : 0;
 }
 
+void out_frame_free(struct out_frame *f)
+{
+    for (int i = 0; i < f->fd_count; i++)
+        close(f->fd[i]);
+    free(f);
+}
+
+/* The frame's own: the arena may go before the frame is out. */
+static int take_descriptors(struct out_frame *f, const struct env_arena *arena)
+{
+    for (uint32_t i = 0; arena && i < arena->shape.piece_count; i++) {
+        int fd = fcntl(arena->fd[i], F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+            return -errno;
+        f->fd[f->fd_count++] = fd;
+    }
+    return 0;
+}
+
 static ssize_t send_some(struct peer *p, struct out_frame *f)
 {
     union {
@@ -177,6 +198,7 @@ int peer_flush(struct peer *p)
         if (f->sent < f->bytes)
             continue;
         list_remove(&f->link);
+        p->out_bytes -= sizeof *f;
         free(f);
     }
     if (p->is_hanging_up)
@@ -213,7 +235,7 @@ void peers_send(struct env *env, env_peer peer, const struct wire_header *h,
 
     if (!p || p->is_hanging_up || p->is_broken)
         return;
-    if (p->out_bytes + h->length > OUT_BYTES_MAX) {
+    if (p->out_bytes + h->length + sizeof *f > OUT_BYTES_MAX) {
         log_line(LOG_LEVEL_WARN, "peers",
                  "pid %d does not read its messages; cut off", p->pid_number);
         break_later(p);
@@ -228,10 +250,13 @@ void peers_send(struct env *env, env_peer peer, const struct wire_header *h,
     if (h->length)
         memcpy(f->data + WIRE_HEADER_BYTES, payload, h->length);
     f->bytes = WIRE_HEADER_BYTES + h->length;
-    for (uint32_t i = 0; arena && i < arena->shape.piece_count; i++)
-        f->fd[f->fd_count++] = arena->fd[i];
+    if (take_descriptors(f, arena)) {
+        out_frame_free(f);
+        break_later(p);
+        return;
+    }
     list_append(&p->out, &f->link);
-    p->out_bytes += f->bytes;
+    p->out_bytes += f->bytes + sizeof *f; /* many small ones count as well */
     if (peer_flush(p) < 0)
         break_later(p);
 }
