@@ -199,7 +199,7 @@ int peer_flush(struct peer *p)
             continue;
         list_remove(&f->link);
         p->out_bytes -= sizeof *f;
-        free(f);
+        out_frame_free(f);
     }
     if (p->is_hanging_up)
         return -ECONNRESET;

@@ -40,7 +40,7 @@ static void peer_free(struct peer *p)
     reactor_unwatch(p->reactor, &p->socket);
     close(p->socket.fd);
     while ((node = list_pop(&p->out)))
-        free(container_of(node, struct out_frame, link));
+        out_frame_free(container_of(node, struct out_frame, link));
     free(p->in);
     list_remove(&p->link);
     free(p);

@@ -12,7 +12,7 @@ struct out_frame {
     struct list link;
     size_t bytes, sent;
     int fd_count; /* go along with the first byte */
-    int fd[WIRE_PIECES_MAX];
+    int fd[WIRE_PIECES_MAX]; /* the frame's own */
     uint8_t data[];
 };
 
@@ -40,6 +40,7 @@ int peer_receive(struct peer *p) MUST_USE;
 /* Send what can be sent; negative: the connection has ended. */
 int peer_flush(struct peer *p) MUST_USE;
 void peer_take_descriptors(struct peer *p, struct msghdr *msg);
+void out_frame_free(struct out_frame *f);
 /* Tells the engine and frees p. */
 void peer_gone(struct peer *p);
 
