@@ -84,6 +84,7 @@ struct ckpt {
     uint64_t epoch;           /* lock; counts links, from 1 */
     uint64_t watch_at_ms;     /* lock; when to ask for fates again, 0: never */
     bool is_retry_wanted;     /* lock; a dead link is to be tried again */
+    bool is_leaving;          /* lock; CLOSE goes out: a lost link stays so */
     bool is_closing;          /* lock; threads end, nothing new begins */
     bool is_service;          /* lock */
     pid_t child;              /* lock, the I/O thread's while it links */

@@ -173,6 +173,33 @@ static void link_lost(struct ckpt *ctx, const struct err *why)
     sync_unlock(ctx->sync);
 }
 
+/* The link is dead. Lock held. */
+static void link_dead(struct ckpt *ctx, const struct err *why)
+{
+    ctx->link = LINK_DEAD;
+    ctx->link_error = *why;
+    saves_give_up(ctx, why);
+}
+
+/* Whoever leaves starts no other daemon in place of one that ends, as a daemon
+ * does that the last one leaves. */
+static bool is_left(struct ckpt *ctx)
+{
+    struct err err;
+    bool is_leaving;
+
+    sync_lock(ctx->sync);
+    is_leaving = ctx->is_leaving;
+    if (is_leaving) {
+        (void)err_set(&err, -ECONNRESET,
+                      "the daemon was lost while the context was closed");
+        link_dead(ctx, &err);
+        (void)pthread_cond_broadcast(&ctx->sync->changed);
+    }
+    sync_unlock(ctx->sync);
+    return is_leaving;
+}
+
 /* Look for a daemon once more; the link is up or dead afterwards. */
 static void link_again(struct ckpt *ctx)
 {
@@ -187,6 +214,8 @@ static void link_again(struct ckpt *ctx)
     pid_t child;
     int rc;
 
+    if (is_left(ctx))
+        return;
     sync_lock(ctx->sync);
     wish.arena_bytes = ctx->arena_wanted;
     child = ctx->child;
@@ -209,9 +238,7 @@ static void link_again(struct ckpt *ctx)
     } else {
         arena_put(result.arena);
         conn_fini(&ctx->conn);
-        ctx->link = LINK_DEAD;
-        ctx->link_error = err;
-        saves_give_up(ctx, &err);
+        link_dead(ctx, &err);
     }
     (void)pthread_cond_broadcast(&ctx->sync->changed);
     sync_unlock(ctx->sync);

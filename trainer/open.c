@@ -171,6 +171,7 @@ static void say_close(struct ckpt *ctx)
 
     sync_lock(ctx->sync);
     is_up = ctx->link == LINK_UP;
+    ctx->is_leaving = true;
     sync_unlock(ctx->sync);
     if (!is_up)
         return;
