@@ -24,7 +24,8 @@ e2e_setup() {
 
 # The pids of all processes with this test's folder in their arguments.
 our_pids() {
-    grep -lsF -- "$BATS_TEST_TMPDIR/" /proc/[0-9]*/cmdline |
+    grep -lsF -e "$BATS_TEST_TMPDIR/" -e "${OPEN_DIR:-$BATS_TEST_TMPDIR}/" \
+        /proc/[0-9]*/cmdline |
         sed 's,/proc/\([0-9]*\)/cmdline,\1,' | grep -vx "$$" || true
 }
 
@@ -34,6 +35,7 @@ e2e_teardown() {
         kill -KILL "$pid" 2>/dev/null || true
     done
     wait || true
+    [ -z "${OPEN_DIR:-}" ] || rm -rf "$OPEN_DIR"
 }
 
 # Fails, showing what was seen.
@@ -202,9 +204,21 @@ random() {
     random=$((RANDOM_SEED / 65536 % $1))
 }
 
-# run_as_other COMMAND...: as another user, who can reach nothing of ours that
-# is not open to all; $BATS_TEST_TMPDIR and the build are.
+# Moves this test to a folder that other users can reach, and have rights in
+# as the test gives them.
+open_folder() {
+    OPEN_DIR=$(mktemp -d "/tmp/ckptd-e2e.XXXXXX")
+    chmod 755 "$OPEN_DIR"
+    mkdir "$OPEN_DIR/bin" "$OPEN_DIR/tests"
+    cp "$BUILD_DIR/bin/ckptd" "$BUILD_DIR/bin/ckpt" "$OPEN_DIR/bin"
+    cp "$JOB" "$OPEN_DIR/tests"
+    HOME_DIR=$OPEN_DIR/home
+    LOCAL=$HOME_DIR/local
+    mkdir -m 755 "$HOME_DIR"
+}
+
+# run_as_other COMMAND...: as a user who is not root and owns nothing here.
 run_as_other() {
-    setpriv --reuid 65534 --regid 65534 --clear-groups --reset-env \
-        env PATH="$PATH" CKPT_LINGER=0 "$@"
+    setpriv --reuid 65534 --regid 65534 --clear-groups \
+        env CKPT_LINGER=0 CKPT_DAEMON="$OPEN_DIR/bin/ckptd" "$@" 3>&-
 }
