@@ -148,7 +148,10 @@ struct wire_open_ok {
 };
 
 struct wire_arena {
-    uint64_t bytes; /* wanted; the daemon may give less, at least 4 slots */
+    /* Wanted; the daemon may give less, at least 4 slots. May be asked again:
+     * a larger arena takes the place of one in which nothing is under way;
+     * -EBUSY when there is none or something is, and the first one stays. */
+    uint64_t bytes;
 };
 
 struct wire_arena_ok {

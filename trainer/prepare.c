@@ -44,22 +44,13 @@ int arena_need(const struct ckpt *ctx, const struct descriptors *d,
     return 0;
 }
 
-int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
-               struct err *err)
+static int ask(struct ckpt *ctx, uint64_t bytes, struct err *err)
 {
     struct wire_arena v = {bytes};
     struct request r;
     size_t begin;
     int rc;
 
-    sync_lock(ctx->sync);
-    rc = link_wait(ctx, err);
-    *chunk_bytes = ctx->arena ? ctx->arena->ok.chunk_bytes : 0;
-    if (rc == 0 && !*chunk_bytes)
-        ctx->arena_wanted = bytes;
-    sync_unlock(ctx->sync);
-    if (rc || *chunk_bytes)
-        return rc;
     request_init(ctx, &r, WIRE_ARENA_OK);
     r.on_reply = on_arena;
     begin = request_frame(&r, WIRE_ARENA);
@@ -70,12 +61,56 @@ int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
     else
         rc = request_run(ctx, &r, ctx->open.decide_timeout_ms + GRACE_MS, err);
     request_fini(&r);
+    return rc;
+}
+
+int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
+               struct err *err)
+{
+    int rc;
+
+    sync_lock(ctx->sync);
+    rc = link_wait(ctx, err);
+    *chunk_bytes = ctx->arena ? ctx->arena->ok.chunk_bytes : 0;
+    if (rc == 0 && !*chunk_bytes)
+        ctx->arena_wanted = bytes;
+    sync_unlock(ctx->sync);
+    if (rc || *chunk_bytes)
+        return rc;
+    rc = ask(ctx, bytes, err);
     sync_lock(ctx->sync);
     if (rc == 0 && !ctx->arena)
         rc = err_set(err, -ECONNRESET, "the daemon was lost again");
     *chunk_bytes = ctx->arena ? ctx->arena->ok.chunk_bytes : 0;
     sync_unlock(ctx->sync);
     return rc ? err_prefix(err, "arena of %" PRIu64 " bytes", bytes) : 0;
+}
+
+/* The daemon gave less, and nothing is under way in what it gave. */
+static bool is_short(const struct ckpt *ctx, uint64_t bytes)
+{
+    const struct arena *a = ctx->arena;
+
+    return a && list_is_empty(&ctx->saves) &&
+           a->ok.slot_count < bytes / (PAGE_BYTES + a->ok.chunk_bytes);
+}
+
+int arena_enlarge(struct ckpt *ctx, uint64_t bytes, struct err *err)
+{
+    struct err why;
+    bool is_wanted;
+    int rc;
+
+    sync_lock(ctx->sync);
+    is_wanted = is_short(ctx, bytes);
+    sync_unlock(ctx->sync);
+    if (!is_wanted)
+        return 0;
+    rc = ask(ctx, bytes, &why);
+    if (rc == 0 || rc == -EBUSY) /* -EBUSY: there is no more to be had */
+        return 0;
+    *err = why;
+    return err_prefix(err, "a larger arena of %" PRIu64 " bytes", bytes);
 }
 
 int table_send(struct ckpt *ctx, uint32_t number, const struct wr *encoded,

@@ -18,6 +18,11 @@ int arena_need(const struct ckpt *ctx, const struct descriptors *d,
 int arena_want(struct ckpt *ctx, uint64_t bytes, uint32_t *chunk_bytes,
                struct err *err) MUST_USE;
 
+/* Ask again if the arena has less than `bytes`, and no save is undecided: what
+ * kept the daemon from giving more may be gone. Without a larger one the
+ * present one stays, and that is no failure. Blocks for the daemon. */
+int arena_enlarge(struct ckpt *ctx, uint64_t bytes, struct err *err) MUST_USE;
+
 /* Send an encoded table as `number`, in as many frames as it takes, and wait
  * until the daemon has taken it. */
 int table_send(struct ckpt *ctx, uint32_t number, const struct wr *encoded,

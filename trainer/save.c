@@ -62,6 +62,8 @@ static int prepare(struct saving *s, struct err *err)
 
     if (rc == 0)
         rc = arena_want(ctx, wanted, &chunk_bytes, err);
+    if (rc == 0)
+        rc = arena_enlarge(ctx, wanted, err);
     if (rc)
         return rc;
     sync_lock(ctx->sync);

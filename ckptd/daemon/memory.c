@@ -8,9 +8,11 @@
  * An arena that is freed while it is being touched goes when the workers are
  * through.
  *
- * Bound: all arenas together take at most 40 % of what the cgroup and the
- * machine leave; a rank that asks for more gets less, at least four slots.
+ * Bound: all arenas together are to take at most 40 % of what the cgroup and
+ * the machine leave (budget.h); memory_arena_left() says how much of that is
+ * left, and the engine asks for no more, but gets four slots in any case.
  */
+#include "ckptd/daemon/budget.h"
 #include "ckptd/daemon/reactor.h"
 
 #include <assert.h>
@@ -31,10 +33,11 @@ struct arena_block {
     struct list link; /* reactor.arenas */
     struct reactor *reactor;
     struct env_arena arena;
-    uint64_t bytes;
+    uint64_t bytes, touched_bytes;
     struct env_job touch;
     uint32_t piece; /* being touched */
     uint64_t at;
+    uint64_t populated_bytes; /* by the last job */
     struct env_timer pause;
     bool is_touching, is_freed;
     bool is_registered[WIRE_PIECES_MAX];
@@ -95,17 +98,12 @@ static uint64_t machine_left(void)
     return kib ? kib << 10 : UINT64_MAX;
 }
 
-/* What one more arena may take. What other arenas hold counts as left: the
- * 40 % are of what there was before any. */
-static uint64_t arena_budget(const struct reactor *r)
+uint64_t memory_arena_left(struct env *env)
 {
-    uint64_t left = min_u64(cgroup_left(), machine_left());
-    uint64_t all;
+    const struct reactor *r = reactor_of(env);
 
-    if (left == UINT64_MAX)
-        return UINT64_MAX;
-    all = (left + r->arena_bytes) / 5 * 2;
-    return all > r->arena_bytes ? all - r->arena_bytes : 0;
+    return budget_left(min_u64(cgroup_left(), machine_left()), r->arena_bytes,
+                       r->touched_bytes);
 }
 
 static int piece_new(struct env_arena *a, uint32_t piece, uint64_t bytes)
@@ -177,7 +175,7 @@ static void block_free(struct arena_block *b)
         if (b->is_registered[i])
             store_buffer_remove(b->reactor->env.local, b->arena.base[i]);
     reactor_timer_stop(&b->reactor->env, &b->pause);
-    b->reactor->arena_bytes -= b->bytes;
+    b->reactor->touched_bytes -= b->touched_bytes;
     list_remove(&b->link);
     pieces_free(&b->arena);
     free(b);
@@ -192,7 +190,10 @@ static void touch_run(struct env_job *job)
         min_u64(TOUCH_BYTES, b->arena.shape.piece_bytes[b->piece] - b->at);
 
     /* Only a head start: what is not there yet is faulted in by its use. */
-    (void)madvise(b->arena.base[b->piece] + b->at, bytes, MADV_POPULATE_WRITE);
+    b->populated_bytes = madvise(b->arena.base[b->piece] + b->at, bytes,
+                                 MADV_POPULATE_WRITE) == 0
+                             ? bytes
+                             : 0;
     b->at += bytes;
 }
 
@@ -238,6 +239,8 @@ static void touch_done(struct env_job *job)
         block_free(b);
         return;
     }
+    b->touched_bytes += b->populated_bytes;
+    b->reactor->touched_bytes += b->populated_bytes;
     if (b->at == b->arena.shape.piece_bytes[b->piece]) {
         piece_register(b);
         b->piece++;
@@ -246,13 +249,12 @@ static void touch_done(struct env_job *job)
     touch_on(b);
 }
 
-int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
+int memory_arena_new(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
                      struct env_arena *out, struct err *err)
 {
     struct reactor *r = reactor_of(env);
     struct arena_block *b = calloc(1, sizeof *b);
     uint64_t slot_bytes = PAGE_BYTES + chunk_bytes;
-    uint64_t bytes = min_u64(want_bytes, arena_budget(r));
     int rc;
 
     if (!b)
@@ -277,6 +279,17 @@ int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
     return 0;
 }
 
+/* Its size is for others to have at once; its pages go when nobody touches
+ * them. */
+static void block_end(struct arena_block *b)
+{
+    if (!b->is_freed)
+        b->reactor->arena_bytes -= b->bytes;
+    b->is_freed = true;
+    if (!b->is_touching)
+        block_free(b);
+}
+
 void memory_arena_free(struct env *env, struct env_arena *arena)
 {
     struct reactor *r = reactor_of(env);
@@ -286,9 +299,7 @@ void memory_arena_free(struct env *env, struct env_arena *arena)
 
         if (b->arena.base[0] != arena->base[0])
             continue;
-        b->is_freed = true;
-        if (!b->is_touching)
-            block_free(b);
+        block_end(b);
         return;
     }
     assert(!"an arena that was never made");
@@ -316,13 +327,8 @@ int memory_init(struct reactor *r, struct err *err)
 
 void memory_stop(struct reactor *r)
 {
-    LIST_FOR_EACH_SAFE (node, after, &r->arenas) {
-        struct arena_block *b = container_of(node, struct arena_block, link);
-
-        b->is_freed = true;
-        if (!b->is_touching)
-            block_free(b);
-    }
+    LIST_FOR_EACH_SAFE (node, after, &r->arenas)
+        block_end(container_of(node, struct arena_block, link));
 }
 
 void memory_fini(struct reactor *r)

@@ -160,6 +160,7 @@ static const struct env_ops env_ops = {
     .hang_up = peers_hang_up,
     .home_open = env_home_open,
     .home_close = env_home_close,
+    .arena_left = memory_arena_left,
     .arena_new = memory_arena_new,
     .arena_free = memory_arena_free,
     .buffer_get = memory_buffer_get,

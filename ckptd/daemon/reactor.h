@@ -59,7 +59,7 @@ struct reactor {
     env_peer next_peer;
     uint32_t peer_count;
     struct list arenas; /* struct arena_block (memory.c) */
-    uint64_t arena_bytes;
+    uint64_t arena_bytes, touched_bytes; /* of them: see budget.h */
     uint8_t *buffers;       /* env.buffer_count of env.buffer_bytes */
     uint64_t buffers_free;  /* a bit each */
     uint64_t idle_since_ns; /* 0: not idle */
@@ -105,7 +105,8 @@ int memory_init(struct reactor *r, struct err *err) MUST_USE;
  * comes between this and memory_fini(). */
 void memory_stop(struct reactor *r);
 void memory_fini(struct reactor *r);
-int memory_arena_new(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
+uint64_t memory_arena_left(struct env *env);
+int memory_arena_new(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
                      struct env_arena *out, struct err *err);
 void memory_arena_free(struct env *env, struct env_arena *arena);
 void *memory_buffer_get(struct env *env);

@@ -64,9 +64,13 @@ struct env_ops {
                      struct err *err);
     /* Closes it: nothing of the engine's is in flight there. */
     void (*home_close)(struct env *env, struct store *store);
+    /* What arenas may take beyond those that there are; UINT64_MAX: there is
+     * no limit. */
+    uint64_t (*arena_left)(struct env *env);
     /* Sealed, mapped, pre-faulted by and by; registered with `local`'s I/O.
-     * want_bytes is what the rank asked for; may give less; -ENOMEM. */
-    int (*arena_new)(struct env *env, uint64_t want_bytes, uint32_t chunk_bytes,
+     * Whole slots that fit into `bytes`, but at least four; -ENOMEM. The caller
+     * minds arena_left(). */
+    int (*arena_new)(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
                      struct env_arena *out, struct err *err);
     void (*arena_free)(struct env *env, struct env_arena *arena);
     /* Page-aligned buffers of equal size for decoding and packed chunks, each

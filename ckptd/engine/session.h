@@ -99,7 +99,7 @@ void session_breach(struct session *s, const char *format, ...)
     PRINTF_LIKE(2, 3);
 
 /*
- * Between session.c, session_open.c and session_table.c. Handlers of frames:
+ * Between session.c and the session_*.c files. Handlers of frames:
  * decode, check, act.
  */
 void session_hello(struct session *s, const struct wire_header *h,

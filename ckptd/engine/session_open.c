@@ -1,10 +1,9 @@
 /*
- * session_open.c - how a session begins: HELLO, OPEN, ARENA.
+ * session_open.c - how a session begins: HELLO and OPEN.
  *
  * HELLO settles the version. OPEN attaches home and run and joins the
  * generation; whatever fails there is answered with the request's id and the
- * rank may try again. ARENA makes the rank's shared memory, once; when there
- * is no memory for it, arenas of dead ranks are let go and it is tried again.
+ * rank may try again.
  */
 #include "ckptd/engine/save.h"
 
@@ -162,67 +161,4 @@ void session_open(struct session *s, const struct wire_header *h,
     s->is_attaching = true;
     session_move(s, SESSION_JOINING);
     run_attach(s->engine, v->home, v->run, on_attached, s);
-}
-
-/*
- * ARENA.
- */
-
-static int make_arena(struct session *s, uint64_t bytes, struct err *err)
-{
-    struct engine *e = s->engine;
-    struct env *env = e->env;
-    struct env_arena arena = {0};
-    int rc = env->ops->arena_new(env, bytes, e->chunk_bytes, &arena, err);
-
-    if (rc == -ENOMEM && slots_drop_orphans(&e->arenas, NULL, 0) > 0)
-        rc = env->ops->arena_new(env, bytes, e->chunk_bytes, &arena, err);
-    if (rc)
-        return rc;
-    rc = slots_open(env, &arena, &s->slots);
-    if (rc) {
-        env->ops->arena_free(env, &arena);
-        return err_set(err, rc, "no memory for a table of %u slots",
-                       arena.shape.slot_count);
-    }
-    s->slots->rank = s->open.rank;
-    s->slots->run = s->run->catalog.uuid;
-    s->slots->generation = s->generation;
-    list_append(&e->arenas, &s->slots->link);
-    return 0;
-}
-
-void session_arena(struct session *s, const struct wire_header *h,
-                   const void *payload)
-{
-    struct env *env = s->engine->env;
-    struct wire_header reply = {.type = WIRE_ARENA_OK, .id = h->id};
-    struct wire_arena v;
-    struct wr w = {0};
-    struct err err;
-    int rc;
-
-    if (wire_arena_decode(payload, h->length, &v)) {
-        session_breach(s, "an ARENA of %u bytes does not decode", h->length);
-        return;
-    }
-    if (s->slots) {
-        session_error(s, h->id, -EBUSY, "rank %" PRIu32 " has its arena",
-                      s->open.rank);
-        return;
-    }
-    rc = make_arena(s, v.bytes, &err);
-    if (rc) {
-        session_error(s, h->id, rc, "rank %" PRIu32 ": arena: %s", s->open.rank,
-                      err.text);
-        return;
-    }
-    wire_arena_ok_encode(&s->slots->arena.shape, &w);
-    if (w.failed) {
-        session_send(s, WIRE_ARENA_OK, h->id, &w);
-        return;
-    }
-    reply.length = (uint32_t)w.bytes;
-    env->ops->send(env, s->peer, &reply, w.data, &s->slots->arena);
-    wr_free(&w);
 }

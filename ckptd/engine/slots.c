@@ -167,14 +167,28 @@ void slots_close(struct slots *s)
     free(s);
 }
 
-static bool is_droppable(const struct slots *s)
+bool slots_is_droppable(const struct slots *s)
 {
     return s->is_orphan && s->user_count == 0 && s->held_count == 0;
 }
 
+bool slots_is_idle(const struct slots *s)
+{
+    return s->user_count == 1 && s->held_count == 0;
+}
+
+uint64_t slots_bytes(const struct slots *s)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < s->arena.shape.piece_count; i++)
+        bytes += s->arena.shape.piece_bytes[i];
+    return bytes;
+}
+
 static void settle(struct slots *s)
 {
-    if (is_droppable(s) && s->cached_count == 0)
+    if (slots_is_droppable(s) && s->cached_count == 0)
         slots_close(s);
 }
 
@@ -204,7 +218,7 @@ uint32_t slots_drop_orphans(struct list *arenas, const struct id128 *run,
     LIST_FOR_EACH_SAFE (node, after, arenas) {
         struct slots *s = container_of(node, struct slots, link);
 
-        if (!is_droppable(s))
+        if (!slots_is_droppable(s))
             continue;
         if (run && (!id_equal(&s->run, run) || s->generation >= generation))
             continue;

@@ -90,6 +90,13 @@ void slots_orphan(struct slots *s);
  * Returns how many. */
 uint32_t slots_drop_orphans(struct list *arenas, const struct id128 *run,
                             uint32_t generation);
+/* An orphan that nobody uses and of which no slot is held? Then it may be
+ * closed. */
+bool slots_is_droppable(const struct slots *s);
+/* Does nobody but its session use it? */
+bool slots_is_idle(const struct slots *s);
+/* Bytes of shared memory. */
+uint64_t slots_bytes(const struct slots *s);
 /* Free it whatever it holds: when the engine ends. Takes NULL. */
 void slots_close(struct slots *s);
 

@@ -139,17 +139,24 @@ static void on_arena(struct fake *f, const struct frame *in)
 {
     struct wire_arena_ok *a = &f->arena;
     uint64_t slot = PAGE_BYTES + f->o.chunk_bytes;
-    uint32_t first = f->o.slot_count / 2;
+    uint32_t first, slots = f->o.slot_count;
     struct wr w = {0};
     size_t begin;
     int fds[2];
 
+    if (f->has_arena)
+        slots = f->o.slots_later;
+    if (slots == 0) {
+        fake_refuse(f, in->header.id, -EBUSY, "fake: no larger arena");
+        return;
+    }
+    first = slots / 2;
+    f->has_arena = true;
     fake_unmap(f);
-    *a = (struct wire_arena_ok){.chunk_bytes = f->o.chunk_bytes,
-                                .piece_count = 2,
-                                .slot_count = f->o.slot_count};
+    *a = (struct wire_arena_ok){
+        .chunk_bytes = f->o.chunk_bytes, .piece_count = 2, .slot_count = slots};
     a->piece_bytes[0] = PAGE_BYTES + first * slot;
-    a->piece_bytes[1] = (f->o.slot_count - first) * slot;
+    a->piece_bytes[1] = (slots - first) * slot;
     for (uint32_t i = 0; i < 2; i++)
         fds[i] = make_piece(f, i, a->piece_bytes[i]);
     memset(f->is_free, 1, sizeof f->is_free);
@@ -278,6 +285,7 @@ static void *fake_main(void *arg)
             break;
         f->connection++;
         f->is_over = f->is_stalled = f->is_aborting = f->is_more = false;
+        f->has_arena = false;
         serve(f);
         conn_fini(&f->conn);
         fake_store_hang_up(f);
@@ -299,7 +307,7 @@ struct fake *fake_start(const char *socket_path, const struct fake_options *o)
         f->o.slot_count = 4;
     if (!f->o.stop_at)
         f->o.stop_at = WIRE_STATE_COMMITTED;
-    assert(f->o.slot_count <= FAKE_SLOTS);
+    assert(f->o.slot_count <= FAKE_SLOTS && f->o.slots_later <= FAKE_SLOTS);
     list_init(&f->saves);
     (void)pthread_mutex_init(&f->lock, NULL);
     memcpy(f->path, socket_path, strlen(socket_path) + 1);

@@ -12,6 +12,7 @@
 struct fake_options {
     uint32_t chunk_bytes; /* 0: CHUNK_BYTES_MIN */
     uint32_t slot_count;  /* over two pieces; 0: 4 */
+    uint32_t slots_later; /* when ARENA is asked again; 0: refused, -EBUSY */
     uint32_t grant_max;   /* slots of a save at the rank's at once; 0: all */
     bool is_split;        /* sends byte by byte */
     bool is_backwards;    /* grants the highest slot first */

@@ -49,7 +49,7 @@ struct fake {
     int listener, quit[2];
     struct conn conn;
     uint32_t connection;
-    bool is_over, is_stopping, is_stalled, is_aborting, is_more;
+    bool is_over, is_stopping, is_stalled, is_aborting, is_more, has_arena;
     uint32_t seen[WIRE_LAST + 1];
     uint64_t chunks_taken;
 

@@ -146,6 +146,26 @@ static void *pages_new(uint64_t bytes)
     return p;
 }
 
+static uint64_t world_arena_left(struct env *env)
+{
+    const struct test_env *t = of(env);
+
+    if (t->arena_bytes_all == UINT64_MAX)
+        return UINT64_MAX;
+    return t->arena_bytes_all > t->arena_bytes
+               ? t->arena_bytes_all - t->arena_bytes
+               : 0;
+}
+
+static uint64_t bytes_of(const struct env_arena *arena)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < arena->shape.piece_count; i++)
+        bytes += arena->shape.piece_bytes[i];
+    return bytes;
+}
+
 static int world_arena_new(struct env *env, uint64_t want_bytes,
                            uint32_t chunk_bytes, struct env_arena *out,
                            struct err *err)
@@ -171,11 +191,13 @@ static int world_arena_new(struct env *env, uint64_t want_bytes,
     }
     shape->slot_count = wire_slot_count(shape);
     t->arenas++;
+    t->arena_bytes += bytes_of(out);
     return 0;
 }
 
 static void world_arena_free(struct env *env, struct env_arena *arena)
 {
+    of(env)->arena_bytes -= bytes_of(arena);
     for (uint32_t i = 0; i < arena->shape.piece_count; i++)
         free(arena->base[i]);
     *arena = (struct env_arena){0};
@@ -241,6 +263,7 @@ static const struct env_ops world_ops = {
     .hang_up = world_hang_up,
     .home_open = door_home_open,
     .home_close = door_home_close,
+    .arena_left = world_arena_left,
     .arena_new = world_arena_new,
     .arena_free = world_arena_free,
     .buffer_get = world_buffer_get,
@@ -291,6 +314,7 @@ struct test_env *test_env_new(struct test_world *w, const char *name)
     list_init(&t->hang_ups);
     list_init(&t->doors);
     t->arena_bytes_max = (uint64_t)64 << 20;
+    t->arena_bytes_all = UINT64_MAX;
     t->arena_piece_bytes = WIRE_PIECE_BYTES;
     t->env.ops = &world_ops;
     memcpy(t->env.local_uuid.b, uuid.b, sizeof uuid.b);

@@ -51,7 +51,9 @@ struct test_env {
     size_t log_bytes;
     uint64_t arena_bytes_max;    /* what arena_new gives at most: 64 MiB */
     uint64_t arena_piece_bytes;  /* of one piece: 1 GiB */
+    uint64_t arena_bytes_all;    /* of all together: no limit */
     uint32_t arenas;             /* alive */
+    uint64_t arena_bytes;        /* of those */
     uint32_t buffers;            /* handed out */
     struct store_fault fault[8]; /* for stores opened from now on */
     uint32_t fault_count;

@@ -88,6 +88,29 @@ static void arena_of_four_slots(void **unused)
     round_trip(&(struct fake_options){.slot_count = 4});
 }
 
+static void a_larger_arena_takes_the_place_of_the_first(void **unused)
+{
+    const struct fake_options o = {.slot_count = 4, .slots_later = 40};
+    struct trainer_world w;
+    struct state s;
+    struct ckpt *ctx;
+
+    (void)unused;
+    trainer_world_init(&w, &o);
+    state_init(&s, BIG_BYTES);
+    ctx = trainer_world_open(&w);
+    for (uint64_t step = 1; step <= 4; step++)
+        save_and_spoil(ctx, &s, step, step);
+    assert_true(fake_count(w.fake, WIRE_ARENA) > 1);
+    assert_int_equal(fake_count(w.fake, WIRE_TABLE), 1);
+    ckpt_close(ctx);
+    ctx = trainer_world_open(&w);
+    load_and_check(ctx, &s, 4, 4);
+    ckpt_close(ctx);
+    state_fini(&s);
+    trainer_world_fini(&w);
+}
+
 static void one_slot_at_a_time_backwards(void **unused)
 {
     (void)unused;
@@ -344,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_daemon),
         cmocka_unit_test(arena_of_four_slots),
+        cmocka_unit_test(a_larger_arena_takes_the_place_of_the_first),
         cmocka_unit_test(one_slot_at_a_time_backwards),
         cmocka_unit_test(frames_in_single_bytes),
         cmocka_unit_test(slow_daemon),
