@@ -106,6 +106,7 @@ committed_is() {
 kill_daemon_often() {
     local limit_ms=$1 pid
     killed=0
+    eventually eval '[ "$(grep -c "wait:committed ok" "$OUT")" -eq 2 ]'
     while kill -0 "$job_pid" 2>/dev/null; do
         random "$limit_ms"
         sleep "0.$(printf %03d "$random")"
@@ -139,8 +140,9 @@ check_storm() {
     RANDOM_SEED=11
     count=60
     [ -z "${CKPT_TEST_LONG:-}" ] || count=400
-    start_job --ranks 2 "${STORM[@]}" --keep-last 4 open storm:1:$count:30000
-    kill_daemon_often 150
+    start_job --ranks 2 "${STORM[@]}" --keep-last 4 open fill:1 save:1 fence \
+        wait:committed storm:2:$count:30000
+    kill_daemon_often 200
     end_job
     at_least "$killed" 3 "kills"
     check_storm 2 $count
@@ -153,8 +155,8 @@ check_storm() {
     count=16
     [ -z "${CKPT_TEST_LONG:-}" ] || count=100
     start_job --ranks 2 --lazy --arena 16777216 "${STORM[@]}" --keep-last 2 \
-        open storm:1:$count:30000
-    kill_daemon_often 400
+        open fill:1 save:1 fence wait:committed storm:2:$count:30000
+    kill_daemon_often 900
     end_job
     at_least "$killed" 3 "kills"
     check_storm 2 $count

@@ -52,8 +52,9 @@ teardown() {
 @test "a daemon on threads that is killed loses nothing" {
     export CKPT_DAEMON=$BATS_TEST_TMPDIR/ckptd.sh
     start_job --ranks 2 --tensors 6 --rows 512 --columns 256 --keep-last 3 \
-        open storm:1:25:30000
+        open fill:1 save:1 wait:committed storm:2:25:30000
     RANDOM_SEED=5
+    eventually eval '[ "$(grep -c "wait:committed ok" "$OUT")" -eq 2 ]'
     while kill -0 "$job_pid" 2>/dev/null; do
         random 300
         sleep "0.$(printf %03d "$random")"
