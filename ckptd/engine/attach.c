@@ -224,6 +224,9 @@ static void refer_next(struct attaching *a)
                   RECORD_MAX_BYTES, decision_done, a);
         return;
     }
+    for (size_t i = 0; i < run->catalog.save_count; i++) /* nothing is held */
+        run->catalog.save[i].is_let_go =
+            run->catalog.save[i].status == SAVE_REMOVED;
     if (!a->is_incomplete)
         segpool_run_known(run->home->engine->pool, &run->catalog.uuid);
     run->is_attached = true;

@@ -30,6 +30,7 @@ struct catalog_save {
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost;
+    bool is_let_go; /* REMOVED, and this daemon holds no data for it any more */
     int32_t code;
     char
         reason[REASON_MAX + 1]; /* of an abort, of what is unreadable or lost */

@@ -12,6 +12,7 @@
  * and freed, from its timer alone.
  */
 #include "ckptd/engine/join_internal.h"
+#include "ckptd/engine/retain.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -311,10 +312,12 @@ static void read_done(void *arg, int result, const struct err *err)
 {
     struct joining *j = arg;
 
-    if (result < 0)
+    if (result < 0) {
         joining_fail(j, result, "%s", err->text);
-    else
-        joining_look(j);
+        return;
+    }
+    retain_tombs(j->run);
+    joining_look(j);
 }
 
 void joining_read(struct joining *j)

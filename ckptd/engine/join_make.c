@@ -16,6 +16,7 @@
  */
 #include "ckptd/engine/commit.h"
 #include "ckptd/engine/join_internal.h"
+#include "ckptd/engine/retain.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -338,6 +339,7 @@ static void refresh_done(void *arg, int result, const struct err *err)
         joining_fail(j, result, "%s", err->text);
         return;
     }
+    retain_tombs(j->run);
     if (g && g->record.generation != j->closing) { /* one was made meanwhile */
         joining_move(j, JOINING_READ);
         joining_look(j);

@@ -1,7 +1,8 @@
 /*
  * retain.c - a pass of retention over one run.
  *
- * Happy path: look at pins and leases, choose, have the newest checkpoint read
+ * Happy path: let go of what others have removed; if there is a policy, look at
+ * pins and leases, choose, have the newest checkpoint read
  * back unless verified/SAVE says that was done, then remove the chosen saves
  * one by one. While ranks load, or an undecided save refers to a victim, or
  * other daemons read back, the pass is put off. Any failure ends the pass with
@@ -21,7 +22,8 @@
 #define RETRY_VERIFIED_NS ((uint64_t)2 * 1000 * 1000 * 1000)
 
 static const bool allowed[RETAIN_PHASES][RETAIN_PHASES] = {
-    [RETAIN_IDLE] = {[RETAIN_LOOKING] = true},
+    [RETAIN_IDLE] = {[RETAIN_BURYING] = true},
+    [RETAIN_BURYING] = {[RETAIN_LOOKING] = true, [RETAIN_IDLE] = true},
     [RETAIN_LOOKING] = {[RETAIN_READING_BACK] = true, [RETAIN_IDLE] = true},
     [RETAIN_READING_BACK] = {[RETAIN_REMOVING] = true, [RETAIN_IDLE] = true},
     [RETAIN_REMOVING] = {[RETAIN_IDLE] = true},
@@ -35,9 +37,10 @@ void retain_move(struct retention *t, enum retain_phase to)
 
 static void pass_begin(struct retention *t)
 {
-    t->is_wanted = false;
-    retain_move(t, RETAIN_LOOKING);
-    retain_look(t);
+    t->has_policy = t->is_policy_wanted;
+    t->is_wanted = t->is_policy_wanted = false;
+    retain_move(t, RETAIN_BURYING);
+    retain_bury(t);
 }
 
 void retain_end(struct retention *t, int result, const char *what)
@@ -73,7 +76,13 @@ static void try_later(struct retention *t, uint64_t ns)
     struct env *env = t->env;
 
     t->retry.fire = retry_fired;
+    t->is_policy_wanted = t->is_policy_wanted || t->has_policy;
     env->ops->timer_set(env, &t->retry, env->ops->now_ns(env) + ns);
+}
+
+void retain_later(struct retention *t)
+{
+    try_later(t, RETRY_NS);
 }
 
 static void remove_next(struct retention *t)
@@ -97,6 +106,16 @@ void retain_removed(struct retention *t, int result)
         retain_end(t, result, "removing a save");
     else
         remove_next(t);
+}
+
+void retain_buried(struct retention *t, int result)
+{
+    if (result || !t->has_policy || t->is_stopping) {
+        retain_end(t, result, "letting go of what was removed");
+        return;
+    }
+    retain_move(t, RETAIN_LOOKING);
+    retain_look(t);
 }
 
 /*
@@ -162,11 +181,11 @@ static bool has_policy(const struct run *run)
     return g && (g->record.keep_last || g->record.keep_every);
 }
 
-void retain_run(struct run *run)
+static void pass_want(struct run *run, bool with_policy)
 {
     struct retention *t = run->retention;
 
-    if (!has_policy(run))
+    if (run->home->engine->is_halted)
         return;
     if (!t) {
         t = calloc(1, sizeof *t);
@@ -179,8 +198,40 @@ void retain_run(struct run *run)
     if (t->is_stopping)
         return;
     t->is_wanted = true;
+    t->is_policy_wanted = t->is_policy_wanted || with_policy;
     if (t->phase == RETAIN_IDLE)
         pass_begin(t);
+}
+
+void retain_run(struct run *run)
+{
+    pass_want(run, has_policy(run));
+}
+
+void retain_tombs(struct run *run)
+{
+    const struct catalog *c = &run->catalog;
+
+    for (size_t i = 0; i < c->save_count; i++) {
+        if (c->save[i].status == SAVE_REMOVED && !c->save[i].is_let_go) {
+            pass_want(run, false);
+            return;
+        }
+    }
+}
+
+void retain_no_room(struct engine *e)
+{
+    LIST_FOR_EACH (node, &e->homes) {
+        struct home *home = container_of(node, struct home, link);
+
+        LIST_FOR_EACH (at, &home->runs) {
+            struct run *run = container_of(at, struct run, link);
+
+            if (run->is_attached)
+                pass_want(run, false);
+        }
+    }
 }
 
 void retain_stop(struct run *run)

@@ -7,7 +7,8 @@
  * checkpoint of equal or higher durability has been read back (verified/SAVE
  * exists). An unreadable record or manifest stops the collector.
  *
- *   IDLE -> LOOKING (pins, leases) -> READING_BACK -> REMOVING... -> IDLE
+ *   IDLE -> BURYING (tombs of others) -> LOOKING (pins, leases) ->
+ *   READING_BACK -> REMOVING... -> IDLE
  *
  * Order: read the newest back -> verified/SAVE -> tomb/SAVE -> references of
  * its segments dropped -> its records removed (the tomb stays). Of several
@@ -32,8 +33,15 @@
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims);
 
-/* After a commit: does it all in the background, one pass at a time. */
+/* After a commit: does it all in the background, one pass at a time. Without a
+ * policy only what others have removed (`ckpt gc`) is let go. */
 void retain_run(struct run *run);
+/* After a refresh of the catalog: the same of removed saves alone, if it has
+ * any that still hold something here. */
+void retain_tombs(struct run *run);
+/* A reservation failed: are there tombs, of any run, that make room for the
+ * next? */
+void retain_no_room(struct engine *e);
 /* Start nothing more. Then retain_is_busy() turns false by and by. */
 void retain_stop(struct run *run);
 bool retain_is_busy(const struct run *run);

@@ -1,6 +1,7 @@
 /*
- * retain_internal.h - between retain.c (a pass), retain_look.c (pins and
- * leases), retain_verify.c (reading back) and retain_remove.c (one save's end).
+ * retain_internal.h - between retain.c (a pass), retain_bury.c (what others
+ * have removed), retain_look.c (pins and leases), retain_verify.c (reading
+ * back) and retain_remove.c (one save's end).
  */
 #ifndef CKPTD_RETAIN_INTERNAL_H
 #define CKPTD_RETAIN_INTERNAL_H
@@ -11,6 +12,7 @@
 
 enum retain_phase {
     RETAIN_IDLE,
+    RETAIN_BURYING,
     RETAIN_LOOKING,
     RETAIN_READING_BACK,
     RETAIN_REMOVING,
@@ -29,12 +31,15 @@ struct retention {
     struct run *run;
     struct env *env;
     enum retain_phase phase;
-    bool is_wanted; /* once more after this pass */
+    bool is_wanted;        /* once more after this pass */
+    bool is_policy_wanted; /* and that looks at the policy too */
+    bool has_policy;       /* the pass under way does */
     bool is_stopping;
     struct seen_lease *lease;
     size_t lease_count, lease_capacity;
     struct store_names names; /* of the folder under way */
     size_t next_name;
+    struct save_id burying; /* and those before it are done */
     struct save_id newest;
     struct held_manifest *held;
     struct read_back *back;
@@ -46,6 +51,13 @@ struct retention {
 void retain_move(struct retention *t, enum retain_phase to);
 /* The pass is over; words are logged when result is not 0. */
 void retain_end(struct retention *t, int result, const char *what);
+
+/* The same pass again, after a while. */
+void retain_later(struct retention *t);
+
+/* retain_bury.c: let go of what has a tomb, then retain_buried(). */
+void retain_bury(struct retention *t);
+void retain_buried(struct retention *t, int result);
 
 /* retain_look.c: refresh pins and leases in the catalog, then
  * retain_looked(). */
@@ -61,5 +73,10 @@ void retain_verified(struct retention *t, int result, const char *what);
  * retain_removed(). */
 void retain_remove(struct retention *t, const struct save_id *id);
 void retain_removed(struct retention *t, int result);
+/* Creates tomb/SAVE; -EEXIST: it is there, and durable. */
+void retain_put_tomb(struct retention *t, const struct save_id *id,
+                     const char *reason, recio_put_fn done, void *arg);
+/* Its tomb is durable: its references are dropped. */
+void retain_let_go(struct retention *t, const struct save_id *id);
 
 #endif

@@ -118,7 +118,7 @@ static void tomb_put(void *arg, int result)
         removal_end(r, result);
         return;
     }
-    segpool_release(run->home->engine->pool, &run->catalog.uuid, &r->id);
+    retain_let_go(r->retention, &r->id);
     r->retention->env->ops->log(r->retention->env, LOG_LEVEL_INFO,
                                 "run %s: step %" PRIu64
                                 " (generation %u) removed by the policy",
@@ -126,12 +126,34 @@ static void tomb_put(void *arg, int result)
     next_folder(r);
 }
 
+void retain_let_go(struct retention *t, const struct save_id *id)
+{
+    struct run *run = t->run;
+    struct catalog_save *s = catalog_find(&run->catalog, id);
+
+    segpool_release(run->home->engine->pool, &run->catalog.uuid, id);
+    if (s)
+        s->is_let_go = true;
+}
+
+void retain_put_tomb(struct retention *t, const struct save_id *id,
+                     const char *reason, recio_put_fn done, void *arg)
+{
+    struct record_tomb tomb = {.id = *id};
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+
+    tomb.created_unix_ms = t->env->ops->unix_ms(t->env);
+    (void)snprintf(tomb.reason, sizeof tomb.reason, "%s", reason);
+    record_tomb_encode(&tomb, &w);
+    recio_put(t->run->home->store, name_save(name, t->run->name, "tomb", id),
+              &w, done, arg);
+}
+
 void retain_remove(struct retention *t, const struct save_id *id)
 {
     struct catalog_save *s = catalog_find(&t->run->catalog, id);
     struct removal *r = calloc(1, sizeof *r);
-    struct record_tomb tomb = {.id = *id, .reason = "retention policy"};
-    struct wr w = {0};
 
     if (!r) {
         retain_removed(t, -ENOMEM);
@@ -141,8 +163,5 @@ void retain_remove(struct retention *t, const struct save_id *id)
         s->status = SAVE_REMOVED;
     r->retention = t;
     r->id = *id;
-    tomb.created_unix_ms = t->env->ops->unix_ms(t->env);
-    record_tomb_encode(&tomb, &w);
-    recio_put(t->run->home->store, name_save(r->name, t->run->name, "tomb", id),
-              &w, tomb_put, r);
+    retain_put_tomb(t, id, "retention policy", tomb_put, r);
 }

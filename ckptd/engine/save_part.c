@@ -12,6 +12,7 @@
  * and then lets everything go: ENDED. The struct itself stays as the mark that
  * this rank has been told, until the save is freed.
  */
+#include "ckptd/engine/retain.h"
 #include "ckptd/engine/save_internal.h"
 
 #include <assert.h>
@@ -177,6 +178,8 @@ static void on_reserved(void *arg, int result, struct seg_writer *w,
 
     p->writer = w;
     part_move(p, PART_TAKING);
+    if (result == -ENOSPC || result == -EDQUOT)
+        retain_no_room(p->save->engine);
     if (result)
         save_abort(p->save, result,
                    "rank %" PRIu32 ": no room for its chunks: %s", p->rank,

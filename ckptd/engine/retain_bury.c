@@ -1,0 +1,105 @@
+/*
+ * retain_bury.c - letting go of saves that somebody else has removed.
+ *
+ *   tomb/ listed -> of each save with a tomb: tomb/SAVE -> references dropped
+ *
+ * `ckpt gc`, or another daemon, writes a tomb; what the save held in this
+ * daemon's store is free from then on. A tomb that was only seen may not be
+ * durable, and what is freed is written over: so it is created once more, and
+ * the answer that it is there says that it stays. The records are swept by
+ * whoever removed the save.
+ *
+ * A save that is being decided, that ranks may be reading, or that an undecided
+ * one refers to is looked at again later.
+ */
+#include "ckptd/engine/commit.h"
+#include "ckptd/engine/load.h"
+#include "ckptd/engine/retain_internal.h"
+#include "ckptd/engine/save.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+static void next_burial(struct retention *t);
+
+/* Is it being decided right now? What it holds is its own until then. */
+static bool is_running(const struct run *run, const struct save_id *id)
+{
+    LIST_FOR_EACH (node, &run->commits) {
+        const struct commit *c = container_of(node, struct commit, link);
+
+        if (save_id_compare(&c->id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void tomb_stays(void *arg, int result)
+{
+    struct retention *t = arg;
+    struct run *run = t->run;
+
+    if (result && result != -EEXIST) {
+        retain_buried(t, result);
+        return;
+    }
+    retain_let_go(t, &t->burying);
+    t->env->ops->log(t->env, LOG_LEVEL_INFO,
+                     "run %s: step %" PRIu64 " (generation %" PRIu32
+                     ") was removed: its space is free",
+                     run->name, t->burying.step, t->burying.generation);
+    next_burial(t);
+}
+
+static void next_burial(struct retention *t)
+{
+    const struct catalog *c = &t->run->catalog;
+
+    for (size_t i = 0; i < c->save_count && !t->is_stopping; i++) {
+        const struct catalog_save *s = &c->save[i];
+
+        if (s->status != SAVE_REMOVED || s->is_let_go ||
+            save_id_compare(&s->id, &t->burying) <= 0)
+            continue;
+        t->burying = s->id;
+        if (is_running(t->run, &s->id) || loads_pending(t->run) ||
+            saves_use_base(t->run, &s->id)) {
+            retain_later(t);
+            continue;
+        }
+        retain_put_tomb(t, &s->id, "removed by others", tomb_stays, t);
+        return;
+    }
+    retain_buried(t, 0);
+}
+
+static void tombs_listed(void *arg, int result, struct store_names *names)
+{
+    struct retention *t = arg;
+
+    if (result < 0) {
+        retain_buried(t, result);
+        return;
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        struct catalog_save *s;
+        struct save_id id;
+        const char *rest;
+
+        if (save_id_parse(names->name[i], &id, &rest) || *rest != '\0')
+            continue;
+        s = catalog_find(&t->run->catalog, &id);
+        if (s && s->status != SAVE_UNDECIDED)
+            s->status = SAVE_REMOVED;
+    }
+    t->burying = (struct save_id){0};
+    next_burial(t);
+}
+
+void retain_bury(struct retention *t)
+{
+    char name[RECORD_NAME_BYTES];
+
+    recio_list(t->run->home->store, name_run(name, t->run->name, "tomb"),
+               tombs_listed, t);
+}
