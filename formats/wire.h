@@ -161,6 +161,14 @@ struct wire_arena_ok {
     uint32_t slot_count;
 };
 
+/* How many slots fit into an arena of so many bytes. */
+static inline uint64_t wire_slots_in(uint64_t bytes, uint32_t chunk_bytes)
+{
+    if (bytes < PAGE_BYTES)
+        return 0;
+    return (bytes - PAGE_BYTES) / (PAGE_BYTES + chunk_bytes);
+}
+
 /* Where slot `slot` begins: piece and byte of its header page. Both sides use
  * this one rule: piece 0 loses its first page, no slot straddles. False when
  * there is no such slot. */

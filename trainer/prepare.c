@@ -39,7 +39,7 @@ int arena_need(const struct ckpt *ctx, const struct descriptors *d,
     if (rc)
         return err_set(err, rc, "the list of what is written: %s",
                        err_text(rc));
-    *bytes = list.chunk_count * (PAGE_BYTES + CHUNK_BYTES_DEFAULT);
+    *bytes = PAGE_BYTES + list.chunk_count * (PAGE_BYTES + CHUNK_BYTES_DEFAULT);
     writelist_free(&list);
     return 0;
 }
@@ -92,7 +92,7 @@ static bool is_short(const struct ckpt *ctx, uint64_t bytes)
     const struct arena *a = ctx->arena;
 
     return a && list_is_empty(&ctx->saves) &&
-           a->ok.slot_count < bytes / (PAGE_BYTES + a->ok.chunk_bytes);
+           a->ok.slot_count < wire_slots_in(bytes, a->ok.chunk_bytes);
 }
 
 int arena_enlarge(struct ckpt *ctx, uint64_t bytes, struct err *err)

@@ -254,14 +254,14 @@ int memory_arena_new(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
 {
     struct reactor *r = reactor_of(env);
     struct arena_block *b = calloc(1, sizeof *b);
-    uint64_t slot_bytes = PAGE_BYTES + chunk_bytes;
+    uint64_t slots = wire_slots_in(bytes, chunk_bytes);
     int rc;
 
     if (!b)
         return err_set(err, -ENOMEM, "no memory for an arena");
     b->reactor = r;
     b->arena.shape.chunk_bytes = chunk_bytes;
-    rc = pieces_new(&b->arena, max_u64(bytes / slot_bytes, ARENA_SLOTS_MIN));
+    rc = pieces_new(&b->arena, max_u64(slots, ARENA_SLOTS_MIN));
     if (rc) {
         free(b);
         return err_set(err, rc, "cannot make an arena of %" PRIu64 " MiB: %s",

@@ -135,7 +135,7 @@ static int make_arena(struct session *s, uint64_t bytes, struct slots **out,
 /* A few slots more are not worth new pages, unless no more are wanted. */
 static bool is_worth_it(const struct session *s, uint64_t bytes, uint64_t want)
 {
-    uint64_t slots = bytes / (PAGE_BYTES + s->engine->chunk_bytes);
+    uint64_t slots = wire_slots_in(bytes, s->engine->chunk_bytes);
     uint64_t count = s->slots->count;
 
     return slots > count && (bytes == want || slots >= count + count / 4);
