@@ -409,7 +409,8 @@ static void read_file(const struct world *w, const char *name, char *text,
 }
 
 /* No descriptor but its own, no signal ignored or blocked, its own session,
- * and the store as its argument. */
+ * and the store as its argument. The signals are those of the shell's child:
+ * the shell itself blocks them for a moment whenever it starts one. */
 static void child_inherits_nothing(void **unused)
 {
     struct world w;
@@ -421,7 +422,7 @@ static void child_inherits_nothing(void **unused)
 
     (void)unused;
     world_init(&w);
-    script(&w, "ls -l /proc/$$/fd >$2/fds; grep Sig /proc/$$/status >$2/sigs\n"
+    script(&w, "ls -l /proc/$$/fd >$2/fds; grep Sig /proc/self/status >$2/sigs\n"
                "echo $1 $$ $(cut -d' ' -f6 /proc/$$/stat) >$2/args; exit 7");
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGUSR1);
