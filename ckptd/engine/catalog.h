@@ -54,6 +54,9 @@ struct catalog {
     size_t generation_count;
     struct catalog_save *save; /* ascending by save_id */
     size_t save_count;
+    /* Code not 0: a lease could not be read at the last load, so some save is
+     * in use and none says which. Who removes saves must look. */
+    struct err bad_lease;
 };
 
 typedef void (*catalog_fn)(void *arg, int result, const struct err *err);

@@ -9,7 +9,8 @@
  *
  * Generations and RUN must be readable, or nothing can be said at all. So must
  * the outcomes of loads: they say where a branch comes from. A decision that
- * cannot be read becomes SAVE_UNREADABLE with the reason.
+ * cannot be read becomes SAVE_UNREADABLE with the reason; a lease that cannot
+ * be read is noted in the catalog, for those who remove saves.
  */
 #include "ckptd/engine/catalog.h"
 
@@ -299,6 +300,18 @@ static bool lease_name(struct load *l, const char *name)
     return true;
 }
 
+/* It says which save is in use: of no matter to those who only look or join,
+ * all that matters to those who remove. */
+static void lease_unreadable(struct load *l, const char *name, int code,
+                             const char *why)
+{
+    if (code == -ENOMEM || code == -ECANCELED)
+        load_fail(l, code, "lease", name, why);
+    else if (l->c->bad_lease.code == 0)
+        (void)err_set(&l->c->bad_lease, code, "runs/%s/lease/%s: %s", l->run,
+                      name, why);
+}
+
 static void lease_record(struct load *l, const char *name, int64_t result,
                          const void *data)
 {
@@ -315,7 +328,7 @@ static void lease_record(struct load *l, const char *name, int64_t result,
     else
         rc = err_set(&err, (int)result, "%s", err_text((int)result));
     if (rc < 0) {
-        load_fail(l, rc, "lease", name, err.text);
+        lease_unreadable(l, name, rc, err.text);
         return;
     }
     grown = realloc(l->leased, (l->leased_count + 1) * sizeof *grown);
@@ -520,5 +533,6 @@ void catalog_load(struct store *s, const char *run, struct catalog *c,
     l->arg = arg;
     (void)snprintf(l->run, sizeof l->run, "%s", run);
     (void)snprintf(c->run, sizeof c->run, "%s", run);
+    c->bad_lease = (struct err){0};
     recio_get(s, name_run(name, run, "RUN"), RECORD_MAX_BYTES, run_done, l);
 }

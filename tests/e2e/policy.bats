@@ -227,6 +227,11 @@ steps() {
     job --ranks 2 open $commands close
     wait_quiet
     tool_is 0 pin run@2
+    mkdir -p "$HOME_DIR/runs/run/lease"
+    echo junk >"$HOME_DIR/runs/run/lease/junk.0"
+    tool_is 4 gc --keep-last 2 --yes
+    tool_is 0 ls
+    rm "$HOME_DIR/runs/run/lease/junk.0"
     tool_is 0 gc --keep-last 2 --dry-run
     is "$(steps)" "1 2 3 4 5" "after a dry run"
     tool_is 0 gc --keep-last 2

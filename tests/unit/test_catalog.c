@@ -476,6 +476,35 @@ static void damage_is_named_or_marked(void **state)
     }
 }
 
+/* It stops those who remove, who ask for it, and nobody else. */
+static void a_lease_that_cannot_be_read_is_noted(void **state)
+{
+    static const char name[] = "runs/" TEST_RUN "/lease/junk.0";
+    struct test_world *w = test_world_new(5);
+    struct test_daemon *d = test_alone(w);
+    struct store_req remove = {
+        .op = STORE_REMOVE, .name = name, .done = test_nothing};
+    struct catalog c = {0};
+    struct test_commit v;
+
+    (void)state;
+    assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
+    assert_int_equal(test_put(w, name, "junk", 4), 0);
+    assert_int_equal(load(w, &c).result, 0);
+    assert_true(c.bad_lease.code < 0);
+    assert_non_null(strstr(c.bad_lease.text, name));
+    assert_int_equal(catalog_latest(&c).step, 6);
+    /* The job starts anew. */
+    assert_int_equal(test_enter(d, "u", 0, 1), 2);
+    assert_int_equal(d->run->catalog.bad_lease.code, c.bad_lease.code);
+    assert_int_equal(store_run(test_world_store(w, TEST_HOME), &remove), 0);
+    assert_int_equal(load(w, &c).result, 0);
+    assert_int_equal(c.bad_lease.code, 0);
+    catalog_free(&c);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
 static void a_refresh_reads_only_what_can_have_changed(void **state)
 {
     struct test_world *w = test_world_new(34);
@@ -526,6 +555,7 @@ int main(void)
         cmocka_unit_test(a_home_is_read_as_the_daemon_left_it),
         cmocka_unit_test(a_run_that_is_not_there_is_enoent),
         cmocka_unit_test(damage_is_named_or_marked),
+        cmocka_unit_test(a_lease_that_cannot_be_read_is_noted),
         cmocka_unit_test(a_refresh_reads_only_what_can_have_changed),
     };
 

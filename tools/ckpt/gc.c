@@ -206,6 +206,11 @@ static int gc_run(struct gc *g, const char *run)
             code = complain(g->tool, EXIT_CORRUPT,
                             "%s@%" PRIu64 ": %s; nothing is removed", run,
                             c.save[i].id.step, c.save[i].reason);
+    if (code == 0 && c.bad_lease.code)
+        code = complain(g->tool, exit_code_of(c.bad_lease.code),
+                        "%s; nothing is removed while it is not known which "
+                        "checkpoint is in use",
+                        c.bad_lease.text);
     if (code == 0)
         code = apply_policy(g, &c);
     if (code == 0)
