@@ -61,6 +61,8 @@ static int on_reply(struct ckpt *ctx, const struct frame *f, struct err *err)
     struct request *r = find_request(ctx, f->header.id);
     int rc;
 
+    if (!r && f->header.type == WIRE_SAVE_OK)
+        return save_on_late_ok(ctx, f, err);
     if (!r)
         return 0;
     request_forget(r);

@@ -85,6 +85,33 @@ static int prepare(struct saving *s, struct err *err)
     return 0;
 }
 
+/* Nobody of this rank wants the daemon's save `number`: the other ranks are
+ * told now, and not at the decide deadline. Lock held. */
+static void send_cancel(struct ckpt *ctx, uint64_t number,
+                        const struct err *err)
+{
+    struct wire_cancel v = {.save = number, .code = err->code};
+    struct wr w = {0};
+    size_t begin = frame_begin(&w, WIRE_CANCEL, 0, 0);
+
+    memcpy(v.text, err->text, sizeof v.text);
+    wire_cancel_encode(&v, &w);
+    outbox_frame(ctx, &w, begin);
+}
+
+int save_on_late_ok(struct ckpt *ctx, const struct frame *f, struct err *err)
+{
+    struct wire_save_ok v;
+    struct err why;
+
+    if (wire_save_ok_decode(f->payload, f->header.length, &v))
+        return err_set(err, -EBADMSG, "a SAVE_OK is damaged");
+    (void)err_set(&why, -ETIMEDOUT,
+                  "it began so late that the rank no longer waited for it");
+    send_cancel(ctx, v.save, &why);
+    return 0;
+}
+
 /* SAVE_OK: the save begins to live before its first SLOTS are looked at. */
 static int on_save_ok(struct ckpt *ctx, struct request *r,
                       const struct frame *f, struct err *err)
@@ -99,8 +126,11 @@ static int on_save_ok(struct ckpt *ctx, struct request *r,
         return err_set(err, -EBADMSG, "a SAVE_OK without an arena");
     save->slot_capacity = ctx->arena->ok.slot_count;
     save->slot = calloc(save->slot_capacity, sizeof *save->slot);
-    if (!save->slot)
-        return err_set(err, -ENOMEM, "no memory for the list of slots");
+    if (!save->slot) {
+        (void)err_set(err, -ENOMEM, "no memory for the list of slots");
+        send_cancel(ctx, v.save, err);
+        return err->code;
+    }
     save->number = v.save;
     save->epoch = ctx->epoch;
     save->id = v.id;
@@ -173,16 +203,8 @@ static int send_save(struct saving *s, uint64_t step, struct err *err)
 static void cancel(struct ckpt *ctx, struct ckpt_save *save,
                    const struct err *err)
 {
-    struct wire_cancel v = {.save = save->number, .code = err->code};
-    struct wr w = {0};
-    size_t begin = frame_begin(&w, WIRE_CANCEL, 0, 0);
-
-    memcpy(v.text, err->text, sizeof v.text);
-    wire_cancel_encode(&v, &w);
     if (save->epoch == ctx->epoch)
-        outbox_frame(ctx, &w, begin);
-    else
-        wr_free(&w);
+        send_cancel(ctx, save->number, err);
     save_fail(ctx, save, err, false);
 }
 

@@ -50,6 +50,9 @@ bool save_copy_one(struct ckpt *ctx, struct ckpt_save *save, uint32_t limit);
 /* The first save that has a chunk and a slot, NULL. */
 struct ckpt_save *save_with_work(struct ckpt *ctx);
 
+/* A SAVE_OK that nobody waits for any more: that save is cancelled. */
+int save_on_late_ok(struct ckpt *ctx, const struct frame *f,
+                    struct err *err) MUST_USE;
 /* Mark as failed with these words and drop what it holds. Nothing happens to
  * one that is decided. */
 void save_fail(struct ckpt *ctx, struct ckpt_save *save, const struct err *err,

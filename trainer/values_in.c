@@ -30,10 +30,13 @@ static void axes_text(const struct layout *l, uint32_t mask,
 static int fill(struct ckpt_values *values, size_t i, const struct value *v,
                 uint64_t bytes, const void *data)
 {
+    bool is_scalar = v->type != VALUE_STRING && v->type != VALUE_BYTES;
     struct ckpt_value *to = &values->value[i];
 
     if (bytes > SIZE_MAX - 1)
         return -ENOMEM;
+    if (is_scalar && (!data || bytes != 8)) /* only the others are ever large */
+        return -EBADMSG;
     values->memory[i] = malloc(bytes + 1);
     if (!values->memory[i])
         return -ENOMEM;
@@ -47,7 +50,7 @@ static int fill(struct ckpt_values *values, size_t i, const struct value *v,
     to->type = (enum ckpt_value_type)v->type;
     to->data = values->memory[i];
     to->bytes = bytes;
-    if (v->type != VALUE_STRING && v->type != VALUE_BYTES)
+    if (is_scalar)
         to->scalar.u = get_u64(values->memory[i]);
     for (uint32_t k = 0; k < values->layout.axis_count; k++)
         if (v->axes & 1U << k)

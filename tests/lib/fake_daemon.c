@@ -209,6 +209,16 @@ static void handle(struct fake *f, const struct frame *in)
     }
 }
 
+static void send_late_ok(struct fake *f)
+{
+    const struct wire_save_ok v = {FAKE_LATE_NUMBER, {1, 1, 1}};
+    struct wr w = {0};
+
+    wire_save_ok_encode(&v, &w);
+    fake_send(f, WIRE_SAVE_OK, UINT64_MAX, &w);
+    wr_free(&w);
+}
+
 /* True: it was done, do not handle the message. */
 static bool do_mischief(struct fake *f, const struct frame *in)
 {
@@ -237,6 +247,9 @@ static bool do_mischief(struct fake *f, const struct frame *in)
         return true;
     case FAKE_ABORTS:
         f->is_aborting = true;
+        return false;
+    case FAKE_LATE_OK:
+        send_late_ok(f);
         return false;
     case FAKE_STALLS:
         f->is_stalled = true;

@@ -9,6 +9,8 @@
 
 #include "formats/wire.h"
 
+#define FAKE_LATE_NUMBER 77 /* of FAKE_LATE_OK */
+
 struct fake_options {
     uint32_t chunk_bytes; /* 0: CHUNK_BYTES_MIN */
     uint32_t slot_count;  /* over two pieces; 0: 4 */
@@ -30,7 +32,8 @@ struct fake_options {
         FAKE_GARBAGE,       /* sends random bytes, then hangs up */
         FAKE_REFUSES,       /* answers by an error `refusal` */
         FAKE_ABORTS,        /* SAVE, CHUNKS: aborts the save with `refusal` */
-        FAKE_STALLS,        /* says nothing more on this connection */
+        FAKE_LATE_OK, /* a SAVE_OK that nobody waits for, too */
+        FAKE_STALLS,  /* says nothing more on this connection */
     } mischief;
     int refusal;
 

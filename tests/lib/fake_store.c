@@ -174,6 +174,8 @@ static void on_cancel(struct fake *f, const struct frame *in)
     struct fake_save *s;
 
     assert(wire_cancel_decode(in->payload, in->header.length, &v) == 0);
+    if (v.save == FAKE_LATE_NUMBER) /* counted, that is all */
+        return;
     s = find_number(f, v.save);
     assert(s);
     tell_state(f, s, 0, WIRE_STATE_ABORTED, v.code);

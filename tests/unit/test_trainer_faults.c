@@ -258,6 +258,26 @@ static void daemon_that_is_gone_for_good_is_told_in_words(void **unused)
     trainer_world_fini(&w);
 }
 
+/* The other ranks hear at once that nobody will give its chunks. */
+static void a_save_that_nobody_waits_for_is_cancelled(void **unused)
+{
+    const struct fake_options o = {
+        .at = WIRE_SAVE, .at_count = 1, .mischief = FAKE_LATE_OK};
+    struct trainer_world w;
+    struct ckpt *ctx;
+    struct state s;
+
+    (void)unused;
+    trainer_world_init(&w, &o);
+    state_init(&s, BIG_BYTES);
+    ctx = trainer_world_open(&w);
+    all_is_well(ctx, &s, 1);
+    assert_int_equal(fake_count(w.fake, WIRE_CANCEL), 1);
+    ckpt_close(ctx);
+    state_fini(&s);
+    trainer_world_fini(&w);
+}
+
 static void load_without_progress_times_out(void **unused)
 {
     const struct fake_options o = {.slot_count = 4,
@@ -575,6 +595,7 @@ int main(void)
         cmocka_unit_test(daemon_dies_at_each_message_of_a_load),
         cmocka_unit_test(fate_of_a_staged_save_is_asked_of_the_next_daemon),
         cmocka_unit_test(daemon_that_is_gone_for_good_is_told_in_words),
+        cmocka_unit_test(a_save_that_nobody_waits_for_is_cancelled),
         cmocka_unit_test(load_without_progress_times_out),
         cmocka_unit_test(fewer_bytes_than_announced_are_no_load),
         cmocka_unit_test(arena_without_seals_is_refused),
