@@ -262,6 +262,26 @@ static void say_passed_over(struct load *l, const struct save_id *older)
                    used ? "; " : "", l->err.text);
 }
 
+/* Newer checkpoints that could not even be a candidate: their records cannot be
+ * read. A job that resumes from an older one is to know. */
+static void say_unreadable(struct load *l)
+{
+    const struct catalog *c = &l->run->catalog;
+
+    for (size_t i = 0; i < c->save_count; i++) {
+        const struct catalog_save *s = &c->save[i];
+        size_t used = strlen(l->note);
+
+        if (s->status != SAVE_UNREADABLE || save_id_compare(&s->id, &l->id) < 0)
+            continue;
+        (void)snprintf(l->note + used, sizeof l->note - used,
+                       "%srun %s step %" PRIu64
+                       " (generation %u) cannot be read: %s",
+                       used ? "; " : "", l->run->name, s->id.step,
+                       s->id.generation, s->reason);
+    }
+}
+
 /* The outcome is on record. With several daemons all of them follow what it
  * says, so that all fall back or none; one whose ranks have died meanwhile
  * says so at the next attempt. */
@@ -272,6 +292,7 @@ void load_recorded(struct load *l)
 
     if (l->err.code == 0) {
         catalog_note_load(&l->run->catalog, l->generation, &l->id);
+        say_unreadable(l);
         load_finish(l);
         return;
     }
