@@ -37,10 +37,10 @@ teardown() {
         [ -z "$promised" ] || at_least "${loaded%/*}" "$promised" "loaded"
         # The older generation is told so, and does not hang.
         eventually grep -qE "saved:[0-9]+ error ESTALE" "$OUT.before"
-        kill "$before"
+        kill "$before" 2>/dev/null || true
         wait "$before" || true
     done
-    kill "$job_pid"
+    kill "$job_pid" 2>/dev/null || true
     end_job
     job --ranks 2 open load
     out_count "load ok" 2
