@@ -229,6 +229,22 @@ static int measure(const void *data, size_t bytes, uint32_t *count,
     return rd_done(&r) ? 0 : -EBADMSG;
 }
 
+static size_t block_bytes(size_t count, const struct room *need)
+{
+    return count * sizeof(struct entry) + need->box_count * sizeof(struct box) +
+           need->name_bytes + 1;
+}
+
+int table_decoded_bytes(const void *data, size_t bytes, uint64_t *out)
+{
+    struct room need;
+    uint32_t count;
+    int rc = measure(data, bytes, &count, &need);
+
+    *out = rc ? 0 : block_bytes(count, &need);
+    return rc;
+}
+
 /* The second pass, into one block: entries, boxes, names. */
 static int fill(const void *data, size_t bytes, const struct room *need,
                 struct table *out)
@@ -237,7 +253,7 @@ static int fill(const void *data, size_t bytes, const struct room *need,
     size_t entry_bytes = out->count * sizeof(struct entry);
     size_t box_bytes = need->box_count * sizeof(struct box);
     struct room room = {0};
-    uint8_t *memory = malloc(entry_bytes + box_bytes + need->name_bytes + 1);
+    uint8_t *memory = malloc(block_bytes(out->count, need));
 
     if (!memory)
         return -ENOMEM;

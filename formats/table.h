@@ -45,6 +45,9 @@ void table_encode(const struct entry *entries, size_t count, struct wr *w);
 /* A region's part of an entry, as in there: the same bytes, the same region. */
 void region_encode(const struct region *r, uint32_t ndim, struct wr *w);
 
+/* What table_decode() would allocate for these bytes; -EBADMSG. Allocates
+ * nothing. */
+int table_decoded_bytes(const void *data, size_t bytes, uint64_t *out) MUST_USE;
 /* Reads and checks; -EBADMSG (not a table), -CKPT_ESHAPE, -EINVAL, -ENOMEM. */
 int table_decode(const void *data, size_t bytes, struct table *out,
                  struct err *err) MUST_USE;

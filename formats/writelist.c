@@ -63,19 +63,42 @@ static int slices(const struct entry *entries, size_t count,
     return rc;
 }
 
-/* How many pieces: that many chunks suffice too. */
-static int count_pieces(struct writelist *w, uint32_t chunk_bytes,
+/* How many pieces more: that many chunks suffice too. */
+static int add_pieces(const struct wl_slice *slice, uint32_t chunk_bytes,
+                      uint64_t *pieces)
+{
+    *pieces += slice->bytes / chunk_bytes + (slice->bytes % chunk_bytes != 0);
+    return *pieces > WRITELIST_PIECES_MAX ? -EFBIG : 0;
+}
+
+static int count_pieces(const struct writelist *w, uint32_t chunk_bytes,
                         uint64_t *pieces)
 {
-    *pieces = 0;
-    for (size_t i = 0; i < w->slice_count; i++) {
-        uint64_t bytes = w->slice[i].bytes;
+    int rc = 0;
 
-        *pieces += bytes / chunk_bytes + (bytes % chunk_bytes != 0);
-        if (*pieces > WRITELIST_PIECES_MAX)
-            return -EFBIG;
+    *pieces = 0;
+    for (size_t i = 0; rc == 0 && i < w->slice_count; i++)
+        rc = add_pieces(&w->slice[i], chunk_bytes, pieces);
+    return rc;
+}
+
+int writelist_bytes(const struct entry *entries, size_t count,
+                    uint32_t chunk_bytes, uint64_t *out)
+{
+    struct wl_slice slice;
+    struct wr key = {0};
+    uint64_t pieces = 0;
+    int rc = count > UINT32_MAX ? -EFBIG : 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = slice_of(&entries[i], chunk_bytes, &key, &slice);
+        if (rc == 0)
+            rc = add_pieces(&slice, chunk_bytes, &pieces);
     }
-    return 0;
+    wr_free(&key);
+    *out = (count + 1) * sizeof(struct wl_slice) +
+           (pieces + 1) * (sizeof(struct wl_piece) + sizeof(struct wl_chunk));
+    return rc;
 }
 
 /* The chunk being filled, and how many bytes of each unit size (1, 2, 4, 8) it

@@ -64,6 +64,9 @@ struct writelist {
  * -EFBIG with more than WRITELIST_PIECES_MAX pieces, -ENOMEM. */
 int writelist_build(const struct entry *entries, size_t count,
                     uint32_t chunk_bytes, struct writelist *out) MUST_USE;
+/* What writelist_build() would allocate for the list; the same failures. */
+int writelist_bytes(const struct entry *entries, size_t count,
+                    uint32_t chunk_bytes, uint64_t *out) MUST_USE;
 void writelist_free(struct writelist *w);
 
 #endif

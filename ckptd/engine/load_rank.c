@@ -181,6 +181,15 @@ static bool is_in(const struct load *l, const struct session *s)
     return false;
 }
 
+static uint32_t loads_of(const struct session *s)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH (node, &s->run->loads)
+        count += is_in(container_of(node, struct load, link), s);
+    return count;
+}
+
 void load_request(struct session *s, uint64_t request_id,
                   const struct wire_load *v)
 {
@@ -200,6 +209,13 @@ void load_request(struct session *s, uint64_t request_id,
                       "run %s, generation %u: a fresh start, there is nothing "
                       "to load",
                       s->open.run, s->generation);
+        return;
+    }
+    if (loads_of(s) >= SESSION_LOADS_MAX) {
+        session_error(s, request_id, -EBUSY,
+                      "rank %u: %d loads of it are under way, the most there "
+                      "may be: wait for one",
+                      s->open.rank, SESSION_LOADS_MAX);
         return;
     }
     l = v->is_collective ? load_gathering(s) : NULL;

@@ -41,6 +41,24 @@ static int check_values(const struct session *s, const struct values *values,
     return 0;
 }
 
+/* Of those the session has a part in. */
+static uint32_t undecided_count(const struct session *s)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH (node, &s->run->saves) {
+        const struct save *v = container_of(node, struct save, link);
+
+        LIST_FOR_EACH (at, &v->parts) {
+            const struct save_part *p =
+                container_of(at, struct save_part, link);
+
+            count += p->session == s && p->phase != PART_ENDED;
+        }
+    }
+    return count;
+}
+
 static int check_request(struct session *s, const struct wire_save *v,
                          struct rank_table **table, struct err *err)
 {
@@ -61,6 +79,11 @@ static int check_request(struct session *s, const struct wire_save *v,
                        s->last_step);
     if (s->engine->is_closing)
         return err_set(err, -ECANCELED, "the daemon is stopping");
+    if (undecided_count(s) >= SESSION_SAVES_MAX)
+        return err_set(err, -EBUSY,
+                       "%d saves of this rank are undecided, the most there "
+                       "may be: wait for one",
+                       SESSION_SAVES_MAX);
     return 0;
 }
 

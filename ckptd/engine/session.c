@@ -315,6 +315,7 @@ struct session *session_new(struct engine *e, env_peer peer)
     s->peer = peer;
     s->next_number = 1;
     list_init(&s->tables);
+    list_init(&s->old_tables);
     list_append(&e->sessions, &s->link);
     return s;
 }

@@ -28,6 +28,12 @@ enum session_state {
 };
 
 #define SESSION_TABLES 8 /* kept per rank; the oldest goes */
+/* Of all tables of a rank, decoded, those included that only saves and loads
+ * still hold: a box of 16 bytes on the wire has 128 here. */
+#define SESSION_TABLE_BYTES ((uint64_t)256 << 20)
+/* Undecided saves, and loads, of a rank at once. */
+#define SESSION_SAVES_MAX 8
+#define SESSION_LOADS_MAX 8
 
 /* Deadlines where OPEN says 0. */
 #define OPEN_TIMEOUT_MS   60000
@@ -36,7 +42,8 @@ enum session_state {
 
 /* A decoded table and all that follows from it; shared by saves and loads. */
 struct rank_table {
-    struct list link; /* session.tables, oldest first */
+    struct list link; /* session.tables, oldest first, or .old_tables */
+    uint64_t bytes;   /* of memory */
     uint32_t number;
     uint32_t references; /* session 1, each save or load 1 */
     struct table table;
@@ -58,6 +65,7 @@ struct session {
     uint64_t open_request;
     struct slots *slots; /* NULL before ARENA */
     struct list tables;
+    struct list old_tables; /* replaced, but a save or load holds them */
     bool has_partial; /* TABLE with MORE under way: its number and bytes */
     uint32_t partial_number;
     struct wr partial_bytes;

@@ -3,13 +3,14 @@
  * as a whole, kept by number.
  *
  * A table that is no table (-EBADMSG), or larger than WIRE_TABLE_MAX, is a
- * breach; one that does not fit (shape, names, memory) fails its request. Of
- * SESSION_TABLES the oldest goes; saves and loads hold references, so a table
- * that is replaced lives on under them.
+ * breach; one that does not fit (shape, names, memory, SESSION_TABLE_BYTES)
+ * fails its request. Of SESSION_TABLES the oldest goes; saves and loads hold
+ * references, so a table that is replaced lives on under them, and counts.
  */
 #include "ckptd/engine/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 struct rank_table *session_table(struct session *s, uint32_t number)
@@ -27,6 +28,7 @@ void rank_table_put(struct rank_table *t)
 {
     if (!t || --t->references > 0)
         return;
+    list_remove(&t->link);
     table_free(&t->table);
     writelist_free(&t->list);
     free(t->local_bytes);
@@ -39,11 +41,66 @@ void session_tables_free(struct session *s)
 
     while ((node = list_pop(&s->tables)) != NULL)
         rank_table_put(container_of(node, struct rank_table, link));
+    while (list_pop(&s->old_tables)) /* their holders free them */
+        ;
 }
 
-static int measure(struct rank_table *t, uint32_t chunk_bytes, struct err *err)
+/* Out of the table of numbers: it may live on under saves and loads. */
+static void retire(struct session *s, struct rank_table *t)
 {
+    if (t->references > 1)
+        list_append(&s->old_tables, &t->link);
+    rank_table_put(t);
+}
+
+/*
+ * Making one.
+ */
+
+/* What stays when table `number` is replaced. */
+static uint64_t bytes_beside(const struct session *s, uint32_t number)
+{
+    uint64_t bytes = 0;
+
+    LIST_FOR_EACH (node, &s->tables) {
+        const struct rank_table *t =
+            container_of(node, struct rank_table, link);
+
+        if (t->number != number || t->references > 1)
+            bytes += t->bytes;
+    }
+    LIST_FOR_EACH (node, &s->old_tables)
+        bytes += container_of(node, struct rank_table, link)->bytes;
+    return bytes;
+}
+
+/* Count `bytes` more that `t` is about to take. */
+static int charge(const struct session *s, struct rank_table *t, uint64_t bytes,
+                  struct err *err)
+{
+    t->bytes += bytes;
+    if (t->bytes + bytes_beside(s, t->number) <= SESSION_TABLE_BYTES)
+        return 0;
+    return err_set(err, -E2BIG,
+                   "decoded it takes more than %" PRIu64
+                   " MiB together with other tables in use, which is the limit",
+                   SESSION_TABLE_BYTES >> 20);
+}
+
+static int measure(const struct session *s, struct rank_table *t,
+                   struct err *err)
+{
+    uint32_t chunk_bytes = s->engine->chunk_bytes;
+    uint64_t bytes;
     int rc;
+
+    rc = writelist_bytes(t->table.entry, t->table.count, chunk_bytes, &bytes);
+    if (rc)
+        return err_set(err, rc, "cannot cut it into chunks: %s", err_text(rc));
+    bytes += (t->table.count + 1) * sizeof *t->local_bytes;
+    rc = charge(s, t, bytes, err);
+    if (rc)
+        return rc;
 
     t->local_bytes = calloc(t->table.count + 1, sizeof *t->local_bytes);
     if (!t->local_bytes)
@@ -64,17 +121,24 @@ static int build(struct session *s, struct rank_table **out, struct err *err)
 {
     const struct wr *w = &s->partial_bytes;
     struct rank_table *t = calloc(1, sizeof *t);
+    uint64_t bytes;
     int rc;
 
     if (!t)
         return err_set(err, -ENOMEM, "no memory");
     t->references = 1;
     t->number = s->partial_number;
-    rc = table_decode(w->data, w->bytes, &t->table, err);
+    rc = table_decoded_bytes(w->data, w->bytes, &bytes);
+    if (rc)
+        (void)err_set(err, rc, "%zu bytes that are no table", w->bytes);
+    else
+        rc = charge(s, t, sizeof *t + bytes, err);
+    if (rc == 0)
+        rc = table_decode(w->data, w->bytes, &t->table, err);
     if (rc)
         goto err_after_alloc;
     t->digest = table_digest(w->data, w->bytes);
-    rc = measure(t, s->engine->chunk_bytes, err);
+    rc = measure(s, t, err);
     if (rc)
         goto err_after_decode;
     *out = t;
@@ -99,7 +163,7 @@ static void keep(struct session *s, struct rank_table *t)
         struct rank_table *o = container_of(node, struct rank_table, link);
 
         if (o->number == t->number) {
-            rank_table_put(o);
+            retire(s, o);
             continue;
         }
         list_append(&others, node);
@@ -107,7 +171,7 @@ static void keep(struct session *s, struct rank_table *t)
     }
     while ((node = list_pop(&others)) != NULL) {
         if (count-- > SESSION_TABLES)
-            rank_table_put(container_of(node, struct rank_table, link));
+            retire(s, container_of(node, struct rank_table, link));
         else
             list_append(&s->tables, node);
     }

@@ -174,6 +174,33 @@ static void reads_that_share_an_arena_take_turns(void **state)
     load_job_end(&j);
 }
 
+static void a_ninth_load_at_once_is_refused(void **state)
+{
+    const struct rig_want want = {.owner = 0};
+    struct rig_load *l[SESSION_LOADS_MAX + 1];
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 7, 1, 1);
+    load_job_start(&j, 1, 4, false);
+    rig_wish(j.r[0], 7, &want, 1, JOB_TENSOR_BYTES);
+    for (int i = 0; i <= SESSION_LOADS_MAX; i++) {
+        l[i] = rig_load(j.r[0], &j.id[2]);
+        l[i]->is_silent = true;
+    }
+    (void)rig_run(j.g, 1000, NULL, NULL);
+    assert_int_equal(l[SESSION_LOADS_MAX]->code, -EBUSY);
+    for (int i = 0; i < SESSION_LOADS_MAX; i++) {
+        assert_int_equal(l[i]->code, 0);
+        assert_true(l[i]->is_delivered && !l[i]->is_done);
+        rig_load_vote(l[i]);
+    }
+    must_be_done(&j);
+    for (int i = 0; i < SESSION_LOADS_MAX; i++)
+        rig_load_check(l[i], j.saver, &j.id[2]);
+    load_job_end(&j);
+}
+
 /*
  * What a checkpoint may lack.
  */
@@ -580,6 +607,7 @@ int main(void)
         cmocka_unit_test(what_is_in_memory_is_not_read),
         cmocka_unit_test(a_spoilt_copy_in_memory_is_passed_over),
         cmocka_unit_test(reads_that_share_an_arena_take_turns),
+        cmocka_unit_test(a_ninth_load_at_once_is_refused),
         cmocka_unit_test(damage_falls_back_down_the_branch),
         cmocka_unit_test(what_was_fallen_back_to_is_the_origin),
         cmocka_unit_test(whatever_the_drive_calls_it_falls_back),

@@ -319,6 +319,58 @@ static void a_table_may_come_in_many_frames(void **state)
     rig_free(g);
 }
 
+/* A few bytes on the wire, and about 40 MiB for a list of 2^20 chunks. */
+static void tables_that_claim_too_much_are_refused(void **state)
+{
+    struct rig *g = rig_new(1);
+    struct rig_rank *r = joined(g);
+    struct wr t = {0};
+
+    (void)state;
+    encode_one(&t, "a.tensor", ((uint64_t)RIG_CHUNK_BYTES << 20) / 4);
+    for (int i = 0; i < 10; i++) /* one in the place of the other */
+        send_table(r, 2, &t, 1 << 20);
+    assert_int_equal(r->error, 0);
+    for (uint32_t number = 3; number < 7; number++)
+        send_table(r, number, &t, 1 << 20);
+    assert_int_equal(r->error, 0);
+    send_table(r, 7, &t, 1 << 20);
+    send_table(r, 8, &t, 1 << 20);
+    assert_int_equal(r->error, -E2BIG);
+    assert_int_equal(r->error_id, 60);
+    assert_non_null(strstr(r->error_text, "256 MiB"));
+    assert_false(is_hung_up(r));
+    wr_free(&t);
+    rig_free(g);
+}
+
+/* 16 bytes each on the wire, 128 decoded. */
+static void a_table_of_too_many_boxes_is_refused(void **state)
+{
+    enum { BOXES = 2200000 };
+    struct box *boxes = calloc(BOXES, sizeof *boxes);
+    struct entry e = {.name = "a.tensor", .replica_count = 1};
+    struct rig *g = rig_new(1);
+    struct rig_rank *r = joined(g);
+    struct wr t = {0};
+
+    (void)state;
+    assert_non_null(boxes);
+    e.geometry =
+        (struct geometry){.dtype = DTYPE_F32, .ndim = 1, .shape = {BOXES}};
+    e.region = (struct region){.boxes = boxes, .box_count = BOXES};
+    for (uint64_t i = 0; i < BOXES; i++)
+        boxes[i] = (struct box){.offset = {i}, .size = {1}};
+    table_encode(&e, 1, &t);
+    assert_false(t.failed);
+    send_table(r, 5, &t, 8 << 20);
+    assert_int_equal(r->error, -E2BIG);
+    assert_false(is_hung_up(r));
+    wr_free(&t);
+    free(boxes);
+    rig_free(g);
+}
+
 static void another_frame_within_a_table_is_a_breach(void **state)
 {
     struct wr t = {0};
@@ -595,6 +647,25 @@ static void hostile_frames_end_at_most_their_session(void **state)
     rig_free(g);
 }
 
+static void a_ninth_undecided_save_is_refused(void **state)
+{
+    struct rig *g = rig_new(1);
+    struct rig_rank *r = joined(g);
+
+    (void)state;
+    r->hold_after = 0;
+    for (uint64_t step = 1; step <= SESSION_SAVES_MAX; step++)
+        (void)rig_save(r, step, step, 0);
+    (void)rig_run(g, 50, NULL, NULL);
+    assert_int_equal(r->error, 0);
+    (void)rig_save(r, 9, 9, 0);
+    (void)rig_run(g, 50, NULL, NULL);
+    assert_int_equal(r->error, -EBUSY);
+    assert_non_null(strstr(r->error_text, "undecided"));
+    assert_false(is_hung_up(r));
+    rig_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -610,7 +681,10 @@ int main(void)
         cmocka_unit_test(a_second_arena_is_refused),
         cmocka_unit_test(no_memory_for_an_arena_fails_the_request),
         cmocka_unit_test(a_table_may_come_in_many_frames),
+        cmocka_unit_test(tables_that_claim_too_much_are_refused),
+        cmocka_unit_test(a_table_of_too_many_boxes_is_refused),
         cmocka_unit_test(another_frame_within_a_table_is_a_breach),
+        cmocka_unit_test(a_ninth_undecided_save_is_refused),
         cmocka_unit_test(a_table_that_is_too_large_is_a_breach),
         cmocka_unit_test(only_so_many_tables_are_kept),
         cmocka_unit_test(chunks_that_were_not_asked_for_are_a_breach),
