@@ -66,8 +66,10 @@ job_fails() {
     [ $status -eq 1 ] || complain "job $*: exit status $status, not 1"
 }
 
-# start_job ARGUMENT...: in the background, its pid in $job_pid, output in $OUT.
+# start_job ARGUMENT...: in the background, its pid in $job_pid, output in $OUT,
+# emptied before it returns: nobody may take an earlier job's lines for its own.
 start_job() {
+    : >"$OUT"
     timeout -k 5 150 "$JOB" --home "$HOME_DIR" "$@" >"$OUT" 2>&1 3>&- &
     job_pid=$!
 }
