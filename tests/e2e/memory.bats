@@ -57,6 +57,12 @@ watch_all() {
     watcher=$!
 }
 
+# Of a daemon's arenas; each memfd once, however many descriptors there are.
+arena_bytes() {
+    find "/proc/$1/fd" -lname '/memfd:*' -exec stat -L -c '%i %s' {} + |
+        sort -u | awk '{ s += $2 } END { printf "%.0f", s }'
+}
+
 grown_kib() {
     echo $(($(cat "$BATS_TEST_TMPDIR/peak.$1") - $2))
 }
@@ -71,9 +77,7 @@ grown_kib() {
         wait:committed close
     watch_all
     touch "$BATS_TEST_TMPDIR/go"
-    # Each memfd once, however many descriptors there are.
-    arena=$(find "/proc/$daemon/fd" -lname '/memfd:*' -exec \
-        stat -L -c '%i %s' {} + | sort -u | awk '{ s += $2 } END { print s }')
+    arena=$(arena_bytes "$daemon")
     end_job
     is "$status" 0 "exit status of the job"
     at_most $arena $((2 * 25165824)) "bytes of arenas"
@@ -128,6 +132,29 @@ grown_kib() {
     job --ranks 3 --tensors 6 --rows 1024 --columns 1024 open load close
     out_count "load ok id=2/1 version=2" 3
     kill -TERM "$first"
+    wait_quiet
+}
+
+@test "arenas after a restart are as large as before by the second save" {
+    export CKPT_LINGER=60
+    local arena=25165824 go=$BATS_TEST_TMPDIR/go
+    start_job --ranks 2 --arena $arena open fill:1 save:1 wait:committed \
+        barrier hold:"$go" die
+    eventually eval '[ "$(saves)" = "1/1" ]'
+    before=$(arena_bytes "$(daemon_pid)")
+    at_least "$before" $((arena * 3 / 2)) "bytes of arenas"
+    touch "$go"
+    end_job
+    rm "$go"
+    start_job --ranks 2 --arena $arena open load fill:2 save:2 wait:committed \
+        fill:3 save:3 wait:committed hold:"$go" close
+    eventually eval '[ "$(saves)" = "1/1 2/2 3/2" ]'
+    is "$(arena_bytes "$(daemon_pid)")" "$before" "bytes of arenas"
+    touch "$go"
+    end_job
+    is "$status" 0 "exit status of the job"
+    out_count "load ok id=1/1 version=1 .* read_bytes=0 " 2
+    kill -TERM "$(daemon_pid)"
     wait_quiet
 }
 
