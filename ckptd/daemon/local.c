@@ -3,7 +3,9 @@
  *
  * The lock is taken before anything else is looked at, so that of daemons
  * started at the same moment one goes on and the rest end with -EBUSY. STORE
- * holds the uuid that is this daemon's id; it is made at the first start.
+ * holds the uuid that is this daemon's id; it is made at the first start, and
+ * only then: checkpoints name their store by it, so that a new one beside
+ * segments would lose every checkpoint in them. There it is -CKPT_ECORRUPT.
  */
 #include "ckptd/daemon/reactor.h"
 #include "formats/record.h"
@@ -66,6 +68,26 @@ static int make_uuid(struct reactor *r, struct err *err)
     return 0;
 }
 
+/* Is this the first start? 0 if it is. */
+static int check_fresh(struct reactor *r, struct err *err)
+{
+    struct store_req list = {.op = STORE_LIST, .name = "seg"};
+    int64_t rc = store_run(r->env.local, &list);
+    size_t count = list.names.count;
+
+    store_names_free(&list.names);
+    if (rc < 0)
+        return err_set(err, (int)rc, "cannot list %s/seg: %s",
+                       r->options->local, err_text((int)rc));
+    if (count == 0)
+        return 0;
+    return err_set(err, -CKPT_ECORRUPT,
+                   "local store %s: its STORE record is gone, but seg/ holds "
+                   "%zu segments that name it: put STORE back from a backup, "
+                   "or use another folder (CKPT_LOCAL)",
+                   r->options->local, count);
+}
+
 static int read_uuid(struct reactor *r, struct err *err)
 {
     struct record_store record;
@@ -75,8 +97,10 @@ static int read_uuid(struct reactor *r, struct err *err)
     int64_t n = store_run(r->env.local, &get);
     int rc;
 
-    if (n == -ENOENT)
-        return make_uuid(r, err);
+    if (n == -ENOENT) {
+        rc = check_fresh(r, err);
+        return rc ? rc : make_uuid(r, err);
+    }
     if (n < 0)
         return err_set(err, (int)n, "cannot read %s/STORE: %s",
                        r->options->local, err_text((int)n));
