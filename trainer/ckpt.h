@@ -324,11 +324,13 @@ CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
 /*
  * Wait until `state` is reached. timeout_ms < 0: for ever, 0: look. STAGED is
  * about this rank, the others about the job. 0; -ETIMEDOUT; -CKPT_EABORTED;
+ * -EINVAL: save is NULL (no save was begun, so no state can be reached);
  * -ENOTSUP for CKPT_REMOTE without a remote tier.
  */
 CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,
                        int timeout_ms, struct ckpt_error *error);
 
+/* Of NULL: a zeroed status and a zero id. */
 CKPT_API_VOID void ckpt_save_status(struct ckpt_save *save,
                                     struct ckpt_save_status *status);
 CKPT_API_VOID void ckpt_save_id(const struct ckpt_save *save,

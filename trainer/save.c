@@ -1,6 +1,6 @@
 /*
- * save.c - ckpt_save(), ckpt_fence() and waiting; see save.h for the life of a
- * save and save_events.c for what happens to it.
+ * save.c - ckpt_save() and ckpt_fence(); see save.h for the life of a save,
+ * save_events.c for what happens to it and save_handle.c for looking at it.
  *
  * ckpt_save(): check and encode the descriptors, have an arena, send the table
  * if the daemon does not know it yet, SAVE, then copy the CAPTURE_NOW chunks on
@@ -325,88 +325,4 @@ int ckpt_fence(struct ckpt_save *save, void *stream, struct ckpt_error *error)
         rc = give_error(error, &save->error);
     sync_unlock(save->sync);
     return rc;
-}
-
-static const char *state_text(uint32_t state)
-{
-    static const char *const text[] = {"not yet STAGED", "STAGED", "LOCAL",
-                                       "COMMITTED", "REMOTE"};
-
-    return state < ARRAY_LEN(text) ? text[state] : "?";
-}
-
-/* Lock held. */
-static int wait_result(const struct ckpt_save *save, uint32_t state,
-                       int timeout_ms, struct err *err)
-{
-    if (save->state >= state)
-        return 0;
-    if (save->is_failed)
-        return err_set(
-            err, save->is_unknown ? save->error.code : -CKPT_EABORTED, "%s%s",
-            save->is_unknown ? "" : "aborted: ", save->error.text);
-    (void)err_set(err, -ETIMEDOUT,
-                  "it is %s, not %s, after %d ms; %u of %u chunks of this rank "
-                  "were handed over",
-                  state_text(save->state), state_text(state), timeout_ms,
-                  save->done, save->chunk_count);
-    save_prefix(save, err);
-    return err->code;
-}
-
-int ckpt_wait(struct ckpt_save *save, enum ckpt_state state, int timeout_ms,
-              struct ckpt_error *error)
-{
-    uint64_t deadline =
-        timeout_ms < 0 ? UINT64_MAX : clock_ms() + (uint64_t)timeout_ms;
-    uint32_t wanted = (uint32_t)state;
-    struct err err = {0};
-    int rc;
-
-    if (wanted < CKPT_STAGED || wanted > CKPT_REMOTE)
-        rc = err_set(&err, -EINVAL, "state %u is none", wanted);
-    else if (wanted == CKPT_REMOTE)
-        rc = err_set(&err, -ENOTSUP, "there is no remote tier");
-    else
-        rc = 0;
-    if (rc)
-        return give_error(error, &err);
-    sync_lock(save->sync);
-    while (save->state < wanted && !save->is_failed &&
-           sync_wait(save->sync, deadline))
-        continue;
-    rc = wait_result(save, wanted, timeout_ms, &err);
-    sync_unlock(save->sync);
-    return rc ? give_error(error, &err) : 0;
-}
-
-void ckpt_save_status(struct ckpt_save *save, struct ckpt_save_status *status)
-{
-    sync_lock(save->sync);
-    *status = (struct ckpt_save_status){
-        .state = (enum ckpt_state)save->state,
-        .aborted = save->is_failed && !save->is_unknown,
-        .failed_count = save->sync->failed_count,
-    };
-    (void)give_error(&status->error, &save->error);
-    sync_unlock(save->sync);
-}
-
-void ckpt_save_id(const struct ckpt_save *save, struct ckpt_id *id)
-{
-    *id =
-        (struct ckpt_id){save->id.generation, save->id.step, save->id.attempt};
-}
-
-void ckpt_save_free(struct ckpt_save *save)
-{
-    struct sync *sync;
-
-    if (!save)
-        return;
-    sync = save->sync;
-    sync_lock(sync);
-    sync->references++;
-    save_put(save);
-    sync_put(sync);
 }

@@ -348,6 +348,28 @@ static void arena_without_seals_is_refused(void **unused)
     trainer_world_fini(&w);
 }
 
+static void no_save_is_told_and_not_followed(void **unused)
+{
+    struct ckpt_error error = {0};
+    struct ckpt_save_status status = {.aborted = true, .failed_count = 7};
+    struct ckpt_id id = {1, 2, 3};
+
+    (void)unused;
+    assert_int_equal(ckpt_wait(NULL, CKPT_COMMITTED, -1, &error), -EINVAL);
+    assert_int_equal(error.code, -EINVAL);
+    assert_non_null(strstr(error.message, "NULL"));
+    assert_int_equal(ckpt_wait(NULL, CKPT_STAGED, 0, NULL), -EINVAL);
+    ckpt_save_status(NULL, &status);
+    assert_int_equal(status.state, 0);
+    assert_false(status.aborted);
+    assert_int_equal(status.failed_count, 0);
+    assert_int_equal(status.error.code, 0);
+    ckpt_save_id(NULL, &id);
+    assert_int_equal(id.generation, 0);
+    assert_int_equal(id.step, 0);
+    ckpt_save_free(NULL);
+}
+
 static void unfenced_save_is_busy(void **unused)
 {
     const struct fake_options o = {.slot_count = 40};
@@ -599,6 +621,7 @@ int main(void)
         cmocka_unit_test(load_without_progress_times_out),
         cmocka_unit_test(fewer_bytes_than_announced_are_no_load),
         cmocka_unit_test(arena_without_seals_is_refused),
+        cmocka_unit_test(no_save_is_told_and_not_followed),
         cmocka_unit_test(unfenced_save_is_busy),
         cmocka_unit_test(failures_in_a_row_surface_once),
         cmocka_unit_test(skipped_saves_are_not_counted),
