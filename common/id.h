@@ -40,7 +40,9 @@ struct save_id {
     uint64_t step;
 };
 
-/* "GGGGGGGG-SSSSSSSSSSSSSSSSSSSS-AAAA", decimal, so that names sort. */
+/* "GGGGGGGG-SSSSSSSSSSSSSSSSSSSS-AAAA", decimal, so that names sort. An attempt
+ * has just four digits. */
+#define SAVE_ATTEMPT_MAX   9999
 #define SAVE_ID_TEXT_BYTES 40
 
 char *save_id_format(const struct save_id *id, char text[SAVE_ID_TEXT_BYTES]);

@@ -221,7 +221,7 @@ static bool highest_step(const struct commit *c, uint64_t *step)
     return found;
 }
 
-static void refuse_committed(struct commit *c)
+void commit_refuse_committed(struct commit *c)
 {
     commit_refuse(c, -CKPT_ECONFLICT,
                   "%s@%" PRIu64 " is committed already in generation %" PRIu32
@@ -239,7 +239,7 @@ static bool attempt_choose(struct commit *c)
 
     done = catalog_at_step(all, c->id.step, c->id.generation);
     if (done.generation != 0) {
-        refuse_committed(c);
+        commit_refuse_committed(c);
         return false;
     }
     highest = state_of(c)->highest_step;
@@ -271,6 +271,14 @@ static bool attempt_choose(struct commit *c)
         c->id.attempt = (uint32_t)max_u64(
             c->id.attempt,
             catalog_next_attempt(all, c->id.generation, c->id.step));
+    if (c->id.attempt > SAVE_ATTEMPT_MAX) {
+        commit_refuse(c, -EOVERFLOW,
+                      "%s@%" PRIu64 " was aborted %d times in generation "
+                      "%" PRIu32 ", and has no name left; save another step",
+                      c->run->name, c->id.step, SAVE_ATTEMPT_MAX,
+                      c->id.generation);
+        return false;
+    }
     if (save_id_compare(&c->id, begun) > 0)
         *begun = c->id;
     return true;
@@ -298,16 +306,17 @@ static void attempt_done(void *arg, int64_t result, void *data)
     if (rc == -ENOENT)
         intent_put(c);
     else if (rc == 0 && d.decision == DECISION_COMMIT)
-        refuse_committed(c);
+        commit_refuse_committed(c);
     else if (rc == 0)
         commit_follow(c, &d);
     else if (s->tries++ < SETTLE_TRIES)
         commit_later(c, back_off(&s->delay_ns));
-    else
-        commit_refuse(c, rc,
-                      "%s@%" PRIu64 ": whether it was aborted already cannot "
-                      "be read: %s",
-                      c->run->name, c->id.step, err.text);
+    else { /* the other members must not wait for a vote that never comes */
+        commit_wish(c, rc,
+                    "host %s cannot read whether it was aborted already: %s",
+                    commit_env(c)->host, err.text);
+        commit_decide(c, DECISION_ABORT);
+    }
     free(data);
 }
 
@@ -429,20 +438,13 @@ static void intent_put(struct commit *c)
  * OPEN and VOTING.
  */
 
-static void wish_overdue(struct commit *c)
-{
-    commit_wish(c, -ETIMEDOUT,
-                "host %s had not staged it %" PRIu32 " ms after it began",
-                commit_env(c)->host, c->run->decide_timeout_ms);
-}
-
 static void step_open(struct commit *c)
 {
     struct commit_state *s = state_of(c);
     uint64_t now = env_now(commit_env(c));
 
     if (commit_is_overdue(c))
-        wish_overdue(c);
+        commit_wish_overdue(c);
     if (s->wish.code != 0)
         commit_decide(c, DECISION_ABORT);
     else if (commit_is_alone(c))

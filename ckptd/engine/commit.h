@@ -65,8 +65,8 @@ struct commit {
 
 /* Begin save `step` of the run's generation. Never fails at once: failures
  * arrive as decided(ABORT), also -CKPT_ECONFLICT (the step is committed in
- * this generation, or is lower than the highest one), -ESTALE (closed). NULL
- * only on no memory. */
+ * this generation, or is lower than the highest one), -EOVERFLOW (all attempts
+ * at the step were aborted), -ESTALE (closed). NULL only on no memory. */
 struct commit *commit_begin(struct run *run, uint64_t step,
                             const struct commit_events *events,
                             void *arg) MUST_USE;

@@ -114,6 +114,20 @@ static void decide_again(struct commit *c, const char *what, const char *why)
         commit_tell_early(c);
 }
 
+/* COMMIT without a vote of this life: an earlier one's, and not of what is
+ * saved now. */
+static void refuse_other(struct commit *c, const struct record_decision *d)
+{
+    struct commit_state *s = state_of(c);
+    struct catalog_save save;
+
+    catalog_save_of(d, &save);
+    if (catalog_note_save(&c->run->catalog, &save) < 0)
+        commit_later(c, back_off(&s->delay_ns));
+    else
+        commit_refuse_committed(c);
+}
+
 static void back_done(void *arg, int64_t result, void *data)
 {
     struct commit *c = arg;
@@ -132,7 +146,9 @@ static void back_done(void *arg, int64_t result, void *data)
     } else {
         (void)err_set(&err, rc, "%s", err_text(rc));
     }
-    if (rc == 0 && state_of(c)->put_result == -EEXIST)
+    if (rc == 0 && d.decision == DECISION_COMMIT && !state_of(c)->has_voted)
+        refuse_other(c, &d);
+    else if (rc == 0 && state_of(c)->put_result == -EEXIST)
         commit_follow(c, &d);
     else if (rc == 0)
         decide_again(c, "is there, but may not be durable yet",
@@ -295,16 +311,16 @@ void merge_done(struct commit *c, int result, void *data, size_t bytes,
     struct commit_state *s = state_of(c);
     struct recio_place place;
     struct record_decision d;
+    struct err why = *err;
     struct manifest m;
-    struct err ignored;
     bool is_inline;
 
     s->is_busy = false;
     if (result == 0)
-        result = manifest_open(data, bytes, &m, &ignored);
+        result = manifest_open(data, bytes, &m, &why);
     if (result != 0 || s->wish.code != 0) {
         free(data);
-        commit_wish(c, result, "%s", err->text);
+        commit_wish(c, result, "%s", why.text);
         abort_begin(c);
         return;
     }

@@ -181,7 +181,7 @@ static const struct member_daemon *missing(const struct commit *c)
     return NULL;
 }
 
-static void wish_overdue(struct commit *c)
+void commit_wish_overdue(struct commit *c)
 {
     const struct members *m = commit_members(c);
     const struct member_daemon *d = missing(c);
@@ -189,6 +189,12 @@ static void wish_overdue(struct commit *c)
     struct commit_state *s = state_of(c);
     char text[400];
 
+    if (c->phase == COMMIT_OPEN) {
+        commit_wish(c, -ETIMEDOUT,
+                    "host %s had not staged it %" PRIu32 " ms after it began",
+                    commit_env(c)->host, ms);
+        return;
+    }
     if (!members_are_complete(m)) {
         commit_wish(c, -ETIMEDOUT,
                     "%" PRIu32 " of %" PRIu32 " ranks had joined generation "
@@ -358,7 +364,7 @@ void commit_gather(struct commit *c)
     const struct members *m = commit_members(c);
 
     if (s->wish.code == 0 && commit_is_overdue(c))
-        wish_overdue(c);
+        commit_wish_overdue(c);
     if (s->wish.code != 0) {
         commit_decide(c, DECISION_ABORT);
         return;

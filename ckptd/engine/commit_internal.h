@@ -91,11 +91,15 @@ struct members *commit_members(const struct commit *c);
 /* Every member is known, and is this daemon. */
 bool commit_is_alone(const struct commit *c);
 bool commit_is_overdue(const struct commit *c);
+/* ABORT is wanted for that, in words that say who is late. */
+void commit_wish_overdue(struct commit *c);
 /* Read decision/SAVE; follow it if it is there, else look again later. */
 void commit_look(struct commit *c);
 /* Over, with nothing on record: the save was refused. */
 void commit_refuse(struct commit *c, int code, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* So is one whose step is committed already in this generation. */
+void commit_refuse_committed(struct commit *c);
 /* The owner is told ABORT, and the rest goes on without it. */
 void commit_tell_early(struct commit *c);
 

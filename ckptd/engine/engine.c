@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define STOP_LOOK_NS ((uint64_t)5 * 1000 * 1000)
@@ -220,6 +221,22 @@ bool engine_is_quiet(const struct engine *e)
            !segpool_is_busy(e->pool);
 }
 
+/* What this life leaves in the local store. */
+static void log_space(struct engine *e)
+{
+    struct segpool_stats s;
+
+    if (!e->pool)
+        return;
+    segpool_stats(e->pool, &s);
+    e->env->ops->log(e->env, LOG_LEVEL_INFO,
+                     "%s: %" PRIu64 " bytes of segments: %" PRIu64
+                     " referenced, %" PRIu64 " free, %" PRIu64
+                     " of failed writes; %u not known",
+                     e->env->local_path, s.allocated_bytes, s.referenced_bytes,
+                     s.free_bytes, s.poisoned_bytes, s.count[SEGMENT_UNKNOWN]);
+}
+
 static void stop_look(struct env_timer *timer)
 {
     struct engine *e = container_of(timer, struct engine, stop_timer);
@@ -234,6 +251,7 @@ static void stop_look(struct env_timer *timer)
     if (!engine_is_quiet(e))
         return;
     e->env->ops->timer_stop(e->env, &e->stop_timer);
+    log_space(e);
     e->stopped(e->stopped_arg);
 }
 

@@ -149,11 +149,12 @@ static void pins_listed(void *arg, int result, struct store_names *names)
     for (size_t i = 0; i < c->save_count; i++)
         c->save[i].is_pinned = false;
     for (size_t i = 0; i < names->count; i++) {
-        struct save_id id;
         struct catalog_save *s;
+        struct save_id id;
+        const char *rest;
 
-        if (save_id_parse(names->name[i], &id, NULL))
-            continue;
+        if (save_id_parse(names->name[i], &id, &rest) || *rest != '\0')
+            continue; /* "SAVE.bak" pins nothing */
         s = catalog_find(c, &id);
         if (s)
             s->is_pinned = true;

@@ -256,8 +256,10 @@ static uint64_t spare_total(const struct segpool *pool)
     return total;
 }
 
-static void trim_to(struct segpool *pool, uint64_t keep_bytes)
+static void trim(struct segpool *pool)
 {
+    uint64_t keep_bytes =
+        list_is_empty(&pool->squeezers) ? pool->spare_bytes : 0;
     uint64_t total = spare_total(pool);
 
     LIST_FOR_EACH (node, &pool->segments) {
@@ -271,11 +273,6 @@ static void trim_to(struct segpool *pool, uint64_t keep_bytes)
         if (s->is_unlinking)
             total -= s->size_bytes;
     }
-}
-
-static void trim(struct segpool *pool)
-{
-    trim_to(pool, list_is_empty(&pool->squeezers) ? pool->spare_bytes : 0);
 }
 
 void segpool_settle(struct segpool *pool)
@@ -442,11 +439,6 @@ void segpool_stats(const struct segpool *pool, struct segpool_stats *out)
         if (s->ref_count)
             out->referenced_bytes += s->used_bytes;
     }
-}
-
-void segpool_trim(struct segpool *pool, uint64_t keep_bytes)
-{
-    trim_to(pool, keep_bytes);
 }
 
 bool segpool_is_busy(const struct segpool *pool)

@@ -140,7 +140,5 @@ struct segpool_stats {
     uint32_t count[SEGMENT_STATES];
 };
 void segpool_stats(const struct segpool *pool, struct segpool_stats *out);
-/* Begin to unlink FREE segments down to `keep_bytes`; failures are logged. */
-void segpool_trim(struct segpool *pool, uint64_t keep_bytes);
 
 #endif

@@ -244,6 +244,60 @@ static void failures_at_one_of_two_leave_one_outcome(void **state)
     }
 }
 
+/* Who cannot find out whether the attempt was aborted aborts it: the others
+ * must not wait for its vote until the deadline. */
+static void who_cannot_begin_says_so_on_record(void **state)
+{
+    struct store_fault fault = {.op = STORE_GET,
+                                .name_part = "decision",
+                                .nth = 1,
+                                .persistent = true,
+                                .error = -EIO};
+    struct test_world *w = test_world_new(40);
+    struct test_daemon *d[2];
+    struct test_commit v[2];
+
+    (void)state;
+    test_pair(w, d);
+    assert_int_equal(
+        store_fault_add(test_env_fault(d[0]->t, TEST_HOME), &fault), 0);
+    test_begin_pair(d, 5, v);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(test_commit_wait(&v[i], 5 * SECONDS), DECISION_ABORT);
+        assert_int_equal(v[i].err.code, -EIO);
+        assert_non_null(strstr(v[i].err.text, "host a cannot read"));
+    }
+    test_daemon_close(d[0]);
+    test_daemon_close(d[1]);
+    test_world_free(w);
+}
+
+static void attempts_end_at_the_last_name(void **state)
+{
+    struct test_world *w = test_world_new(41);
+    struct test_daemon *d = test_alone(w);
+    struct catalog_save aborted = {
+        .id = {.generation = 1, .step = 5, .attempt = SAVE_ATTEMPT_MAX - 1},
+        .status = SAVE_ABORTED};
+    struct test_commit v = {.vote_at_once = true};
+
+    (void)state;
+    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted), 0);
+    test_commit_begin(d, 5, &v);
+    assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_COMMIT);
+    assert_int_equal(v.id.attempt, SAVE_ATTEMPT_MAX);
+    aborted.id.step = 6;
+    aborted.id.attempt = SAVE_ATTEMPT_MAX;
+    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted), 0);
+    v = (struct test_commit){.vote_at_once = true};
+    test_commit_begin(d, 6, &v);
+    assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
+    assert_int_equal(v.err.code, -EOVERFLOW);
+    assert_int_equal(test_save(d, 7, &v), DECISION_COMMIT);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +306,8 @@ int main(void)
         cmocka_unit_test(a_large_manifest_is_durable_before_its_decision),
         cmocka_unit_test(every_failing_request_has_a_typed_outcome),
         cmocka_unit_test(failures_at_one_of_two_leave_one_outcome),
+        cmocka_unit_test(who_cannot_begin_says_so_on_record),
+        cmocka_unit_test(attempts_end_at_the_last_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
