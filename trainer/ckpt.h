@@ -10,10 +10,11 @@
  *
  * Memory. Strings and arrays that are passed in are copied before the call
  * returns; only `data` of a tensor with CKPT_UNTIL_FENCE is read later, and
- * not after ckpt_fence() returned. What the library hands out is named with
- * the function that frees it; every _free and _close takes NULL. Beyond the
- * arena (staging memory shared with the daemon, at most arena_bytes) a context
- * holds at most 32 MiB.
+ * not after ckpt_fence() returned (or, where the handle was freed without a
+ * fence, the next ckpt_save() or ckpt_close()). What the library hands out is
+ * named with the function that frees it; every _free and _close takes NULL.
+ * Beyond the arena (staging memory shared with the daemon, at most arena_bytes)
+ * a context holds at most 32 MiB.
  *
  * Durability. A save climbs through CKPT_STAGED (every byte of this rank has
  * left the trainer, which may now die), CKPT_LOCAL (every rank's bytes are
@@ -208,6 +209,8 @@ enum ckpt_codec {
  * digits, '.', '_', '-', not starting with '.').
  * rank, world_size: -1 and 0 take them from CKPT_RANK, then RANK/WORLD_SIZE,
  * SLURM_PROCID/SLURM_NTASKS, OMPI_COMM_WORLD_RANK/SIZE, PMIX_RANK; else 0 of 1.
+ * A launcher counts where both its variables are set; a rank above 0 without
+ * any world size is -EINVAL.
  * token: equal on all ranks of one start of the job and never used again;
  * required (or found from Slurm or PMIx) when world_size > 1.
  * local: the directory of segments, on a local drive (default: CKPT_LOCAL,
@@ -290,7 +293,8 @@ CKPT_API_VOID void ckpt_options_init(struct ckpt_options *options);
 CKPT_API int ckpt_open(const struct ckpt_options *options, struct ckpt **out,
                        struct ckpt_error *error);
 
-/* Leave. Saves that are STAGED go on without us; others abort. Inside a job's
+/* Leave. Saves that are STAGED go on without us; others abort, but for one
+ * whose handle was freed unfenced, which is fenced first. Inside a job's
  * cgroup with a private daemon it waits until staged saves are LOCAL. */
 CKPT_API_VOID void ckpt_close(struct ckpt *ctx);
 
@@ -304,7 +308,8 @@ CKPT_API const char *ckpt_mode(const struct ckpt *ctx);
  * Save `count` tensors and `value_count` extra values as `step`. Every rank of
  * the generation calls it with the same step; steps never decrease. Blocks for
  * CAPTURE_NOW copies, for overload CKPT_WAIT and for space only. *out is freed
- * with ckpt_save_free(). -EBUSY: the last save was not fenced.
+ * with ckpt_save_free(). -EBUSY: the last save was not fenced and its handle
+ * is still held.
  * -CKPT_ECONFLICT: this step was committed in this generation. A save that the
  * job skips or replaces returns 0 and becomes aborted.
  */
@@ -336,7 +341,10 @@ CKPT_API_VOID void ckpt_save_status(struct ckpt_save *save,
 CKPT_API_VOID void ckpt_save_id(const struct ckpt_save *save,
                                 struct ckpt_id *id);
 
-/* Lets go of the handle only; the save goes on. */
+/* Lets go of the handle only; the save goes on. Of a save that was not fenced
+ * the fence is left to the next ckpt_save(), or ckpt_close(), which then blocks
+ * as ckpt_fence() does: until it returned, the UNTIL_FENCE tensors must not
+ * change. */
 CKPT_API_VOID void ckpt_save_free(struct ckpt_save *save);
 
 /*
@@ -345,7 +353,9 @@ CKPT_API_VOID void ckpt_save_free(struct ckpt_save *save);
  * the next older checkpoint of the branch. Succeeds on all ranks or on none.
  * -ENODATA: fresh start, nothing to load. -CKPT_EPARTIAL: a hole, named.
  * -ENOENT: a tensor that is not in the checkpoint, named.
- * -CKPT_ESHAPE: dtype or shape differ. After a failure the targets' contents
+ * -CKPT_ESHAPE: dtype or shape differ. -EIO, -CKPT_ECORRUPT: its bytes are lost
+ * (segment gone or truncated, on another node) or damaged, and no older
+ * checkpoint of the branch is good. After a failure the targets' contents
  * are undefined. *values (may be NULL) supersedes ckpt_load_extra's; freed
  * with ckpt_values_free(). report may be NULL.
  */

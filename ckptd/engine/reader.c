@@ -133,6 +133,35 @@ static int read_code(int result)
     return result == -ENOMEM || result == -ECANCELED ? result : -EIO;
 }
 
+static void look_closed(struct store_req *req, int64_t result)
+{
+    (void)result; /* nothing was written */
+    read_end(req->owner);
+}
+
+/* The size of a file whose end may have been met; r->result is set. */
+static void size_known(struct store_req *req, int64_t size)
+{
+    struct chunk_read *r = req->owner;
+    struct env *env = r->engine->env;
+    uint64_t offset = location_of(r)->offset;
+
+    if (size >= 0 &&
+        (offset > (uint64_t)size || extent_of(r) > (uint64_t)size - offset))
+        (void)err_set(&r->err, r->result,
+                      "lies behind the end of its file: it was truncated");
+    name_place(r, env->local_path);
+    if (size < 0) {
+        read_end(r);
+        return;
+    }
+    r->req = (struct store_req){.op = STORE_SEG_CLOSE,
+                                .seg = req->seg,
+                                .done = look_closed,
+                                .owner = r};
+    store_submit(env->local, &r->req);
+}
+
 static void extent_read(struct store_req *req, int64_t result)
 {
     struct chunk_read *r = req->owner;
@@ -141,6 +170,15 @@ static void extent_read(struct store_req *req, int64_t result)
     if (result < 0) {
         r->result = err_set(&r->err, read_code((int)result),
                             "cannot be read: %s", err_text((int)result));
+        if (result == -EIO) { /* the drive, or the end of the file? */
+            r->req = (struct store_req){.op = STORE_SEG_OPEN,
+                                        .flags = STORE_SEG_NOLOCK,
+                                        .name = r->file,
+                                        .done = size_known,
+                                        .owner = r};
+            store_submit(env->local, &r->req);
+            return;
+        }
         name_place(r, env->local_path);
         read_end(r);
         return;
@@ -179,7 +217,13 @@ static void segment_open(void *arg, int result, struct segment *segment,
 {
     struct chunk_read *r = arg;
     struct env *env = r->engine->env;
+    struct err gone;
 
+    if (result == -ENOENT) { /* for a load that code is a missing tensor */
+        (void)err_set(&gone, -EIO, "its segment is gone");
+        fail_later(r, gone.code, &gone);
+        return;
+    }
     if (result) {
         fail_later(r, result, err);
         return;
@@ -198,23 +242,23 @@ static void segment_open(void *arg, int result, struct segment *segment,
 static void from_media(struct chunk_read *r)
 {
     const struct mf_file *f = file_of(r);
-    char file[256], store[ID_TEXT_BYTES];
+    char store[ID_TEXT_BYTES];
     struct err err;
 
     if (!id_equal(&f->store, &r->engine->env->local_uuid)) {
-        (void)err_set(&err, -ENOENT, "it is in another local store (%s)",
+        (void)err_set(&err, -EIO, "it is in another local store (%s)",
                       id_format(&f->store, store));
         fail_later(r, err.code, &err);
         return;
     }
-    if (f->name_bytes >= sizeof file) {
+    if (f->name_bytes >= sizeof r->file) {
         (void)err_set(&err, -CKPT_ECORRUPT, "file name too long");
         fail_later(r, err.code, &err);
         return;
     }
-    memcpy(file, r->manifest->blob + f->name, f->name_bytes);
-    file[f->name_bytes] = '\0';
-    segpool_get(r->engine->pool, file, &f->segment, segment_open, r);
+    memcpy(r->file, r->manifest->blob + f->name, f->name_bytes);
+    r->file[f->name_bytes] = '\0';
+    segpool_get(r->engine->pool, r->file, &f->segment, segment_open, r);
 }
 
 /*

@@ -20,7 +20,8 @@
  * inside chunk_read_begin().
  *
  * Failures, with words that name step, rank, tensor, file and offset:
- * -CKPT_ECORRUPT, -EIO, -ENOENT (the segment is gone, or is on another node).
+ * -CKPT_ECORRUPT, -EIO (also: the segment is gone, truncated, or on another
+ * node).
  */
 struct chunk_read {
     struct engine *engine;
@@ -37,6 +38,7 @@ struct chunk_read {
     /* reader.c's own: */
     struct env_job job;
     struct store_req req;
+    char file[256];
     struct segment *segment;
     struct slots *cached;
     uint32_t cached_index;
