@@ -141,7 +141,8 @@ static void wait_local(struct ckpt *ctx)
     sync_unlock(ctx->sync);
 }
 
-/* Saves that are not all copied abort; nobody reads tensors afterwards. */
+/* A save that was let go is fenced; others that are not all copied abort;
+ * nobody reads tensors afterwards. */
 static void abandon_captures(struct ckpt *ctx)
 {
     struct err err;
@@ -149,6 +150,7 @@ static void abandon_captures(struct ckpt *ctx)
     (void)err_set(&err, -ECANCELED,
                   "the context was closed before its bytes had left");
     sync_lock(ctx->sync);
+    save_fence_let_go(ctx);
     LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
         struct ckpt_save *save = container_of(node, struct ckpt_save, link);
 

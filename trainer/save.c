@@ -27,31 +27,6 @@ struct saving {
     struct wr values; /* encoded */
 };
 
-/* Refuse what must not begin now. Lock held. */
-static int check_turn(struct ckpt *ctx, struct err *err)
-{
-    const struct ckpt_save *last = ctx->newest;
-
-    if (last && !last->is_failed && !last->is_fenced &&
-        last->now_count < last->chunk_count)
-        return err_set(err, -EBUSY,
-                       "the save of step %" PRIu64
-                       " was not fenced; call ckpt_fence() first",
-                       last->id.step);
-    if (ctx->failed_in_a_row >= ctx->max_uncommitted) {
-        (void)err_set(err, -CKPT_EUNCOMMITTED,
-                      "%u saves in a row failed; the first: %s; another call "
-                      "tries again",
-                      ctx->failed_in_a_row, ctx->first_failure.text);
-        ctx->failed_in_a_row = 0;
-        return err->code;
-    }
-    /* A copy that an abort overtook must not land in a slot granted anew. */
-    while (last && last->busy)
-        (void)sync_wait(ctx->sync, UINT64_MAX);
-    return 0;
-}
-
 /* Arena, map and table, on one link. */
 static int prepare(struct saving *s, struct err *err)
 {
@@ -234,6 +209,49 @@ static int capture_until(struct ckpt *ctx, struct ckpt_save *save,
     while (save->is_failed && save->busy)
         (void)sync_wait(save->sync, UINT64_MAX);
     return save->is_failed && save->error.code == code ? code : 0;
+}
+
+/* A fence is due and was not made. Lock held. */
+static bool is_unfenced(const struct ckpt_save *save)
+{
+    return save && !save->is_failed && !save->is_fenced &&
+           save->now_count < save->chunk_count;
+}
+
+/* A failure is counted, and so told with the status of later saves. */
+void save_fence_let_go(struct ckpt *ctx)
+{
+    struct ckpt_save *last = ctx->newest;
+
+    if (!is_unfenced(last) || !last->is_let_go)
+        return;
+    (void)capture_until(ctx, last, last->chunk_count, FENCE_MS, -ECANCELED);
+    last->is_fenced = true;
+}
+
+/* Refuse what must not begin now. Lock held. */
+static int check_turn(struct ckpt *ctx, struct err *err)
+{
+    const struct ckpt_save *last = ctx->newest;
+
+    save_fence_let_go(ctx);
+    if (is_unfenced(last))
+        return err_set(err, -EBUSY,
+                       "the save of step %" PRIu64
+                       " was not fenced; call ckpt_fence() first",
+                       last->id.step);
+    if (ctx->failed_in_a_row >= ctx->max_uncommitted) {
+        (void)err_set(err, -CKPT_EUNCOMMITTED,
+                      "%u saves in a row failed; the first: %s; another call "
+                      "tries again",
+                      ctx->failed_in_a_row, ctx->first_failure.text);
+        ctx->failed_in_a_row = 0;
+        return err->code;
+    }
+    /* A copy that an abort overtook must not land in a slot granted anew. */
+    while (last && last->busy)
+        (void)sync_wait(ctx->sync, UINT64_MAX);
+    return 0;
 }
 
 static int run_save(struct saving *s, uint64_t step, struct err *err)

@@ -38,6 +38,7 @@ struct ckpt_save {
     bool is_failed;       /* lock; will never be committed, or nobody knows */
     bool is_unknown;      /* lock; failed, but perhaps committed all the same */
     bool is_fenced;       /* lock */
+    bool is_let_go;       /* lock; the handle was freed */
     struct err error;     /* lock */
     struct request watch; /* lock */
 };
@@ -50,6 +51,9 @@ bool save_copy_one(struct ckpt *ctx, struct ckpt_save *save, uint32_t limit);
 /* The first save that has a chunk and a slot, NULL. */
 struct ckpt_save *save_with_work(struct ckpt *ctx);
 
+/* Fence the last save if its handle was freed without: blocks as ckpt_fence()
+ * and lets go of the lock meanwhile. The caller's thread only. */
+void save_fence_let_go(struct ckpt *ctx);
 /* A SAVE_OK that nobody waits for any more: that save is cancelled. */
 int save_on_late_ok(struct ckpt *ctx, const struct frame *f,
                     struct err *err) MUST_USE;

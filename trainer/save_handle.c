@@ -97,6 +97,7 @@ void ckpt_save_free(struct ckpt_save *save)
     sync = save->sync;
     sync_lock(sync);
     sync->references++;
+    save->is_let_go = true;
     save_put(save);
     sync_put(sync);
 }

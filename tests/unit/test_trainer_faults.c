@@ -370,6 +370,54 @@ static void no_save_is_told_and_not_followed(void **unused)
     ckpt_save_free(NULL);
 }
 
+/* The next save and the close fence what nobody can fence any more. */
+static void freed_handles_are_fenced_for_their_owner(void **unused)
+{
+    const struct fake_options o = {.slot_count = 4, .delay_ms = 2};
+    struct trainer_world w;
+    struct state s;
+    struct ckpt *ctx;
+    struct ckpt_save *save;
+    struct ckpt_error error;
+    struct ckpt_id id;
+
+    (void)unused;
+    trainer_world_init(&w, &o);
+    state_init(&s, BIG_BYTES);
+    ctx = trainer_world_open(&w);
+    state_fill(&s, 1);
+    assert_int_equal(
+        ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), 0);
+    ckpt_save_id(save, &id);
+    ckpt_save_free(save);
+    if (ckpt_save(ctx, 2, s.tensor, 1, NULL, 0, &save, &error))
+        fail_msg("%s", error.message);
+    state_spoil(&s, CKPT_UNTIL_FENCE);
+    state_spoil(&s, CKPT_CAPTURE_NOW);
+    if (ckpt_wait(save, CKPT_COMMITTED, 10000, &error))
+        fail_msg("%s", error.message);
+    ckpt_save_free(save);
+    state_clear(&s);
+    if (ckpt_read(ctx, &id, s.tensor, s.count, NULL, NULL, &error))
+        fail_msg("%s", error.message);
+    state_check(&s, 1);
+    state_fill(&s, 3);
+    assert_int_equal(
+        ckpt_save(ctx, 3, s.tensor, s.count, NULL, 0, &save, &error), 0);
+    ckpt_save_free(save);
+    ckpt_close(ctx);
+    ctx = trainer_world_open(&w);
+    ckpt_parent(ctx, &id);
+    assert_int_equal(id.step, 3);
+    state_clear(&s);
+    if (ckpt_load(ctx, s.tensor, s.count, NULL, NULL, &error))
+        fail_msg("%s", error.message);
+    state_check(&s, 3);
+    ckpt_close(ctx);
+    state_fini(&s);
+    trainer_world_fini(&w);
+}
+
 static void unfenced_save_is_busy(void **unused)
 {
     const struct fake_options o = {.slot_count = 40};
@@ -623,6 +671,7 @@ int main(void)
         cmocka_unit_test(arena_without_seals_is_refused),
         cmocka_unit_test(no_save_is_told_and_not_followed),
         cmocka_unit_test(unfenced_save_is_busy),
+        cmocka_unit_test(freed_handles_are_fenced_for_their_owner),
         cmocka_unit_test(failures_in_a_row_surface_once),
         cmocka_unit_test(skipped_saves_are_not_counted),
         cmocka_unit_test(handles_outlive_the_context),
