@@ -2,7 +2,9 @@
  * options.c - see options.h.
  *
  * Rank and world size come as a pair from one launcher: mixing the rank of one
- * with the size of another would name ranks that do not exist. The token must
+ * with the size of another would name ranks that do not exist. A rank whose
+ * launcher tells no size is never taken for rank 0 of 1: it needs a world size
+ * of the options, or is refused. The token must
  * differ between any two starts of a job, so it is only made up here where the
  * launcher names the start itself.
  */
@@ -31,17 +33,22 @@ void ckpt_options_init(struct ckpt_options *options)
     };
 }
 
-/* A decimal number of the environment; false when it is not there. */
+/* A decimal number of the environment; false, and nothing is written, when it
+ * is not there. */
 static bool env_number(const char *name, uint64_t *out)
 {
     const char *text = name ? getenv(name) : NULL;
+    uint64_t value;
     char *end;
 
     if (!text || !isdigit((unsigned char)*text))
         return false;
     errno = 0;
-    *out = strtoull(text, &end, 10);
-    return errno == 0 && *end == '\0';
+    value = strtoull(text, &end, 10);
+    if (errno || *end)
+        return false;
+    *out = value;
+    return true;
 }
 
 static const struct launcher {
@@ -52,31 +59,47 @@ static const struct launcher {
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
 };
 
+/* The rank that the environment names and the variable that did, NULL for
+ * none; *size stays when it does not say how many there are. */
+static const char *env_rank(uint64_t *rank, uint64_t *size)
+{
+    uint64_t r, n;
+
+    for (size_t i = 0; i < ARRAY_LEN(launchers); i++)
+        if (env_number(launchers[i].rank, &r) &&
+            env_number(launchers[i].size, &n)) {
+            *rank = r;
+            *size = n;
+            return launchers[i].rank;
+        }
+    if (env_number("PMIX_RANK", rank))
+        return "PMIX_RANK";
+    for (size_t i = 0; i < ARRAY_LEN(launchers); i++)
+        if (env_number(launchers[i].rank, rank))
+            return launchers[i].rank;
+    return NULL;
+}
+
 static int find_rank(const struct ckpt_options *o, struct ckpt *ctx,
                      struct err *err)
 {
-    uint64_t rank = 0, size = 1, value;
-    bool is_found = false;
+    uint64_t rank = 0, size = 1;
+    const char *source = env_rank(&rank, &size);
 
-    for (size_t i = 0; i < ARRAY_LEN(launchers) && !is_found; i++)
-        is_found = env_number(launchers[i].rank, &rank) &&
-                   env_number(launchers[i].size, &size);
-    if (!is_found) {
-        size = 1;
-        if (!env_number("PMIX_RANK", &rank))
-            rank = 0;
-    }
-    if (env_number("CKPT_RANK", &value))
-        rank = value;
-    if (o->rank >= 0)
+    if (env_number("CKPT_RANK", &rank))
+        source = "CKPT_RANK";
+    if (o->rank >= 0) {
         rank = (uint64_t)o->rank;
+        source = "options.rank";
+    }
     if (o->world_size)
         size = o->world_size;
     if (size > UINT32_MAX || rank >= size)
         return err_set(err, -EINVAL,
-                       "rank %" PRIu64 " of %" PRIu64
-                       ": name both in options.rank and options.world_size",
-                       rank, size);
+                       "rank %" PRIu64 " (%s) of %" PRIu64
+                       ": name both in options.rank and options.world_size, "
+                       "or a launcher's two variables",
+                       rank, source ? source : "none was named", size);
     ctx->open.rank = (uint32_t)rank;
     ctx->open.world_size = (uint32_t)size;
     return 0;

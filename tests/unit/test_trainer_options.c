@@ -52,6 +52,19 @@ static struct ckpt_options plain(void)
     return o;
 }
 
+/* options_apply() refuses in words that hold `words`. */
+static void refuses(const struct ckpt_options *o, const char *words)
+{
+    struct ckpt *ctx = calloc(1, sizeof *ctx);
+    struct err err = {0};
+
+    assert_non_null(ctx);
+    assert_int_equal(options_apply(o, ctx, &err), -EINVAL);
+    if (!strstr(err.text, words))
+        fail_msg("no \"%s\" in: %s", words, err.text);
+    free(ctx);
+}
+
 /* What options_apply() makes of them; rc is what it returned. */
 static struct wire_open apply(const struct ckpt_options *o, int rc)
 {
@@ -111,6 +124,38 @@ static void launchers_give_pairs(void **unused)
     (void)apply(&o, -EINVAL);
 }
 
+static void a_rank_without_a_world_size_is_refused(void **unused)
+{
+    static const char *const ranks[] = {"CKPT_RANK", "RANK", "SLURM_PROCID",
+                                        "OMPI_COMM_WORLD_RANK", "PMIX_RANK"};
+    struct ckpt_options o = plain();
+    struct wire_open v;
+
+    for (size_t i = 0; i < ARRAY_LEN(ranks); i++) {
+        (void)clear(unused);
+        o = plain();
+        put(ranks[i], "0");
+        assert_int_equal(apply(&o, 0).world_size, 1);
+        put(ranks[i], "1");
+        refuses(&o, ranks[i]);
+        o.world_size = 2;
+        o.token = "t";
+        v = apply(&o, 0);
+        assert_int_equal(v.rank, 1);
+        assert_int_equal(v.world_size, 2);
+        o.rank = 0;
+        assert_int_equal(apply(&o, 0).rank, 0);
+    }
+    (void)clear(unused);
+    o = plain();
+    o.rank = 1;
+    refuses(&o, "options.rank");
+    o.rank = -1;
+    put("RANK", "1");
+    put("WORLD_SIZE", "two");
+    refuses(&o, "RANK");
+}
+
 static void numbers_that_are_none_do_not_count(void **unused)
 {
     struct ckpt_options o = plain();
@@ -163,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(alone_without_an_environment, clear),
         cmocka_unit_test_setup(launchers_give_pairs, clear),
+        cmocka_unit_test_setup(a_rank_without_a_world_size_is_refused, clear),
         cmocka_unit_test_setup(numbers_that_are_none_do_not_count, clear),
         cmocka_unit_test_setup(tokens_name_one_start, clear),
         cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
