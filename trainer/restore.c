@@ -37,42 +37,51 @@ static void fill_report(struct ckpt_report *report, const struct load_wish *w,
                    (int)sizeof report->note - 1, words);
 }
 
+/* What the caller of a load or read has given. */
+struct restoring {
+    struct load_wish wish;
+    const struct ckpt_tensor *target;
+    size_t count;
+    struct ckpt_values **values; /* NULL: not wanted, like report */
+    struct ckpt_report *report;
+};
+
 /* One load and, if wanted, the extra state of what was loaded. */
-static int restore(struct ckpt *ctx, const struct load_wish *wish,
-                   struct ckpt_values **values, struct ckpt_report *report,
-                   struct err *err)
+static int restore(struct ckpt *ctx, struct restoring *r, struct err *err)
 {
     uint64_t began_ms = clock_ms();
     struct wire_load_done done;
+    struct descriptors d;
     char note[512];
-    int rc = load_run(ctx, wish, &done, note, err);
+    int rc = descriptors_of_load(&d, r->target, r->count, err);
 
+    if (r->values)
+        *r->values = NULL;
     if (rc)
         return rc;
-    if (report)
-        fill_report(report, wish, &done, note, began_ms);
-    return values ? values_fetch(ctx, &done.id, values, err) : 0;
+    r->wish.target = &d;
+    r->wish.table = TABLE_OF_LOADS;
+    rc = load_run(ctx, &r->wish, &done, note, err);
+    if (rc == 0 && r->report)
+        fill_report(r->report, &r->wish, &done, note, began_ms);
+    if (rc == 0 && r->values)
+        rc = values_fetch(ctx, &done.id, r->values, err);
+    descriptors_fini(&d);
+    return rc;
 }
 
 int ckpt_load(struct ckpt *ctx, const struct ckpt_tensor *targets, size_t count,
               struct ckpt_values **values, struct ckpt_report *report,
               struct ckpt_error *error)
 {
-    struct descriptors d;
-    struct load_wish wish = {.target = &d,
-                             .is_collective = true,
-                             .id = ctx->parent,
-                             .table = TABLE_OF_LOADS};
+    struct restoring r = {{.is_collective = true, .id = ctx->parent},
+                          targets,
+                          count,
+                          values,
+                          report};
     struct err err = {0};
-    int rc = descriptors_of_load(&d, targets, count, &err);
 
-    if (values)
-        *values = NULL;
-    if (rc == 0) {
-        rc = restore(ctx, &wish, values, report, &err);
-        descriptors_fini(&d);
-    }
-    if (rc == 0)
+    if (restore(ctx, &r, &err) == 0)
         return 0;
     (void)err_prefix(&err, "load");
     (void)context_prefix(ctx, &err);
@@ -85,20 +94,14 @@ int ckpt_read(struct ckpt *ctx, const struct ckpt_id *id,
               struct ckpt_values **values, struct ckpt_report *report,
               struct ckpt_error *error)
 {
-    struct descriptors d;
-    struct load_wish wish = {.target = &d,
-                             .id = {id->generation, id->attempt, id->step},
-                             .table = TABLE_OF_LOADS};
+    struct restoring r = {{.id = {id->generation, id->attempt, id->step}},
+                          targets,
+                          count,
+                          values,
+                          report};
     struct err err = {0};
-    int rc = descriptors_of_load(&d, targets, count, &err);
 
-    if (values)
-        *values = NULL;
-    if (rc == 0) {
-        rc = restore(ctx, &wish, values, report, &err);
-        descriptors_fini(&d);
-    }
-    if (rc == 0)
+    if (restore(ctx, &r, &err) == 0)
         return 0;
     (void)err_prefix(&err, "read of step %" PRIu64 " of generation %u",
                      id->step, id->generation);

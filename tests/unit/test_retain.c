@@ -317,6 +317,8 @@ static void pins_are_kept_until_they_are_taken_away(void **state)
     req.name = name;
     assert_int_equal(store_run(test_world_store(f.g->world, RIG_HOME), &req),
                      0);
+    (void)strcat(name, ".bak"); /* a copy beside it means nothing */
+    put_mark(&f, RECORD_PIN, name, &id);
     commit(&f, 50);
     settle(&f);
     assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
