@@ -110,3 +110,23 @@ STATE="--tensors 6 --rows 768 --columns 1024"
     out_count "load ok id=1/1 version=1" 2
     wait_quiet
 }
+
+@test "gc --keep-last 1 empties a drive on which not a byte is free" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root, to mount a small drive"
+    mkdir "$DISK"
+    mount -t tmpfs -o size=160m tmpfs "$DISK" 2>/dev/null ||
+        skip "tmpfs cannot be mounted here"
+    mkdir "$DISK/home"
+    HOME_DIR=$DISK/home
+    LOCAL=$DISK/home/local
+    job --ranks 2 $STATE open fill:1 save:1 wait:committed fill:2 save:2 \
+        wait:committed fill:3 save:3 wait:committed close
+    wait_quiet
+    cp /dev/zero "$DISK/ballast" 2>/dev/null || true
+    dd if=/dev/zero of="$DISK/ballast2" bs=512 2>/dev/null || true
+    is "$(df --output=avail "$DISK" | tail -n 1 | tr -d ' ')" 0 "room"
+    tool_is 0 gc --keep-last 1 --yes
+    is "$(saves)" "3/1" "what is committed"
+    at_least "$(df --output=avail "$DISK" | tail -n 1 | tr -d ' ')" 18000 "KiB"
+    tool_is 0 verify --deep run@3
+}

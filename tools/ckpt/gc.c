@@ -12,6 +12,10 @@
  *     serves it (else that daemon frees them by itself), see gc_segments.c.
  *
  * A record that cannot be read stops it before anything is removed.
+ *
+ * A policy needs a little room for its marks and tombs. So that a full disk can
+ * be emptied, litter and segments go first, then the policy is applied, and
+ * what it let go is swept in a second turn.
  */
 #include "tools/ckpt/gc.h"
 #include "ckptd/engine/retain.h"
@@ -118,9 +122,35 @@ static int put_record(struct gc *g, const char *name, struct wr *w)
     int64_t rc = w->failed ? -ENOMEM : store_run(g->tool->home, &put);
 
     wr_free(w);
-    return rc < 0 && rc != -EEXIST ? complain(g->tool, EXIT_ERROR, "%s: %s",
-                                              name, err_text((int)rc))
-                                   : EXIT_FINE;
+    return rc < 0 && rc != -EEXIST ? (int)rc : 0;
+}
+
+static bool is_full(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+/* The mark is for others: this process knows by itself that the newest is
+ * good, and a full disk is what it is here to empty. */
+static int mark_verified(struct gc *g, const struct catalog *c,
+                         const struct save_id *id)
+{
+    struct record_mark mark = {.id = *id,
+                               .created_unix_ms = (uint64_t)time(NULL) * 1000,
+                               .note = "read back by ckpt gc"};
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+    int rc;
+
+    record_mark_encode(RECORD_VERIFIED, &mark, &w);
+    rc = put_record(g, name_save(name, c->run, "verified", id), &w);
+    if (is_full(rc))
+        return complain(g->tool, EXIT_FINE,
+                        "%s@%" PRIu64 "/%u is good, but there is no room to "
+                        "note that (%s): going on without the mark",
+                        c->run, id->step, id->generation, err_text(rc));
+    return rc ? complain(g->tool, EXIT_ERROR, "%s: %s", name, err_text(rc))
+              : EXIT_FINE;
 }
 
 /* Nothing goes before the newest checkpoint was read back. */
@@ -128,13 +158,8 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
 {
     struct save_id latest = catalog_latest(c);
     const struct catalog_save *s = catalog_find(c, &latest);
-    struct record_mark mark = {.id = latest,
-                               .created_unix_ms = (uint64_t)time(NULL) * 1000,
-                               .note = "read back by ckpt gc"};
     struct progress progress = {.what = "read back"};
     struct check_result result;
-    char name[RECORD_NAME_BYTES];
-    struct wr w = {0};
     struct manifest m;
     void *data = NULL;
     int code;
@@ -150,10 +175,10 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
     free(data);
     if (code)
         return complain(g->tool, code,
-                        "the newest checkpoint is not good, so nothing older "
-                        "is removed");
-    record_mark_encode(RECORD_VERIFIED, &mark, &w);
-    return put_record(g, name_save(name, c->run, "verified", &latest), &w);
+                        "%s@%" PRIu64 "/%u, the newest checkpoint, is not "
+                        "good, so nothing older is removed",
+                        c->run, latest.step, latest.generation);
+    return mark_verified(g, c, &latest);
 }
 
 static int bury(struct gc *g, struct catalog *c, const struct save_id *id)
@@ -164,18 +189,23 @@ static int bury(struct gc *g, struct catalog *c, const struct save_id *id)
     struct catalog_save *s = catalog_find(c, id);
     char name[RECORD_NAME_BYTES], title[RUN_NAME_MAX + 64];
     struct wr w = {0};
-    int code = EXIT_FINE;
+    int rc = 0;
 
     (void)snprintf(title, sizeof title, "%s@%" PRIu64 "/%u", c->run, id->step,
                    id->generation);
     gc_say(g, "checkpoint", title, s->stored_bytes);
     if (g->is_for_real) {
         record_tomb_encode(&tomb, &w);
-        code = put_record(g, name_save(name, c->run, "tomb", id), &w);
+        rc = put_record(g, name_save(name, c->run, "tomb", id), &w);
     }
-    if (code == 0)
-        s->status = SAVE_REMOVED;
-    return code;
+    if (rc)
+        return complain(g->tool, EXIT_ERROR, "%s: its tomb %s: %s%s", title,
+                        name, err_text(rc),
+                        is_full(rc) ? "; make a little room in the home (a "
+                                      "MiB is enough), then repeat this"
+                                    : "");
+    s->status = SAVE_REMOVED;
+    return EXIT_FINE;
 }
 
 static int apply_policy(struct gc *g, struct catalog *c)
@@ -196,22 +226,31 @@ static int apply_policy(struct gc *g, struct catalog *c)
     return code;
 }
 
-static int gc_run(struct gc *g, const char *run)
+/* May anything go? 0 or an exit code. */
+static int check_readable(const struct gc *g, const struct catalog *c)
+{
+    for (size_t i = 0; i < c->save_count; i++)
+        if (c->save[i].status == SAVE_UNREADABLE)
+            return complain(g->tool, EXIT_CORRUPT,
+                            "%s@%" PRIu64 "/%u: %s; nothing is removed", c->run,
+                            c->save[i].id.step, c->save[i].id.generation,
+                            c->save[i].reason);
+    if (c->bad_lease.code)
+        return complain(g->tool, exit_code_of(c->bad_lease.code),
+                        "%s; nothing is removed while it is not known which "
+                        "checkpoint is in use",
+                        c->bad_lease.text);
+    return EXIT_FINE;
+}
+
+static int gc_run(struct gc *g, const char *run, bool with_policy)
 {
     struct catalog c;
     int code = tool_catalog(g->tool, run, &c);
 
-    for (size_t i = 0; !code && i < c.save_count; i++)
-        if (c.save[i].status == SAVE_UNREADABLE)
-            code = complain(g->tool, EXIT_CORRUPT,
-                            "%s@%" PRIu64 ": %s; nothing is removed", run,
-                            c.save[i].id.step, c.save[i].reason);
-    if (code == 0 && c.bad_lease.code)
-        code = complain(g->tool, exit_code_of(c.bad_lease.code),
-                        "%s; nothing is removed while it is not known which "
-                        "checkpoint is in use",
-                        c.bad_lease.text);
     if (code == 0)
+        code = check_readable(g, &c);
+    if (code == 0 && with_policy)
         code = apply_policy(g, &c);
     if (code == 0)
         code = sweep(g, &c);
@@ -219,35 +258,41 @@ static int gc_run(struct gc *g, const char *run)
     return code;
 }
 
-static int gc_all(struct gc *g)
+static int gc_all(struct gc *g, bool with_policy)
 {
     struct store_names runs;
     int code = tool_runs(g->tool, &runs);
 
     for (size_t i = 0; !code && i < runs.count; i++)
-        code = gc_run(g, runs.name[i]);
+        code = gc_run(g, runs.name[i], with_policy);
     store_names_free(&runs);
     return code;
+}
+
+static int gc_turn(struct gc *g, const struct target *target, bool with_policy)
+{
+    int code =
+        target ? gc_run(g, target->run, with_policy) : gc_all(g, with_policy);
+
+    return code ? code : gc_segments(g);
 }
 
 int verb_gc(struct tool *t)
 {
     struct gc g = {.tool = t,
                    .is_for_real = t->options.yes && !t->options.dry_run};
-    struct target target;
+    bool has_policy = t->options.keep_last || t->options.keep_every;
+    struct target target, *one = t->target ? &target : NULL;
     int code = tool_open_home(t, g.is_for_real);
 
-    if (code == 0 && t->target) {
-        code = target_parse(t, t->target, &target);
-        if (code == 0 && target.has_step)
-            code = complain(t, EXIT_USAGE, "gc takes a run, not a step");
-        if (code == 0)
-            code = gc_run(&g, target.run);
-    } else if (code == 0) {
-        code = gc_all(&g);
-    }
-    if (code == 0)
-        code = gc_segments(&g);
+    if (code == 0 && one)
+        code = target_parse(t, t->target, one);
+    if (code == 0 && one && one->has_step)
+        code = complain(t, EXIT_USAGE, "gc takes a run, not a step");
+    if (code == 0 && (g.is_for_real || !has_policy))
+        code = gc_turn(&g, one, false);
+    if (code == 0 && has_policy)
+        code = gc_turn(&g, one, true);
     if (code == 0 && g.failed)
         code = complain(t, EXIT_ERROR, "cannot print");
     if (code == 0 && g.count && !g.is_for_real)

@@ -11,6 +11,7 @@ struct gc {
     struct tool *tool;
     bool is_for_real; /* --yes, and not --dry-run */
     bool failed;      /* output */
+    bool told_served; /* that a daemon frees segments by itself */
     uint64_t count, bytes;
 };
 

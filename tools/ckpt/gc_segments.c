@@ -213,13 +213,13 @@ int gc_segments(struct gc *g)
     fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return EXIT_FINE; /* no local store here, or not ours to change */
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        (void)fprintf(stderr,
-                      "ckpt gc: a daemon serves %s and frees segments "
-                      "by itself\n",
-                      path);
-    else
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         code = note_all(g->tool, &r);
+    else if (!g->told_served)
+        g->told_served = fprintf(stderr,
+                                 "ckpt gc: a daemon serves %s and frees "
+                                 "segments by itself\n",
+                                 path) > 0;
     if (code == 0 && r.run)
         code = sweep_all(g, path, &r);
     free(r.run);
