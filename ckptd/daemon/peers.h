@@ -11,7 +11,7 @@
 struct out_frame {
     struct list link;
     size_t bytes, sent;
-    int fd_count; /* go along with the first byte */
+    int fd_count;            /* go along with the first byte */
     int fd[WIRE_PIECES_MAX]; /* the frame's own */
     uint8_t data[];
 };

@@ -58,7 +58,7 @@ struct reactor {
     struct list peers;  /* struct peer (peers.c) */
     env_peer next_peer;
     uint32_t peer_count;
-    struct list arenas; /* struct arena_block (memory.c) */
+    struct list arenas;                  /* struct arena_block (memory.c) */
     uint64_t arena_bytes, touched_bytes; /* of them: see budget.h */
     uint8_t *buffers;       /* env.buffer_count of env.buffer_bytes */
     uint64_t buffers_free;  /* a bit each */

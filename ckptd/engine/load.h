@@ -9,8 +9,9 @@
  * reads each needed chunk once and delivers it to every rank's slots; it
  * succeeds only when every rank has voted verified and the outcome is on
  * record. Failures of the checkpoint (-CKPT_ECORRUPT, -EIO, -ENOENT of a
- * removed one) fall back down the branch, recorded; failures of the wish (shape,
- * missing tensor, hole) do not. An independent read has one rank and no vote.
+ * removed one) fall back down the branch, recorded; failures of the wish
+ * (shape, missing tensor, hole) do not. An independent read has one rank and no
+ * vote.
  */
 #ifndef CKPTD_LOAD_H
 #define CKPTD_LOAD_H

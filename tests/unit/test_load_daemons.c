@@ -211,9 +211,9 @@ static void both_fall_back_when_one_must(void **state)
         struct pair p;
 
         begin(&p, seed);
-        fail_reads(&p, seed % 2, 1 + seed / 2, false);
+        fail_reads(&p, (int)(seed % 2), 1 + seed / 2, false);
         if (seed % 3 == 0) /* and the other at the same time */
-            fail_reads(&p, 1 - seed % 2, 2, false);
+            fail_reads(&p, (int)(1 - seed % 2), 2, false);
         load_all(&p);
         assert_true(turn(&p, LIMIT_MS, is_loaded));
         check(&p, 1);
