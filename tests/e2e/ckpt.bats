@@ -198,3 +198,34 @@ json_has() {
     find "$HOME_DIR" -type f -printf '%p %m %s %T@\n' | sort >"$OUT.after"
     diff "$OUT.before" "$OUT.after"
 }
+
+@test "doctor: is the newest checkpoint there, and is this a home at all" {
+    job --ranks 2 open fill:1 save:1 wait:committed close
+    wait_quiet
+    tool_is 0 doctor
+    file=$(CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --json run@1 |
+        head -1 | jq -r .file)
+    mv "$LOCAL/$file" "$BATS_TEST_TMPDIR/segment"
+    tool_is 1 doctor
+    out_has "latest  *FAIL .*run@1: $file at .*No such file"
+    out_has "fix: give the local store that it was saved to"
+    head -c 5000 "$BATS_TEST_TMPDIR/segment" >"$LOCAL/$file"
+    tool_is 1 doctor
+    out_has "latest  *FAIL .*run@1: $file at .*truncated"
+    mv "$BATS_TEST_TMPDIR/segment" "$LOCAL/$file"
+    tool_is 1 doctor --local "$BATS_TEST_TMPDIR/elsewhere"
+    out_has "latest  *FAIL .*$BATS_TEST_TMPDIR/elsewhere"
+    tool_is 0 doctor
+    mv "$HOME_DIR/STORE" "$BATS_TEST_TMPDIR/STORE"
+    tool_is 1 doctor
+    out_has "home  *FAIL .*STORE record is gone, but there are runs"
+    out_has "fix: put STORE back"
+    head -c 100 /dev/zero >"$HOME_DIR/STORE"
+    tool_is 1 doctor
+    out_has "home  *FAIL .*STORE record is damaged"
+    mv "$BATS_TEST_TMPDIR/STORE" "$HOME_DIR/STORE"
+    tool_is 0 doctor
+    mkdir -p "$BATS_TEST_TMPDIR/other/things"
+    tool_is 0 doctor --home "$BATS_TEST_TMPDIR/other"
+    out_has "home  *warn .*is no home yet, and is not empty"
+}

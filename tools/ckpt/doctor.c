@@ -4,6 +4,8 @@
  * Each check prints one line: what was looked at, ok / warn / FAIL, what was
  * seen, and for all but ok the fix. Exit 1 when a check failed.
  */
+#include "formats/record.h"
+#include "tools/ckpt/check.h"
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/tool.h"
 
@@ -29,6 +31,7 @@ enum finding {
 
 struct doctor {
     struct tool *tool;
+    bool is_open; /* the home, for reading at least */
     bool has_failed;
 };
 
@@ -66,21 +69,93 @@ static void check_space(struct doctor *d, const char *what, const char *path)
           "(CKPT_LOCAL)");
 }
 
+static const char *home_fix(int rc)
+{
+    switch (-rc) {
+    case EROFS:
+        return "mount it writable, or name another home to train with (ls, "
+               "show and verify need read access only)";
+    case EACCES:
+    case EPERM:
+        return "let the user that trains write there (chown, chmod), or name "
+               "another home";
+    case ENOENT:
+        return "create the directory as the user that trains, or name another";
+    default:
+        return "name a directory that the user that trains can write";
+    }
+}
+
+static size_t names_in(struct store *s, const char *folder)
+{
+    struct store_req list = {.op = STORE_LIST, .name = folder};
+    size_t count = 0;
+
+    if (store_run(s, &list) >= 0)
+        for (size_t i = 0; i < list.names.count; i++)
+            count += strcmp(list.names.name[i], "local") != 0;
+    store_names_free(&list.names);
+    return count;
+}
+
+/* Is this directory a home, or can it become one? */
+static void check_identity(struct doctor *d, struct store *s, const char *path)
+{
+    _Alignas(8) uint8_t data[4096];
+    struct store_req get = {
+        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
+    struct record_store record;
+    struct err err;
+    int64_t n = store_run(s, &get);
+    char seen[1400];
+
+    if (n >= 0 && record_store_decode(data, (size_t)n, &record, &err) == 0)
+        return;
+    if (n == -ENOENT && names_in(s, "runs") == 0) {
+        (void)snprintf(seen, sizeof seen,
+                       "%s is no home yet, and is not empty either", path);
+        if (names_in(s, ""))
+            found(d, "home", FINDING_WARN, seen,
+                  "check the name: a home is a directory of its own");
+        return;
+    }
+    (void)snprintf(seen, sizeof seen, "%s: its STORE record %s%s", path,
+                   n == -ENOENT ? "is gone, but there are runs"
+                   : n < 0      ? "cannot be read: "
+                                : "is damaged: ",
+                   n == -ENOENT ? ""
+                   : n < 0      ? err_text((int)n)
+                                : err.text);
+    found(d, "home", FINDING_FAIL, seen,
+          "put STORE back from a backup of this home; do not let a trainer "
+          "use it before");
+}
+
+/* Looked at before it is opened for writing, which leaves a mark. */
 static void check_home(struct doctor *d)
 {
     const char *path = d->tool->options.home;
     struct store *s;
     struct err err;
     char seen[1200];
+    int rc;
 
     if (!path || !*path) {
         found(d, "home", FINDING_FAIL, "no home given",
               "use --home DIR or set CKPT_HOME");
         return;
     }
-    if (store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, &s, &err)) {
-        found(d, "home", FINDING_FAIL, err.text,
-              "create the directory as the user that trains, or name another");
+    rc = store_file_open(path, 0, STORE_ENGINE_AUTO, &s, &err);
+    if (rc) {
+        found(d, "home", FINDING_FAIL, err.text, home_fix(rc));
+        return;
+    }
+    d->is_open = true;
+    check_identity(d, s, path);
+    store_close(s);
+    rc = store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, &s, &err);
+    if (rc) {
+        found(d, "home", FINDING_FAIL, err.text, home_fix(rc));
         return;
     }
     store_describe(s, seen, sizeof seen);
@@ -205,6 +280,40 @@ out:
         close(dir);
 }
 
+/* Is what the next trainer will load really there? */
+static void check_latest(struct doctor *d, const struct catalog *c)
+{
+    struct save_id latest = catalog_latest(c);
+    struct progress progress = {.what = "check", .is_quiet = true};
+    struct check_result result = {0};
+    struct manifest m;
+    void *data = NULL;
+    char seen[1400];
+    int code;
+
+    if (latest.generation == 0)
+        return;
+    code = tool_manifest(d->tool, c->run, &latest, &data, &m);
+    if (code)
+        (void)snprintf(result.first, sizeof result.first,
+                       "%s@%" PRIu64 ": its manifest cannot be read", c->run,
+                       latest.step);
+    else
+        code = check_save(d->tool, c->run, &m, CHECK_QUICK, &progress, &result);
+    free(data);
+    if (code == EXIT_FINE)
+        return;
+    (void)snprintf(seen, sizeof seen, "newest checkpoint (generation %u) %s",
+                   latest.generation, result.first);
+    found(d, "latest", FINDING_FAIL, seen,
+          code == EXIT_PARTIAL
+              ? "give the local store that it was saved to (--local, "
+                "CKPT_LOCAL), or put its folder back from a copy; else a load "
+                "falls back to an older checkpoint"
+              : "a load falls back to an older checkpoint: ckpt verify says "
+                "which are good");
+}
+
 static void check_run(struct doctor *d, const char *run)
 {
     struct catalog c;
@@ -229,6 +338,7 @@ static void check_run(struct doctor *d, const char *run)
     }
     (void)snprintf(seen, sizeof seen, "%s: %zu checkpoints", run, committed);
     found(d, "run", FINDING_OK, seen, "");
+    check_latest(d, &c);
     catalog_free(&c);
 }
 
@@ -249,7 +359,7 @@ int verb_doctor(struct tool *t)
     struct doctor d = {.tool = t};
 
     check_home(&d);
-    if (d.has_failed)
+    if (!d.is_open)
         return EXIT_ERROR;
     check_local(&d);
     check_uring(&d);
