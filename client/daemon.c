@@ -122,7 +122,8 @@ static int check_owner(int fd, const char *path, struct err *err)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes))
         return err_set(err, -errno, "%s: cannot tell whose daemon it is: %s",
                        path, err_text(errno));
-    if (peer.uid != geteuid() && peer.uid != 0)
+    /* A daemon serves its own uid only, root's too. */
+    if (peer.uid != geteuid())
         return err_set(err, -EPERM,
                        "%s: the daemon there belongs to uid %u, we are uid %u; "
                        "use a local store of your own (CKPT_LOCAL)",

@@ -332,6 +332,36 @@ static void given_socket_starts_nothing(void **unused)
     world_fini(&w);
 }
 
+/* Root's daemon refuses an ordinary user too: that is told at once. */
+static void another_users_daemon_is_told_at_once(void **unused)
+{
+    struct world w;
+    struct patience p = within(20000);
+    uint64_t began = clock_ms();
+    pid_t child = 0;
+    int listener, rc;
+
+    (void)unused;
+    if (geteuid() != 0)
+        skip();
+    world_init(&w);
+    assert_int_equal(chmod(w.home, 0755), 0);
+    assert_int_equal(mkdir(w.place.local, 0755), 0);
+    listener = listen_at(w.place.socket);
+    assert_int_equal(chmod(w.place.socket, 0777), 0);
+    assert_int_equal(seteuid(65534), 0);
+    rc = daemon_connect(&w.place, &p, &child, &w.err);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(rc, -EPERM);
+    assert_int_equal(child, 0);
+    assert_true(clock_ms() - began < 10000);
+    assert_non_null(strstr(w.err.text, w.place.socket));
+    assert_non_null(strstr(w.err.text, "belongs to uid 0, we are uid 65534"));
+    assert_non_null(strstr(w.err.text, "CKPT_LOCAL"));
+    (void)close(listener);
+    world_fini(&w);
+}
+
 static void absent_binary_is_told(void **unused)
 {
     struct world w;
@@ -422,8 +452,9 @@ static void child_inherits_nothing(void **unused)
 
     (void)unused;
     world_init(&w);
-    script(&w, "ls -l /proc/$$/fd >$2/fds; grep Sig /proc/self/status >$2/sigs\n"
-               "echo $1 $$ $(cut -d' ' -f6 /proc/$$/stat) >$2/args; exit 7");
+    script(&w,
+           "ls -l /proc/$$/fd >$2/fds; grep Sig /proc/self/status >$2/sigs\n"
+           "echo $1 $$ $(cut -d' ' -f6 /proc/$$/stat) >$2/args; exit 7");
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGUSR1);
     (void)sigprocmask(SIG_BLOCK, &set, &old);
@@ -489,6 +520,7 @@ int main(void)
         cmocka_unit_test(places_follow_options_and_environment),
         cmocka_unit_test(long_paths_are_reached),
         cmocka_unit_test(given_socket_starts_nothing),
+        cmocka_unit_test(another_users_daemon_is_told_at_once),
         cmocka_unit_test(absent_binary_is_told),
         cmocka_unit_test(failing_daemon_is_told_with_the_end_of_its_log),
         cmocka_unit_test(lost_race_goes_on_to_the_winner),
