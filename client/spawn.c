@@ -21,9 +21,39 @@
 #include <unistd.h>
 
 #define LOG_TAIL_BYTES 600
+#define TRIED_BYTES    768
 
-/* DIR/ROOM where DIR holds `file`; false when that cannot be run. */
-static bool beside(const char *file, const char *name, char out[PATH_MAX])
+/* Looking for the daemon's program. */
+struct search {
+    char *out;               /* PATH_MAX bytes: the program found */
+    char tried[TRIED_BYTES]; /* what was no program, for the message */
+};
+
+/* A regular file that may be executed: 0 or -errno. */
+static int check_program(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st))
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EACCES;
+    return access(path, X_OK) ? -errno : 0;
+}
+
+static bool try_path(struct search *s, const char *path)
+{
+    size_t bytes = strlen(s->tried);
+
+    if (check_program(path) == 0 && realpath(path, s->out))
+        return true;
+    (void)snprintf(s->tried + bytes, sizeof s->tried - bytes, "%s%s",
+                   bytes ? ", " : "", path);
+    return false;
+}
+
+/* DIR/name where DIR holds `file`. */
+static bool try_beside(struct search *s, const char *file, const char *name)
 {
     const char *slash = strrchr(file, '/');
     char path[PATH_MAX];
@@ -32,11 +62,10 @@ static bool beside(const char *file, const char *name, char out[PATH_MAX])
     if (!slash)
         return false;
     n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash - file), file, name);
-    return n > 0 && n < PATH_MAX && access(path, X_OK) == 0 &&
-           realpath(path, out);
+    return n > 0 && n < PATH_MAX && try_path(s, path);
 }
 
-static bool in_path(char out[PATH_MAX])
+static bool try_search_path(struct search *s)
 {
     const char *at = getenv("PATH");
 
@@ -45,8 +74,7 @@ static bool in_path(char out[PATH_MAX])
         char path[PATH_MAX];
         int n = snprintf(path, sizeof path, "%.*s/ckptd", (int)bytes, at);
 
-        if (bytes && n > 0 && n < PATH_MAX && access(path, X_OK) == 0 &&
-            realpath(path, out))
+        if (bytes && n > 0 && n < PATH_MAX && try_path(s, path))
             return true;
         at += bytes + (at[bytes] == ':');
     }
@@ -56,34 +84,39 @@ static bool in_path(char out[PATH_MAX])
 static int find_binary(char out[PATH_MAX], struct err *err)
 {
     const char *given = getenv("CKPT_DAEMON");
+    struct search s = {.out = out};
     char exe[PATH_MAX];
     Dl_info library;
     ssize_t n;
 
     if (given && *given) {
-        if (realpath(given, out) && access(out, X_OK) == 0)
+        int rc = check_program(given);
+
+        if (rc == 0 && realpath(given, out))
             return 0;
-        return err_set(err, -errno, "CKPT_DAEMON=%s: %s", given,
-                       err_text(errno));
+        rc = rc ? rc : -errno;
+        return err_set(err, rc,
+                       "CKPT_DAEMON=%s: no program that can be run: %s", given,
+                       err_text(rc));
     }
     n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-        if (beside(exe, "ckptd", out))
-            return 0;
-    }
+    exe[n > 0 ? n : 0] = '\0';
+    if (try_beside(&s, exe, "ckptd"))
+        return 0;
     if (dladdr((const void *)__builtin_extract_return_addr(
                    __builtin_return_address(0)),
                &library) &&
         library.dli_fname &&
-        (beside(library.dli_fname, "ckptd", out) ||
-         beside(library.dli_fname, "../bin/ckptd", out)))
+        (try_beside(&s, library.dli_fname, "ckptd") ||
+         try_beside(&s, library.dli_fname, "../bin/ckptd")))
         return 0;
-    if (in_path(out))
+    if (try_search_path(&s))
         return 0;
     return err_set(err, -ENOENT,
-                   "no ckptd found beside the program, beside the library or "
-                   "in PATH; install it or set CKPT_DAEMON");
+                   "no program ckptd found: install it or set CKPT_DAEMON; "
+                   "tried beside the program, beside the library and in PATH: "
+                   "%s",
+                   s.tried);
 }
 
 /* Everything that the child gets instead of ours. */

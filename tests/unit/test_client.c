@@ -376,6 +376,43 @@ static void absent_binary_is_told(void **unused)
     world_fini(&w);
 }
 
+/* A folder named ckptd where the program is looked for is passed over. */
+static void only_programs_are_started(void **unused)
+{
+    struct world w;
+    struct patience p = within(5000);
+    char dir[PATH_MAX + 32], file[PATH_MAX + 32], path[3 * PATH_MAX];
+    char *before = strdup(getenv("PATH"));
+    pid_t child = 0;
+
+    (void)unused;
+    assert_non_null(before);
+    world_init(&w);
+    (void)snprintf(dir, sizeof dir, "%s/a", w.home);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    (void)snprintf(dir, sizeof dir, "%s/a/ckptd", w.home);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/a:%s/b", w.home, w.home);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ENOENT);
+    assert_non_null(strstr(w.err.text, dir));
+    (void)snprintf(file, sizeof file, "%s/b/ckptd", w.home);
+    assert_non_null(strstr(w.err.text, file));
+    assert_int_equal(setenv("CKPT_DAEMON", dir, 1), 0);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -EISDIR);
+    assert_non_null(strstr(w.err.text, dir));
+    script(&w, "exit 3");
+    (void)unsetenv("CKPT_DAEMON");
+    (void)snprintf(dir, sizeof dir, "%s/b", w.home);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    (void)snprintf(dir, sizeof dir, "%s/fake", w.home);
+    assert_int_equal(rename(dir, file), 0);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
+    assert_int_equal(setenv("PATH", before, 1), 0);
+    free(before);
+    world_fini(&w);
+}
+
 static void failing_daemon_is_told_with_the_end_of_its_log(void **unused)
 {
     struct world w;
@@ -522,6 +559,7 @@ int main(void)
         cmocka_unit_test(given_socket_starts_nothing),
         cmocka_unit_test(another_users_daemon_is_told_at_once),
         cmocka_unit_test(absent_binary_is_told),
+        cmocka_unit_test(only_programs_are_started),
         cmocka_unit_test(failing_daemon_is_told_with_the_end_of_its_log),
         cmocka_unit_test(lost_race_goes_on_to_the_winner),
         cmocka_unit_test(child_inherits_nothing),
