@@ -376,40 +376,71 @@ static void absent_binary_is_told(void **unused)
     world_fini(&w);
 }
 
-/* A folder named ckptd where the program is looked for is passed over. */
+/* Runs a copy of this program as HOME/prog/test, which only looks for a daemon
+ * (main()), with HOME/path in PATH; what it said is in `text`. */
+static void look_from_a_copy(const struct world *w, char *text, size_t capacity)
+{
+    char command[5 * PATH_MAX];
+    FILE *pipe;
+    size_t n;
+
+    (void)snprintf(command, sizeof command,
+                   "cp /proc/%d/exe %s/prog/test && PATH=%s/path %s/prog/test "
+                   "look %s",
+                   (int)getpid(), w->home, w->home, w->home, w->home);
+    pipe = popen(command, "re");
+    assert_non_null(pipe);
+    n = fread(text, 1, capacity - 1, pipe);
+    text[n] = '\0';
+    assert_int_equal(pclose(pipe), 0);
+}
+
+static int look(const char *home)
+{
+    struct daemon_place place;
+    struct patience p = within(5000);
+    struct err err = {0};
+    pid_t child = 0;
+
+    if (daemon_place_init(&place, home, NULL, NULL, &err) ||
+        daemon_connect(&place, &p, &child, &err) < 0)
+        (void)printf("%d %s\n", err.code, err.text);
+    return 0;
+}
+
+/* Folders named ckptd where the program is looked for are passed over. */
 static void only_programs_are_started(void **unused)
 {
+    static const char *const names[] = {"prog", "prog/ckptd", "path"};
     struct world w;
     struct patience p = within(5000);
-    char dir[PATH_MAX + 32], file[PATH_MAX + 32], path[3 * PATH_MAX];
-    char *before = strdup(getenv("PATH"));
+    char path[PATH_MAX + 32], target[PATH_MAX + 32], text[2048];
     pid_t child = 0;
 
     (void)unused;
-    assert_non_null(before);
     world_init(&w);
-    (void)snprintf(dir, sizeof dir, "%s/a", w.home);
-    assert_int_equal(mkdir(dir, 0700), 0);
-    (void)snprintf(dir, sizeof dir, "%s/a/ckptd", w.home);
-    assert_int_equal(mkdir(dir, 0700), 0);
-    (void)snprintf(path, sizeof path, "%s/a:%s/b", w.home, w.home);
-    assert_int_equal(setenv("PATH", path, 1), 0);
-    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ENOENT);
-    assert_non_null(strstr(w.err.text, dir));
-    (void)snprintf(file, sizeof file, "%s/b/ckptd", w.home);
-    assert_non_null(strstr(w.err.text, file));
-    assert_int_equal(setenv("CKPT_DAEMON", dir, 1), 0);
-    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -EISDIR);
-    assert_non_null(strstr(w.err.text, dir));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", w.home, names[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    look_from_a_copy(&w, text, sizeof text);
+    assert_int_equal(atoi(text), -ENOENT);
+    for (size_t i = 1; i < ARRAY_LEN(names); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s%s", w.home, names[i],
+                       i == 1 ? "" : "/ckptd");
+        if (!strstr(text, path))
+            fail_msg("no %s in: %s", path, text);
+    }
     script(&w, "exit 3");
     (void)unsetenv("CKPT_DAEMON");
-    (void)snprintf(dir, sizeof dir, "%s/b", w.home);
-    assert_int_equal(mkdir(dir, 0700), 0);
-    (void)snprintf(dir, sizeof dir, "%s/fake", w.home);
-    assert_int_equal(rename(dir, file), 0);
-    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
-    assert_int_equal(setenv("PATH", before, 1), 0);
-    free(before);
+    (void)snprintf(target, sizeof target, "%s/fake", w.home);
+    assert_int_equal(rename(target, path), 0);
+    look_from_a_copy(&w, text, sizeof text);
+    assert_int_equal(atoi(text), -ECHILD);
+    (void)snprintf(path, sizeof path, "%s/prog/ckptd", w.home);
+    assert_int_equal(setenv("CKPT_DAEMON", path, 1), 0);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -EISDIR);
+    assert_non_null(strstr(w.err.text, path));
     world_fini(&w);
 }
 
@@ -546,7 +577,7 @@ static void children_are_reaped_and_never_waited_for(void **unused)
     world_fini(&w);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_out_of_single_bytes),
@@ -566,5 +597,7 @@ int main(void)
         cmocka_unit_test(children_are_reaped_and_never_waited_for),
     };
 
+    if (argc == 3 && strcmp(argv[1], "look") == 0)
+        return look(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
