@@ -54,17 +54,29 @@ static uint32_t timeout_ms(const struct load *l)
     return LOAD_TIMEOUT_MS;
 }
 
+static bool is_awaited(const struct load *l, uint32_t rank)
+{
+    struct id128 daemon;
+
+    for (uint32_t i = 0; i < l->rank_count; i++)
+        if (l->rank[i].session && l->rank[i].session->open.rank == rank)
+            return l->phase != LOAD_GATHERING && !l->rank[i].has_voted;
+    /* Ranks of other daemons ask there. */
+    return l->phase == LOAD_GATHERING &&
+           (members_find(&l->run->members, rank, &daemon) < 0 ||
+            id_equal(&daemon, &l->engine->env->local_uuid));
+}
+
 /* Who is waited for, in words. */
 static void say_waiting(const struct load *l, char *text, size_t capacity)
 {
     size_t used = 0;
 
     text[0] = '\0';
-    for (uint32_t i = 0; i < l->rank_count && used + 16 < capacity; i++)
-        if (l->rank[i].session && !l->rank[i].has_voted)
+    for (uint32_t i = 0; i < l->run->world_size && used + 16 < capacity; i++)
+        if (is_awaited(l, i))
             used += (size_t)snprintf(text + used, capacity - used, "%s%u",
-                                     used ? ", " : "",
-                                     l->rank[i].session->open.rank);
+                                     used ? ", " : "", i);
 }
 
 static void say_late(struct load *l)
@@ -74,8 +86,9 @@ static void say_late(struct load *l)
     say_waiting(l, ranks, sizeof ranks);
     if (l->phase == LOAD_GATHERING)
         (void)err_set(&l->err, -ETIMEDOUT,
-                      "load in generation %u: only %u of %u ranks asked for it",
-                      l->generation, l->rank_count, l->run->world_size);
+                      "load in generation %u: only %u of %u ranks asked for "
+                      "it; waiting for ranks %s",
+                      l->generation, l->rank_count, l->run->world_size, ranks);
     else
         (void)err_set(&l->err, -ETIMEDOUT,
                       "load of step %" PRIu64 ": no progress for %u ms; "

@@ -29,14 +29,14 @@ static bool has_asked(const struct load *l, uint32_t rank)
     return false;
 }
 
-/* A member that left before it asked will not ask. */
+/* A member that left before it asked will not ask. Of several the first that
+ * left is named: the others may have gone because of it. */
 static bool is_hopeless(struct load *l)
 {
-    if (list_is_empty(&l->engine->departed))
-        return false;
-    for (uint32_t rank = 0; rank < l->run->world_size; rank++) {
-        if (!save_rank_departed(l->run, l->generation, rank) ||
-            has_asked(l, rank))
+    uint32_t rank;
+
+    for (size_t i = 0; save_departed_at(l->run, l->generation, i, &rank); i++) {
+        if (has_asked(l, rank))
             continue;
         (void)err_set(&l->err, -ECONNRESET,
                       "load in generation %u: rank %u has left without asking "

@@ -63,6 +63,10 @@ bool save_pipeline_is_idle(const struct engine *e);
  * generation again? */
 bool save_rank_departed(const struct run *run, uint32_t generation,
                         uint32_t rank);
+/* The index-th (from 0) to have left, of those that have not joined again, in
+ * the order in which they did. false: there are no more. */
+bool save_departed_at(const struct run *run, uint32_t generation, size_t index,
+                      uint32_t *rank);
 void save_departed_free(struct engine *e);
 
 #endif

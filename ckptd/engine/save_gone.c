@@ -44,6 +44,20 @@ bool save_rank_departed(const struct run *run, uint32_t generation,
     return find_departed(run, generation, rank) != NULL;
 }
 
+bool save_departed_at(const struct run *run, uint32_t generation, size_t index,
+                      uint32_t *rank)
+{
+    LIST_FOR_EACH (node, &run->home->engine->departed) {
+        const struct departed *d = container_of(node, struct departed, link);
+
+        if (d->run != run || d->generation != generation || index-- > 0)
+            continue;
+        *rank = d->rank;
+        return true;
+    }
+    return false;
+}
+
 static void forget(struct departed *d)
 {
     list_remove(&d->link);

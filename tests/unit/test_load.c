@@ -442,6 +442,30 @@ static void a_rank_that_left_is_not_waited_for(void **state)
     load_job_end(&j);
 }
 
+/* Those who were told of it leave as well, and are not to blame. */
+static void the_first_that_left_is_named(void **state)
+{
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 25, 2, 1);
+    load_job_start(&j, 4, 4, true);
+    rig_die(j.r[2]);
+    j.l[0] = rig_load(j.r[0], NULL);
+    must_be_done(&j);
+    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
+    rig_die(j.r[0]);
+    (void)rig_run(j.g, 100, NULL, NULL);
+    j.l[0] = NULL;
+    j.l[1] = rig_load(j.r[1], NULL);
+    must_be_done(&j);
+    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
+    j.l[3] = rig_load(j.r[3], NULL);
+    must_be_done(&j);
+    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
+    load_job_end(&j);
+}
+
 static void who_is_late_is_named(void **state)
 {
     struct load_job j;
@@ -451,7 +475,9 @@ static void who_is_late_is_named(void **state)
     load_job_start(&j, 3, 4, true);
     bring_to(&j, ASKED);
     assert_true(load_job_wait(&j));
-    load_job_check_failed(&j, -ETIMEDOUT, "only 2 of 3 ranks");
+    load_job_check_failed(&j, -ETIMEDOUT,
+                          "only 2 of 3 ranks asked for it; waiting for ranks "
+                          "2");
     bring_to(&j, VOTING);
     assert_true(load_job_wait(&j));
     load_job_check_failed(&j, -ETIMEDOUT, "waiting for ranks 2");
@@ -616,6 +642,7 @@ int main(void)
         cmocka_unit_test(what_is_not_there_is_not_found),
         cmocka_unit_test(a_rank_that_dies_ends_the_load_for_all),
         cmocka_unit_test(a_rank_that_left_is_not_waited_for),
+        cmocka_unit_test(the_first_that_left_is_named),
         cmocka_unit_test(who_is_late_is_named),
         cmocka_unit_test(a_slow_home_is_no_danger),
         cmocka_unit_test(a_bad_vote_is_the_outcome),
