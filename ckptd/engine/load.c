@@ -288,10 +288,10 @@ static void say_unreadable(struct load *l)
         if (s->status != SAVE_UNREADABLE || save_id_compare(&s->id, &l->id) < 0)
             continue;
         (void)snprintf(l->note + used, sizeof l->note - used,
-                       "%srun %s step %" PRIu64
-                       " (generation %u) cannot be read: %s",
-                       used ? "; " : "", l->run->name, s->id.step,
-                       s->id.generation, s->reason);
+                       "%sstep %" PRIu64 "/%u: its decision cannot be read: "
+                       "passed over (%s)",
+                       used ? "; " : "", s->id.step, s->id.generation,
+                       s->reason);
     }
 }
 

@@ -121,7 +121,7 @@ falls_back_to_1() {
     decision=$(decision_of 2-0001)
     flip "$decision" $(($(stat -c %s "$decision") / 2))
     job --ranks 3 open load fill:3 save:3 wait:committed
-    out_count "load ok id=1/1 version=1 .* attempts=1 note=.*step 2 .*cannot be read" 3
+    out_count "load ok id=1/1 version=1 .* attempts=1 note=step 2/1: its decision cannot be read: passed over" 3
     wait_quiet
     [[ " $(saves) " == *" 3/2 "* ]] || complain "committed: $(saves)"
     # Nothing is collected while a record cannot be read.

@@ -442,6 +442,31 @@ static void a_rank_that_left_is_not_waited_for(void **state)
     load_job_end(&j);
 }
 
+/* What was newer, and could not even be a candidate. */
+static void a_newer_decision_that_is_damaged_is_noted(void **state)
+{
+    struct save_id newer = {.generation = 1, .step = 900, .attempt = 1};
+    char name[RECORD_NAME_BYTES], junk[] = "junk";
+    struct store_req put = {.op = STORE_PUT, .buf = junk, .len = 4};
+    struct load_job j;
+
+    (void)state;
+    load_job_save(&j, 26, 2, 1);
+    put.name = name_save(name, RIG_RUN, "decision", &newer);
+    assert_int_equal(store_run(test_world_store(j.world, RIG_HOME), &put), 0);
+    load_job_start(&j, 2, 4, true);
+    assert_true(test_env_logged(j.g->daemon, "cannot be read"));
+    load_job_load(&j);
+    must_be_done(&j);
+    load_job_check(&j, 2);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_ptr_equal(
+            strstr(j.l[i]->text,
+                   "step 900/1: its decision cannot be read: passed over"),
+            j.l[i]->text);
+    load_job_end(&j);
+}
+
 /* Those who were told of it leave as well, and are not to blame. */
 static void the_first_that_left_is_named(void **state)
 {
@@ -642,6 +667,7 @@ int main(void)
         cmocka_unit_test(what_is_not_there_is_not_found),
         cmocka_unit_test(a_rank_that_dies_ends_the_load_for_all),
         cmocka_unit_test(a_rank_that_left_is_not_waited_for),
+        cmocka_unit_test(a_newer_decision_that_is_damaged_is_noted),
         cmocka_unit_test(the_first_that_left_is_named),
         cmocka_unit_test(who_is_late_is_named),
         cmocka_unit_test(a_slow_home_is_no_danger),
