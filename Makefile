@@ -6,7 +6,7 @@
 #   make test-long  the same under ASan+UBSan, and the in-process part under TSan
 #   make bench      ratios against limits measured in the same run
 #   make lint       format, static analysis, layers, sizes
-#   make install    DESTDIR=, PREFIX=/usr/local
+#   make install    DESTDIR=, PREFIX=/usr/local; make uninstall takes it back
 #
 # V=1 shows the commands. SAN=address,undefined (or thread) builds into a
 # folder of its own. CC=clang works as well as gcc.
@@ -80,8 +80,8 @@ $(call keep_text,$(B)/sources,$(COMMON) $(FORMATS) $(STORAGE) $(ENGINE) \
 	$(DAEMON) $(CLIENT) $(TRAINER) $(CKPT) $(TRAIN_LM) $(TESTLIB))
 endif
 
-.PHONY: all demo test test-long test-gpu test-ceph bench lint clean install \
-	check-deps report tests format print-cflags
+.PHONY: all demo test test-long test-gpu test-ceph bench lint clean \
+	install uninstall check-deps report tests format print-cflags
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -121,7 +121,9 @@ $(B)/bin/ckpt: $(call obj,$(CKPT)) $(LIB_ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 
-# The smallest example, which the README shows.
+# The smallest example, which the README shows; it includes <ckpt.h> as a
+# program outside the tree does.
+EXTRA_trainer_examples_minimal_minimal := -Itrainer
 $(B)/bin/minimal: $(B)/obj/trainer/examples/minimal/minimal.o $(LIB_TRAINER)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
@@ -177,13 +179,35 @@ format:
 clean:
 	$(Q)rm -rf build build-*
 
+# What a program needs to build against the library: cc app.c $(pkg-config
+# --cflags --libs ckpt). libckpt.a needs Libs.private as well (--static).
+define PC_TEXT
+prefix=$(PREFIX)
+libdir=$${prefix}/lib
+includedir=$${prefix}/include
+
+Name: ckpt
+Description: Checkpoints of training state through ckptd
+Version: $(VERSION)
+Libs: -L$${libdir} -lckpt
+Libs.private: -llz4 -lxxhash -pthread
+Cflags: -I$${includedir}
+endef
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	  $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(B)/bin/ckptd $(B)/bin/ckpt $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(LIB_SO) $(DESTDIR)$(PREFIX)/lib/libckpt.so.0
 	ln -sf libckpt.so.0 $(DESTDIR)$(PREFIX)/lib/libckpt.so
 	install -m 644 $(LIB_TRAINER) $(DESTDIR)$(PREFIX)/lib/
+	$(file >$(B)/ckpt.pc,$(PC_TEXT))install -m 644 $(B)/ckpt.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 trainer/ckpt.h $(DESTDIR)$(PREFIX)/include/
+
+# The files of install and nothing else; folders stay.
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ckptd bin/ckpt \
+	  lib/libckpt.so.0 lib/libckpt.so lib/libckpt.a lib/pkgconfig/ckpt.pc \
+	  include/ckpt.h)
 
 -include $(shell find $(B)/obj -name '*.d' -type f 2>/dev/null)

@@ -7,6 +7,9 @@ set -u
 
 file=$1
 case $file in
+trainer/examples/minimal/*) # as outside the tree: <ckpt.h>
+    CFLAGS_LANG="$CFLAGS_LANG -Itrainer"
+    ;;
 trainer/examples/*)
     CFLAGS_LANG="$CFLAGS_LANG $(mpicc --showme:compile 2>/dev/null)"
     ;;

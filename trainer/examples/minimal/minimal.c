@@ -1,6 +1,5 @@
 /* minimal.c - a trainer of one process that saves, and resumes by itself. */
-#include "trainer/ckpt.h"
-
+#include <ckpt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
