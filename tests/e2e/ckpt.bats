@@ -207,11 +207,11 @@ json_has() {
         head -1 | jq -r .file)
     mv "$LOCAL/$file" "$BATS_TEST_TMPDIR/segment"
     tool_is 1 doctor
-    out_has "latest  *FAIL .*run@1: $file at .*No such file"
+    out_has "latest  *FAIL .*run@1/1: $file at .*No such file"
     out_has "fix: give the local store that it was saved to"
     head -c 5000 "$BATS_TEST_TMPDIR/segment" >"$LOCAL/$file"
     tool_is 1 doctor
-    out_has "latest  *FAIL .*run@1: $file at .*truncated"
+    out_has "latest  *FAIL .*run@1/1: $file at .*truncated"
     mv "$BATS_TEST_TMPDIR/segment" "$LOCAL/$file"
     tool_is 1 doctor --local "$BATS_TEST_TMPDIR/elsewhere"
     out_has "latest  *FAIL .*$BATS_TEST_TMPDIR/elsewhere"
@@ -228,4 +228,31 @@ json_has() {
     mkdir -p "$BATS_TEST_TMPDIR/other/things"
     tool_is 0 doctor --home "$BATS_TEST_TMPDIR/other"
     out_has "home  *warn .*is no home yet, and is not empty"
+}
+
+@test "ls: what is no run in runs/ is passed over; a removed save has no date" {
+    job --ranks 2 open fill:1 save:1 wait:committed fill:2 save:2 \
+        wait:committed close
+    wait_quiet
+    mkdir -p "$HOME_DIR/runs/lost+found" "$HOME_DIR/runs/stray"
+    echo hello >"$HOME_DIR/runs/note"
+    tool_is 0 ls
+    out_has "^run	2	"
+    out_count "entries of runs/ are no runs" 1
+    tool_is 0 verify
+    tool_is 0 gc --keep-last 1 --yes
+    tool_is 0 ls --all
+    out_has "^run	1	.*REMOVED"
+    ! grep -q 1970- "$OUT" || complain "a date that nobody knows is printed"
+    # Damage is no stray.
+    rm "$HOME_DIR/runs/run/RUN"
+    tool ls
+    [ "$status" -ne 0 ] || complain "a run without RUN is passed over"
+}
+
+@test "a count that is no number is told with its option" {
+    tool_is 2 gc --keep-last x
+    out_has "^ckpt: --keep-last: not a number: 'x'"
+    tool_is 2 gc --keep-every 3x
+    out_has "^ckpt: --keep-every: not a number: '3x'"
 }

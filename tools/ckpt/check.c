@@ -78,9 +78,10 @@ static void failed(struct checking *k, uint64_t chunk, const struct err *err)
     (*count)++;
     say_tensors(k, chunk, tensors, sizeof tensors);
     (void)snprintf(words, sizeof words,
-                   "%s@%" PRIu64 ": %.*s at %" PRIu64 ": %s (%s)", k->run,
-                   k->m->info.id.step, (int)f->name_bytes, k->m->blob + f->name,
-                   l->offset, err->text, tensors);
+                   "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s (%s)", k->run,
+                   k->m->info.id.step, k->m->info.id.generation,
+                   (int)f->name_bytes, k->m->blob + f->name, l->offset,
+                   err->text, tensors);
     if (k->out->corrupt + k->out->missing == 1)
         (void)snprintf(k->out->first, sizeof k->out->first, "%.*s",
                        (int)sizeof k->out->first - 1, words);
@@ -212,16 +213,17 @@ static int run_check(struct checking *k)
     if (rc) {
         k->out->corrupt++;
         (void)snprintf(k->out->first, sizeof k->out->first, "%s", err.text);
-        return complain(k->tool, EXIT_CORRUPT, "%s@%" PRIu64 ": %s", k->run,
-                        k->m->info.id.step, err.text);
+        return complain(k->tool, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", k->run,
+                        k->m->info.id.step, k->m->info.id.generation, err.text);
     }
     rc = segments_open(k->tool, k->m, &k->segments, &err);
     if (rc) {
         k->out->missing = k->m->chunk_count;
         (void)snprintf(k->out->first, sizeof k->out->first, "%s", err.text);
-        return complain(
-            k->tool, rc == -CKPT_ECORRUPT ? EXIT_CORRUPT : EXIT_PARTIAL,
-            "%s@%" PRIu64 ": %s", k->run, k->m->info.id.step, err.text);
+        return complain(k->tool,
+                        rc == -CKPT_ECORRUPT ? EXIT_CORRUPT : EXIT_PARTIAL,
+                        "%s@%" PRIu64 "/%u: %s", k->run, k->m->info.id.step,
+                        k->m->info.id.generation, err.text);
     }
     rc = memory(k);
     if (rc == 0)

@@ -174,7 +174,11 @@ static int take_option(struct tool *t, int c)
         (void)fputs("Try 'ckpt --help'.\n", stderr);
         return EXIT_USAGE;
     }
-    return ok ? 0 : complain(t, EXIT_USAGE, "not a number: %s", optarg);
+    if (ok)
+        return 0;
+    (void)fprintf(stderr, "ckpt: --keep-%s: not a number: '%s'\n",
+                  c == 'k' ? "last" : "every", optarg);
+    return EXIT_USAGE;
 }
 
 /* -1: go on; else the exit code. */

@@ -140,8 +140,10 @@ const char *time_text(uint64_t unix_ms, char *text)
     time_t seconds = (time_t)(unix_ms / 1000);
     struct tm tm;
 
-    if (!gmtime_r(&seconds, &tm) ||
-        strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    if (unix_ms == 0)
+        (void)snprintf(text, 32, "-");
+    else if (!gmtime_r(&seconds, &tm) ||
+             strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         (void)snprintf(text, 32, "?");
     return text;
 }

@@ -144,15 +144,54 @@ int target_parse(const struct tool *t, const char *text, struct target *out)
     return EXIT_FINE;
 }
 
+/* One whose RUN is gone but that has generations is damaged, not a stray. */
+static bool is_run(const struct tool *t, const char *name)
+{
+    char record[RECORD_NAME_BYTES];
+    struct store_req stat = {.op = STORE_STAT,
+                             .name = name_run(record, name, "RUN")};
+    struct store_req list = {.op = STORE_LIST};
+    int64_t rc = store_run(t->home, &stat);
+
+    if (rc != -ENOENT && rc != -ENOTDIR)
+        return true;
+    list.name = name_run(record, name, "gen");
+    rc = store_run(t->home, &list);
+    rc = rc < 0 ? 0 : (int64_t)list.names.count;
+    store_names_free(&list.names);
+    return rc > 0;
+}
+
+/* What is no run (lost+found, a file that somebody left) does not count. */
+static void keep_runs(const struct tool *t, struct store_names *runs)
+{
+    size_t count = 0, strays = 0;
+
+    for (size_t i = 0; i < runs->count; i++) {
+        if (run_name_is_good(runs->name[i]) && is_run(t, runs->name[i]))
+            runs->name[count++] = runs->name[i];
+        else
+            strays++;
+    }
+    runs->count = count;
+    if (strays)
+        (void)complain(t, EXIT_FINE,
+                       "%zu entries of runs/ are no runs (no RUN record): "
+                       "passed over",
+                       strays);
+}
+
 int tool_runs(struct tool *t, struct store_names *runs)
 {
     struct store_req req = {.op = STORE_LIST, .name = "runs"};
     int64_t rc = store_run(t->home, &req);
 
     *runs = req.names;
-    return rc < 0 ? complain(t, exit_code_of((int)rc), "home %s: runs/: %s",
-                             t->options.home, err_text((int)rc))
-                  : EXIT_FINE;
+    if (rc < 0)
+        return complain(t, exit_code_of((int)rc), "home %s: runs/: %s",
+                        t->options.home, err_text((int)rc));
+    keep_runs(t, runs);
+    return EXIT_FINE;
 }
 
 struct answer {

@@ -58,7 +58,8 @@ int tool_open_home(struct tool *t, bool for_writing);
 void tool_local_path(const struct tool *t, char *path, size_t capacity);
 
 int target_parse(const struct tool *t, const char *text, struct target *out);
-/* Names of the home's runs; 0 or an exit code. */
+/* Names of the home's runs; other entries of runs/ are counted on stderr. 0 or
+ * an exit code. */
 int tool_runs(struct tool *t, struct store_names *runs);
 /* Its catalog (catalog_free()); 0 or an exit code. */
 int tool_catalog(struct tool *t, const char *run, struct catalog *c);

@@ -111,9 +111,10 @@ static int verify_run(struct tool *t, const char *run, uint32_t *count)
         const struct catalog_save *s = &c.save[i];
 
         if (s->status == SAVE_UNREADABLE)
-            worst = worse(complain(t, EXIT_CORRUPT, "%s@%" PRIu64 ": %s", run,
-                                   s->id.step, s->reason),
-                          worst);
+            worst =
+                worse(complain(t, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", run,
+                               s->id.step, s->id.generation, s->reason),
+                      worst);
         if (s->status != SAVE_COMMITTED)
             continue;
         (*count)++;
