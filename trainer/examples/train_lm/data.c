@@ -104,8 +104,13 @@ int corpus_init(struct corpus *corpus, const char *path, char culprit[256])
         rc = append_directory(corpus, path, culprit);
     else
         rc = append_file(corpus, AT_FDCWD, path);
-    if (rc == 0 && corpus->bytes < CONTEXT)
+    if (rc == 0 && corpus->bytes < CONTEXT) {
         rc = -ENODATA;
+        (void)snprintf(culprit, 256,
+                       corpus->text ? "shorter than one sample of %d bytes"
+                                    : "no regular files in this folder",
+                       CONTEXT);
+    }
     if (rc)
         corpus_fini(corpus);
     return rc;

@@ -22,8 +22,9 @@ struct corpus {
 
 /*
  * Read a file, or all regular files of a directory in the order of their names.
- * 0, or -errno (-ENODATA: too short for one sample) with the file at fault in
- * `culprit` (a path, or a name in that directory). Freed with corpus_fini().
+ * 0; -errno with the file at fault in `culprit` (a path, or a name in that
+ * directory); -ENODATA (no file, or too short for one sample) with the reason
+ * in it. Freed with corpus_fini().
  */
 int corpus_init(struct corpus *corpus, const char *path, char culprit[256])
     __attribute__((warn_unused_result));

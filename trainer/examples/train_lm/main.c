@@ -53,8 +53,7 @@ static void read_corpus(struct job *job)
     int rc = corpus_init(&job->corpus, job->options.data, culprit);
 
     if (rc == -ENODATA)
-        fatal("--data %s: shorter than one sample of %d bytes",
-              job->options.data, CONTEXT);
+        fatal("--data %s: %s", job->options.data, culprit);
     if (rc)
         fatal("--data %s: %s: %s", job->options.data, culprit,
               ckpt_strerror(rc));
@@ -137,6 +136,26 @@ static void train_step(struct job *job)
         saver_poll(&job->saver);
 }
 
+/* One line on stdout; a loss only if a step was ever taken. */
+static void print_result(const struct job *job, const char *digest)
+{
+    const struct progress *p = &job->progress;
+    char loss[32] = "none";
+
+    if (job->mesh.world.rank > 0)
+        return;
+    if (p->step == job->first_step)
+        (void)fprintf(stderr,
+                      "nothing was trained: the run is at step %llu, --steps "
+                      "is %llu\n",
+                      (unsigned long long)p->step,
+                      (unsigned long long)job->options.steps);
+    if (p->step > 0)
+        (void)snprintf(loss, sizeof loss, "%.6f", p->loss);
+    printf("final step=%llu loss=%s state_sha256=%s\n",
+           (unsigned long long)p->step, loss, digest);
+}
+
 static void train(struct job *job)
 {
     char text[DIGEST_TEXT_BYTES] = "";
@@ -158,10 +177,7 @@ static void train(struct job *job)
         saver_save(&job->saver, &job->state, &job->progress);
     saver_finish(&job->saver);
     digest_state(&job->state, &job->options, &job->mesh, text);
-    if (job->mesh.world.rank == 0)
-        printf("final step=%llu loss=%.6f state_sha256=%s\n",
-               (unsigned long long)job->progress.step, job->progress.loss,
-               text);
+    print_result(job, text);
     saver_close(&job->saver);
     job_fini(job);
 }

@@ -73,7 +73,7 @@ static const char help_text[] =
     "                     (/usr/share/common-licenses)\n"
     "  --lr X             learning rate (0.004)\n"
     "  --dropout X        of the blocks' outputs (0.02)\n"
-    "  --arena-bytes N    staging memory of a rank; K, M and G are known\n"
+    "  --arena-bytes N    staging memory of a rank; suffixes K M G T\n"
     "  --log FILE         append a line `step TAB loss' per step\n"
     "  --fresh            do not resume\n"
     "  --resume-step N    resume from step N instead of the newest\n"
@@ -104,10 +104,11 @@ static void options_defaults(struct options *options)
     options->dropout = 0.02;
 }
 
-/* A power of 1024 for K, M or G at the end of a size; 0 for anything else. */
+/* A power of 1024 for K, M, G or T at the end of a size; 0 for anything else.
+ */
 static uint64_t suffix_factor(const char *suffix)
 {
-    static const char letters[] = "KMG";
+    static const char letters[] = "KMGT";
     const char *letter;
 
     if (*suffix == '\0')
@@ -171,6 +172,12 @@ static int apply(const struct flag *flag, const char *text,
     }
     if (rc && flag->kind == KIND_TEXT)
         (void)snprintf(error, OPTIONS_ERROR_BYTES, "--%s: empty", flag->name);
+    else if (rc && flag->kind == KIND_BYTES)
+        (void)snprintf(error, OPTIONS_ERROR_BYTES,
+                       "--%s: `%.64s' is not a size up to %lluG: bytes, or a "
+                       "whole number with K, M, G or T",
+                       flag->name, text,
+                       (unsigned long long)(flag->high >> 30));
     else if (rc)
         (void)snprintf(error, OPTIONS_ERROR_BYTES,
                        "--%s: `%.64s' is not a number from %llu to %llu%s",

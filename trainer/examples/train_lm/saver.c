@@ -122,7 +122,10 @@ void saver_load(struct saver *saver, const struct state *state,
         (unsigned long long)report.id.step, report.id.generation,
         report.seconds);
     if (report.note[0])
-        say(saver, "%s", report.note);
+        say(saver, "passed over: %s", report.note);
+    else if (report.attempt_count > 1)
+        say(saver, "passed over: %u newer candidates that could not be loaded",
+            report.attempt_count - 1);
 }
 
 bool saver_is_due(const struct saver *saver, uint64_t step)
