@@ -57,6 +57,8 @@ struct catalog {
     /* Code not 0: a lease could not be read at the last load, so some save is
      * in use and none says which. Who removes saves must look. */
     struct err bad_lease;
+    /* The same of the outcome of a load, which then counts for nothing. */
+    struct err bad_load;
 };
 
 typedef void (*catalog_fn)(void *arg, int result, const struct err *err);

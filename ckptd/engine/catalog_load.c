@@ -7,10 +7,11 @@
  * to be read has a tomb by then). Of each folder the names are listed, and the
  * records whose content matters are read, a few at a time.
  *
- * Generations and RUN must be readable, or nothing can be said at all. So must
- * the outcomes of loads: they say where a branch comes from. A decision that
- * cannot be read becomes SAVE_UNREADABLE with the reason; a lease that cannot
- * be read is noted in the catalog, for those who remove saves.
+ * Generations and RUN must be readable, or nothing can be said at all. A
+ * decision that cannot be read becomes SAVE_UNREADABLE with the reason; a lease
+ * that cannot be read is noted in the catalog, for those who remove saves. So
+ * is the outcome of a load: without it a branch goes on from its parent, which
+ * is at worst one that this load had to pass over.
  */
 #include "ckptd/engine/catalog.h"
 
@@ -64,6 +65,17 @@ static void load_fail(struct load *l, int code, const char *folder,
                             name[0] ? "/" : "", name, why);
 }
 
+/* A record that everything depends on. */
+static void load_stop(struct load *l, int code, const char *folder,
+                      const char *name, const char *why)
+{
+    char text[ERR_TEXT_BYTES];
+
+    (void)snprintf(text, sizeof text, "%s; put it back from a backup", why);
+    load_fail(l, code, folder, name,
+              code == -CKPT_ECORRUPT || code == -EIO ? text : why);
+}
+
 /* "00000012" and what follows it. */
 static bool number_parse(const char *text, uint32_t *number, const char **rest)
 {
@@ -100,16 +112,16 @@ static void gen_record(struct load *l, const char *name, int64_t result,
     int rc;
 
     if (result < 0) {
-        load_fail(l, (int)result, "gen", name, err_text((int)result));
+        load_stop(l, (int)result, "gen", name, err_text((int)result));
         return;
     }
     rc = record_generation_decode(data, (size_t)result, &g, &err);
     if (rc < 0) {
-        load_fail(l, rc, "gen", name, err.text);
+        load_stop(l, rc, "gen", name, err.text);
         return;
     }
     if (!number_parse(name, &number, &rest) || number != g.generation) {
-        load_fail(l, -CKPT_ECORRUPT, "gen", name,
+        load_stop(l, -CKPT_ECORRUPT, "gen", name,
                   "it speaks of another generation");
         return;
     }
@@ -230,6 +242,16 @@ static bool load_name(struct load *l, const char *name)
     return g && k >= g->origin_load;
 }
 
+static void load_unreadable(struct load *l, const char *name, int code,
+                            const char *why)
+{
+    if (code == -ENOMEM || code == -ECANCELED)
+        load_fail(l, code, "load", name, why);
+    else if (l->c->bad_load.code == 0)
+        (void)err_set(&l->c->bad_load, code, "runs/%s/load/%s: %s", l->run,
+                      name, why);
+}
+
 static void load_record(struct load *l, const char *name, int64_t result,
                         const void *data)
 {
@@ -239,12 +261,12 @@ static void load_record(struct load *l, const char *name, int64_t result,
     int rc;
 
     if (result < 0) {
-        load_fail(l, (int)result, "load", name, err_text((int)result));
+        load_unreadable(l, name, (int)result, err_text((int)result));
         return;
     }
     rc = record_load_decode(data, (size_t)result, &r, &err);
     if (rc < 0) {
-        load_fail(l, rc, "load", name, err.text);
+        load_unreadable(l, name, rc, err.text);
         return;
     }
     if (r.outcome != LOAD_VERIFIED || !load_number(name, &generation, &k) ||
@@ -507,7 +529,7 @@ static void run_done(void *arg, int64_t result, void *data)
         rc = record_run_decode(data, (size_t)result, &r, &err);
     free(data);
     if (rc < 0) {
-        load_fail(l, rc, "RUN", "", err.text);
+        load_stop(l, rc, "RUN", "", err.text);
         load_end(l);
         return;
     }
@@ -533,6 +555,6 @@ void catalog_load(struct store *s, const char *run, struct catalog *c,
     l->arg = arg;
     (void)snprintf(l->run, sizeof l->run, "%s", run);
     (void)snprintf(c->run, sizeof c->run, "%s", run);
-    c->bad_lease = (struct err){0};
+    c->bad_lease = c->bad_load = (struct err){0};
     recio_get(s, name_run(name, run, "RUN"), RECORD_MAX_BYTES, run_done, l);
 }

@@ -102,6 +102,10 @@ static void warn_unreadable(struct joining *j, const struct save_id *parent)
     struct env *env = run_env(j->run);
     char id[SAVE_ID_TEXT_BYTES];
 
+    if (c->bad_load.code)
+        env->ops->log(env, LOG_LEVEL_WARN,
+                      "home %s: %s: what came of that load does not count",
+                      j->run->home->path, c->bad_load.text);
     for (size_t i = 0; i < c->save_count; i++) {
         const struct catalog_save *s = &c->save[i];
 

@@ -466,9 +466,16 @@ static void damage_is_named_or_marked(void **state)
             assert_int_equal(a.result, 0);
             assert_int_equal(catalog_find(&c, &s5)->status, SAVE_UNREADABLE);
             assert_true(catalog_find(&c, &s5)->reason[0] != '\0');
-        } else {
+        } else if (kind == 1) {
             assert_int_equal(a.result, -CKPT_ECORRUPT);
             assert_non_null(strstr(a.err.text, name));
+            assert_non_null(strstr(a.err.text, "from a backup"));
+        } else {
+            assert_int_equal(a.result, 0);
+            assert_int_equal(c.bad_load.code, -CKPT_ECORRUPT);
+            assert_non_null(strstr(c.bad_load.text, name));
+            assert_int_equal(test_enter(d, "u", 0, 1), 2);
+            assert_true(test_env_logged(d->t, "that load does not count"));
         }
         catalog_free(&c);
         test_daemon_close(d);

@@ -336,6 +336,14 @@ static void check_run(struct doctor *d, const char *run)
               "its record is damaged: older checkpoints still load; nothing "
               "is collected until it is removed by hand");
     }
+    if (c.bad_load.code)
+        found(d, "run", FINDING_WARN, c.bad_load.text,
+              "what came of that load does not count any more; move the file "
+              "away");
+    if (c.bad_lease.code)
+        found(d, "run", FINDING_WARN, c.bad_lease.text,
+              "nothing is collected while it is there: move it away when no "
+              "load or ckpt verify is under way");
     (void)snprintf(seen, sizeof seen, "%s: %zu checkpoints", run, committed);
     found(d, "run", FINDING_OK, seen, "");
     check_latest(d, &c);
