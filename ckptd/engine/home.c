@@ -170,7 +170,8 @@ static void root_done(void *arg, int result, struct store_names *names)
             break; /* somebody made it just now */
         if (strcmp(name, "runs") == 0) {
             opening_fail(o, -CKPT_ECORRUPT, "",
-                         "it has runs, but its STORE record is gone");
+                         "it has runs, but its STORE record is gone: put it "
+                         "back from a backup");
             return;
         }
         if (strcmp(name, "local") != 0 && strcmp(name, "lost+found") != 0) {
@@ -201,7 +202,10 @@ static void store_read_done(void *arg, int64_t result, void *data)
     rc = record_store_decode(data, (size_t)result, &record, &err);
     free(data);
     if (rc < 0) {
-        opening_fail(o, rc, "", err.text);
+        opening_fail(o, rc,
+                     "its STORE record is damaged, put it back from a "
+                     "backup: ",
+                     err.text);
         return;
     }
     o->home->uuid = record.uuid;

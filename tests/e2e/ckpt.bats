@@ -226,8 +226,8 @@ json_has() {
     mv "$BATS_TEST_TMPDIR/STORE" "$HOME_DIR/STORE"
     tool_is 0 doctor
     mkdir -p "$BATS_TEST_TMPDIR/other/things"
-    tool_is 0 doctor --home "$BATS_TEST_TMPDIR/other"
-    out_has "home  *warn .*is no home yet, and is not empty"
+    tool_is 1 doctor --home "$BATS_TEST_TMPDIR/other"
+    out_has "home  *FAIL .*is no home yet, and is not empty"
 }
 
 @test "ls: what is no run in runs/ is passed over; a removed save has no date" {

@@ -93,7 +93,8 @@ static size_t names_in(struct store *s, const char *folder)
 
     if (store_run(s, &list) >= 0)
         for (size_t i = 0; i < list.names.count; i++)
-            count += strcmp(list.names.name[i], "local") != 0;
+            count += strcmp(list.names.name[i], "local") != 0 &&
+                     strcmp(list.names.name[i], "lost+found") != 0;
     store_names_free(&list.names);
     return count;
 }
@@ -115,17 +116,19 @@ static void check_identity(struct doctor *d, struct store *s, const char *path)
         (void)snprintf(seen, sizeof seen,
                        "%s is no home yet, and is not empty either", path);
         if (names_in(s, ""))
-            found(d, "home", FINDING_WARN, seen,
-                  "check the name: a home is a directory of its own");
+            found(d, "home", FINDING_FAIL, seen,
+                  "check the name: a home is an empty directory at first, and "
+                  "a trainer is refused here");
         return;
     }
-    (void)snprintf(seen, sizeof seen, "%s: its STORE record %s%s", path,
-                   n == -ENOENT ? "is gone, but there are runs"
-                   : n < 0      ? "cannot be read: "
-                                : "is damaged: ",
-                   n == -ENOENT ? ""
-                   : n < 0      ? err_text((int)n)
-                                : err.text);
+    if (n == -ENOENT)
+        (void)err_set(&err, -ENOENT, "is gone, but there are runs");
+    else if (n < 0)
+        (void)err_set(&err, (int)n, "cannot be read: %s", err_text((int)n));
+    else
+        (void)err_prefix(&err, "is damaged");
+    (void)snprintf(seen, sizeof seen, "%s: its STORE record %s", path,
+                   err.text);
     found(d, "home", FINDING_FAIL, seen,
           "put STORE back from a backup of this home; do not let a trainer "
           "use it before");
