@@ -110,7 +110,8 @@ struct ckpt {
 
 /* error.c: fill *error (may be NULL) from *err; returns err->code. */
 int give_error(struct ckpt_error *error, const struct err *err);
-/* Put "run R, rank K of N (home H): " before the words; returns the code. */
+/* Put "run R, rank K of N (home H): " before the words, from which this rank's
+ * name is taken out; returns the code. */
 int context_prefix(const struct ckpt *ctx, struct err *err);
 
 /* io.c: append whole frames to the outbox and wake the I/O thread; the lock is

@@ -277,6 +277,19 @@ static void copy_numbers(const struct ckpt_options *o, struct ckpt *ctx)
         or_default(o->copy_threads, default_copy_threads()), COPY_THREADS_MAX);
 }
 
+/* In front of the words: as much of run and rank as is known by now. */
+static int options_prefix(const struct ckpt *ctx, struct err *err)
+{
+    const struct wire_open *o = &ctx->open;
+
+    if (o->world_size)
+        return err_prefix(err, "ckpt_open, run %s, rank %u of %u", o->run,
+                          o->rank, o->world_size);
+    if (o->run[0])
+        return err_prefix(err, "ckpt_open, run %s", o->run);
+    return err_prefix(err, "ckpt_open");
+}
+
 int options_apply(const struct ckpt_options *given, struct ckpt *ctx,
                   struct err *err)
 {
@@ -284,7 +297,7 @@ int options_apply(const struct ckpt_options *given, struct ckpt *ctx,
     int rc = check_numbers(given, err);
 
     if (rc)
-        return rc;
+        return options_prefix(ctx, err);
     memcpy(&o, given, given->struct_bytes);
     copy_numbers(&o, ctx);
     rc = check_run(&o, ctx, err);
@@ -297,8 +310,7 @@ int options_apply(const struct ckpt_options *given, struct ckpt *ctx,
     if (rc == 0)
         rc = daemon_place_init(&ctx->place, o.home, o.local, o.socket, err);
     if (rc)
-        return err_prefix(err, "ckpt_open, run %s, rank %u of %u",
-                          ctx->open.run, ctx->open.rank, ctx->open.world_size);
+        return options_prefix(ctx, err);
     if (strlen(ctx->place.home) >= sizeof ctx->open.home)
         return err_set(err, -ENAMETOOLONG, "home %s: longer than %zu bytes",
                        ctx->place.home, sizeof ctx->open.home - 1);

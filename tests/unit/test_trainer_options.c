@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -156,6 +157,36 @@ static void a_rank_without_a_world_size_is_refused(void **unused)
     refuses(&o, "RANK");
 }
 
+/* Run and rank are named where they are known, and once. */
+static void messages_name_what_is_known_once(void **unused)
+{
+    struct ckpt *ctx = calloc(1, sizeof *ctx);
+    struct ckpt_options o = plain();
+    struct err err = {0};
+
+    (void)unused;
+    assert_non_null(ctx);
+    o.run = NULL;
+    assert_int_equal(options_apply(&o, ctx, &err), -EINVAL);
+    assert_memory_equal(err.text, "ckpt_open: no run", 17);
+    o.run = "mis";
+    o.rank = 1;
+    assert_int_equal(options_apply(&o, ctx, &err), -EINVAL);
+    assert_memory_equal(err.text, "ckpt_open, run mis: rank 1 (", 28);
+    o.rank = 0;
+    o.world_size = 12;
+    assert_int_equal(options_apply(&o, ctx, &err), -EINVAL);
+    assert_memory_equal(err.text, "ckpt_open, run mis, rank 0 of 12: ", 34);
+    (void)err_set(&err, -EINVAL,
+                  "ckpt_open: rank 0: rank 0 of run mis: bad; "
+                  "rank 0: no, rank 10: yes");
+    (void)snprintf(ctx->open.home, sizeof ctx->open.home, "/h");
+    assert_int_equal(context_prefix(ctx, &err), -EINVAL);
+    assert_string_equal(err.text, "run mis, rank 0 of 12 (home /h): ckpt_open: "
+                                  "bad; rank 0: no, rank 10: yes");
+    free(ctx);
+}
+
 static void numbers_that_are_none_do_not_count(void **unused)
 {
     struct ckpt_options o = plain();
@@ -209,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup(alone_without_an_environment, clear),
         cmocka_unit_test_setup(launchers_give_pairs, clear),
         cmocka_unit_test_setup(a_rank_without_a_world_size_is_refused, clear),
+        cmocka_unit_test_setup(messages_name_what_is_known_once, clear),
         cmocka_unit_test_setup(numbers_that_are_none_do_not_count, clear),
         cmocka_unit_test_setup(tokens_name_one_start, clear),
         cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
