@@ -156,6 +156,7 @@ static int connect_once(const struct daemon_place *place, struct err *err)
 struct attempt {
     const struct daemon_place *place;
     pid_t *child;
+    off_t log_at; /* where the log of the child begins; 0: unknown */
     uint64_t spawn_after_ms;
     uint64_t winner_ms;
 };
@@ -173,13 +174,13 @@ static int bring_up(struct attempt *a, struct err *err)
         *a->child = 0;
         if (!WIFEXITED(status) || (WEXITSTATUS(status) != DAEMON_EXIT_BUSY &&
                                    WEXITSTATUS(status) != EXIT_SUCCESS))
-            return daemon_tell_exit(a->place, status, err);
+            return daemon_tell_exit(a->place, status, a->log_at, err);
         a->spawn_after_ms = clock_ms() + a->winner_ms;
         a->winner_ms = min_u64(a->winner_ms * 2, WINNER_MAX_MS);
     }
     if (clock_ms() < a->spawn_after_ms)
         return 0;
-    return daemon_spawn(a->place, a->child, err);
+    return daemon_spawn(a->place, a->child, &a->log_at, err);
 }
 
 /* Connected: the daemon that we started is not needed if another was quicker.

@@ -34,7 +34,7 @@ int daemon_place_init(struct daemon_place *place, const char *home,
  * reaped (0: none), kept by the caller from call to call. Blocks as `p` allows.
  * Returns the socket (the caller's, close-on-exec), or with words: -EPERM
  * (another user's daemon), -ENOENT (no ckptd found), -ECONNREFUSED, -ETIMEDOUT,
- * -ECANCELED, -ECHILD (it exited; with its status and the end of its log).
+ * -ECANCELED, -ECHILD (it exited; what it logged, and its status).
  */
 int daemon_connect(const struct daemon_place *place, const struct patience *p,
                    pid_t *child, struct err *err) MUST_USE;
@@ -48,11 +48,13 @@ int daemon_peer(int fd, pid_t *pid) MUST_USE;
 bool daemon_is_in_our_cgroup(pid_t pid);
 
 /* spawn.c: start ckptd for place->local in a session of its own, with standard
- * descriptors and signals reset and nothing else inherited. */
-int daemon_spawn(const struct daemon_place *place, pid_t *child,
+ * descriptors and signals reset and nothing else inherited. *log_at is the size
+ * of its log before that. */
+int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
                  struct err *err) MUST_USE;
-/* "exited with 3", and the last lines of LOCAL/ckptd.log. */
-int daemon_tell_exit(const struct daemon_place *place, int status,
+/* -ECHILD with what was added to LOCAL/ckptd.log from log_at on, in whole
+ * lines, and then how it ended ("exited with 3"). */
+int daemon_tell_exit(const struct daemon_place *place, int status, off_t log_at,
                      struct err *err) MUST_USE;
 
 #endif

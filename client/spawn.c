@@ -181,7 +181,15 @@ err_after_actions:
     return -rc;
 }
 
-int daemon_spawn(const struct daemon_place *place, pid_t *child,
+/* The size of the log, 0 if there is none yet. */
+static off_t log_size(const char *log)
+{
+    struct stat st;
+
+    return stat(log, &st) ? 0 : st.st_size;
+}
+
+int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
                  struct err *err)
 {
     char binary[PATH_MAX], log[PATH_MAX];
@@ -198,6 +206,7 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child,
     rc = find_binary(binary, err);
     if (rc)
         return rc;
+    *log_at = log_size(log);
     rc = spawn(binary, place->local, log, &pid);
     if (rc)
         return err_set(err, rc, "%s: cannot start it with its log %s: %s",
@@ -206,38 +215,46 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child,
     return 0;
 }
 
-/* The last lines of the log on one line, "" when there is none. */
-static void read_tail(const char *path, char text[LOG_TAIL_BYTES + 1])
+/* Whole lines of the log from log_at on, the last ones that fit, joined by
+ * '|'; a daemon that starts anew each time must not be blamed for what one
+ * before it wrote. */
+static void read_lines(const char *path, off_t log_at,
+                       char text[LOG_TAIL_BYTES + 1])
 {
+    off_t size = log_size(path), from = log_at;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *first = text;
     ssize_t n = -1;
 
     text[0] = '\0';
     if (fd < 0)
         return;
-    if (lseek(fd, -LOG_TAIL_BYTES, SEEK_END) >= 0 || errno == EINVAL)
-        n = read(fd, text, LOG_TAIL_BYTES);
+    if (size - from > LOG_TAIL_BYTES)
+        from = size - LOG_TAIL_BYTES;
+    n = pread(fd, text, LOG_TAIL_BYTES, from);
     (void)close(fd);
     text[n > 0 ? n : 0] = '\0';
+    if (from > log_at) {
+        first = strchr(text, '\n');
+        first = first ? first + 1 : text + strlen(text);
+    }
+    memmove(text, first, strlen(first) + 1);
     for (char *c = text; *c; c++)
         if (*c == '\n')
             *c = c[1] ? '|' : '\0';
 }
 
-int daemon_tell_exit(const struct daemon_place *place, int status,
+int daemon_tell_exit(const struct daemon_place *place, int status, off_t log_at,
                      struct err *err)
 {
-    char tail[LOG_TAIL_BYTES + 1], log[PATH_MAX + 16];
+    bool is_signal = WIFSIGNALED(status);
+    char lines[LOG_TAIL_BYTES + 1], log[PATH_MAX + 16];
 
     (void)snprintf(log, sizeof log, "%s/ckptd.log", place->local);
-    read_tail(log, tail);
-    if (WIFSIGNALED(status))
-        return err_set(err, -ECHILD,
-                       "the ckptd that was started for %s was ended by signal "
-                       "%d; the end of %s: %s",
-                       place->local, WTERMSIG(status), log, tail);
+    read_lines(log, log_at, lines);
     return err_set(err, -ECHILD,
-                   "the ckptd that was started for %s exited with %d; the end "
-                   "of %s: %s",
-                   place->local, WEXITSTATUS(status), log, tail);
+                   "%s (the ckptd that was started %s %d; its log is %s)",
+                   lines[0] ? lines : "the daemon logged nothing",
+                   is_signal ? "was ended by signal" : "exited with",
+                   is_signal ? WTERMSIG(status) : WEXITSTATUS(status), log);
 }

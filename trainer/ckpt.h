@@ -288,7 +288,9 @@ CKPT_API_VOID void ckpt_options_init(struct ckpt_options *options);
  * answers), join or make the generation. Blocks up to open_timeout_ms.
  * -ESTALE: the token is of an older generation, or this (token, rank) has
  * joined already. -EINVAL: world_size > 1 without a token. -ENOENT: no such
- * home. On success *out is closed with ckpt_close().
+ * home. -EPERM: another user's daemon. -ECHILD: the daemon that was started
+ * ended at once; the message begins with what it logged. On success *out is
+ * closed with ckpt_close().
  */
 CKPT_API int ckpt_open(const struct ckpt_options *options, struct ckpt **out,
                        struct ckpt_error *error);

@@ -444,7 +444,7 @@ static void only_programs_are_started(void **unused)
     world_fini(&w);
 }
 
-static void failing_daemon_is_told_with_the_end_of_its_log(void **unused)
+static void failing_daemon_is_told_with_what_it_logged(void **unused)
 {
     struct world w;
     struct patience p = within(5000);
@@ -452,14 +452,27 @@ static void failing_daemon_is_told_with_the_end_of_its_log(void **unused)
 
     (void)unused;
     world_init(&w);
-    script(&w, "echo the disk is on fire >&2; exit 3");
+    script(&w,
+           "echo the disk is on fire >&2; echo and so is the shelf; exit 3");
     assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
+    assert_memory_equal(w.err.text, "the disk is on fire|and so is the shelf (",
+                        41);
     assert_non_null(strstr(w.err.text, "exited with 3"));
-    assert_non_null(strstr(w.err.text, "the disk is on fire"));
+    assert_non_null(strstr(w.err.text, "/local/ckptd.log"));
     assert_int_equal(child, 0);
+    /* Not what an older one wrote. */
     script(&w, "kill -9 $$");
     assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
     assert_non_null(strstr(w.err.text, "signal 9"));
+    assert_null(strstr(w.err.text, "fire"));
+    assert_non_null(strstr(w.err.text, "logged nothing"));
+    /* A long log is cut between lines. */
+    script(&w, "for i in $(seq 100 199); do echo line $i ends; done; exit 4");
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
+    assert_memory_equal(w.err.text, "line 1", 6);
+    assert_null(strstr(w.err.text, "line 100"));
+    assert_non_null(strstr(w.err.text, "|line 199 ends (the ckptd"));
+    assert_non_null(strstr(w.err.text, "exited with 4"));
     world_fini(&w);
 }
 
@@ -591,7 +604,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(another_users_daemon_is_told_at_once),
         cmocka_unit_test(absent_binary_is_told),
         cmocka_unit_test(only_programs_are_started),
-        cmocka_unit_test(failing_daemon_is_told_with_the_end_of_its_log),
+        cmocka_unit_test(failing_daemon_is_told_with_what_it_logged),
         cmocka_unit_test(lost_race_goes_on_to_the_winner),
         cmocka_unit_test(child_inherits_nothing),
         cmocka_unit_test(children_are_reaped_and_never_waited_for),
