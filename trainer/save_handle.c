@@ -43,11 +43,13 @@ int ckpt_wait(struct ckpt_save *save, enum ckpt_state state, int timeout_ms,
     struct err err = {0};
     int rc;
 
-    if (!save)
-        rc = err_set(&err, -EINVAL,
-                     "ckpt_wait: the save is NULL: none was begun, or its "
-                     "handle was let go");
-    else if (wanted < CKPT_STAGED || wanted > CKPT_REMOTE)
+    if (!save) {
+        (void)err_set(&err, -EINVAL,
+                      "ckpt_wait: the save is NULL: none was begun, or its "
+                      "handle was let go");
+        return give_error(error, &err);
+    }
+    if (wanted < CKPT_STAGED || wanted > CKPT_REMOTE)
         rc = err_set(&err, -EINVAL, "state %u is none", wanted);
     else if (wanted == CKPT_REMOTE)
         rc = err_set(&err, -ENOTSUP, "there is no remote tier");

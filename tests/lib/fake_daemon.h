@@ -32,8 +32,8 @@ struct fake_options {
         FAKE_GARBAGE,       /* sends random bytes, then hangs up */
         FAKE_REFUSES,       /* answers by an error `refusal` */
         FAKE_ABORTS,        /* SAVE, CHUNKS: aborts the save with `refusal` */
-        FAKE_LATE_OK, /* a SAVE_OK that nobody waits for, too */
-        FAKE_STALLS,  /* says nothing more on this connection */
+        FAKE_LATE_OK,       /* a SAVE_OK that nobody waits for, too */
+        FAKE_STALLS,        /* says nothing more on this connection */
     } mischief;
     int refusal;
 
