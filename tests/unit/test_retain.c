@@ -475,6 +475,41 @@ static void a_read_is_whole_or_not_found(void **state)
     assert_true(found > 0 && gone > 0);
 }
 
+static bool has_fired(void *arg)
+{
+    return store_fault_count(arg) > 0;
+}
+
+/* The tomb is on its way: nobody begins to read what it is for. */
+static void a_read_that_begins_during_a_removal_is_not_found(void **state)
+{
+    struct store_fault slow = {
+        .op = STORE_PUT, .name_part = "tomb/", .nth = 1, .delay_polls = 500};
+    struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
+    struct store *home;
+    struct rig_load *l;
+    struct save_id id;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 10, 1, 0);
+    home = test_env_fault(f.g->daemon, RIG_HOME);
+    commit(&f, 10);
+    id = f.v[0]->id;
+    rig_wish(f.r[0], 7, want, 2, TENSOR_BYTES);
+    assert_int_equal(store_fault_add(home, &slow), 0);
+    commit(&f, 20);
+    assert_true(rig_run(f.g, LIMIT_MS, has_fired, home));
+    l = rig_load(f.r[0], &id);
+    assert_true(rig_run(f.g, LIMIT_MS, rig_loads_done, f.g));
+    assert_false(home_has(&f, "tomb", &id));
+    assert_int_equal(l->code, -ENOENT);
+    assert_int_equal(l->delivered_count, 0);
+    settle(&f);
+    assert_true(home_has(&f, "tomb", &id));
+    rig_free(f.g);
+}
+
 static void a_held_read_is_waited_for(void **state)
 {
     struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
@@ -734,6 +769,7 @@ int main(void)
         cmocka_unit_test(every_request_of_a_pass_may_fail),
         cmocka_unit_test(a_crash_in_a_pass_loses_nothing),
         cmocka_unit_test(a_read_is_whole_or_not_found),
+        cmocka_unit_test(a_read_that_begins_during_a_removal_is_not_found),
         cmocka_unit_test(a_held_read_is_waited_for),
         cmocka_unit_test(allocated_is_at_most_twice_referenced),
         cmocka_unit_test(each_daemon_reads_its_share_back),
