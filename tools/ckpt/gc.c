@@ -282,7 +282,7 @@ int verb_gc(struct tool *t)
     struct gc g = {.tool = t,
                    .is_for_real = t->options.yes && !t->options.dry_run};
     bool has_policy = t->options.keep_last || t->options.keep_every;
-    struct target target, *one = t->target ? &target : NULL;
+    struct target target = {0}, *one = t->target ? &target : NULL;
     int code = tool_open_home(t, g.is_for_real);
 
     if (code == 0 && one)
