@@ -87,7 +87,10 @@ elapsed_ms=$((($(date +%s%N) - started) / 1000000))
 left=$(check_leftovers 2>&1; check_mounts 2>&1)
 [ -n "$left" ] && printf '%s\n' "$left" >>"$log"
 for report in "$RESULTS/$key".sanitizer*; do
-    [ -s "$report" ] || continue
+    # One that only says that a process was killed while it was checked is no
+    # finding.
+    grep -qsE 'ERROR: |WARNING: |fatal error|runtime error: ' "$report" ||
+        continue
     echo "sanitizer report: ${report##*.}" >>"$log"
     cat "$report" >>"$log"
 done
