@@ -19,7 +19,7 @@ log=$RESULTS/$key.log
 TMPDIR=$ROOT/$B/tmp/$key.tmp
 limit=120
 [ "$kind" = unit ] || limit=300
-[ -n "${CKPT_TEST_LONG:-}" ] && limit=$((limit * 10))
+[ "$B${CKPT_TEST_LONG:-}" = build ] || limit=$((limit * 10))
 
 # Prints the pids whose command line, environment or working directory points
 # into TMPDIR. Other users' processes cannot be read, nor can they be ours.

@@ -10,6 +10,9 @@ case $file in
 trainer/examples/minimal/*) # as outside the tree: <ckpt.h>
     CFLAGS_LANG="$CFLAGS_LANG -Itrainer"
     ;;
+trainer/examples/minimal/*)
+    CFLAGS_LANG="$CFLAGS_LANG -Itrainer"
+    ;;
 trainer/examples/*)
     CFLAGS_LANG="$CFLAGS_LANG $(mpicc --showme:compile 2>/dev/null)"
     ;;
