@@ -47,9 +47,10 @@ struct restoring {
 };
 
 /* One load and, if wanted, the extra state of what was loaded. */
-static int restore(struct ckpt *ctx, struct restoring *r, struct err *err)
+static int restore(struct ckpt *ctx, const struct restoring *r, struct err *err)
 {
     uint64_t began_ms = clock_ms();
+    struct load_wish wish = r->wish;
     struct wire_load_done done;
     struct descriptors d;
     char note[512];
@@ -59,11 +60,11 @@ static int restore(struct ckpt *ctx, struct restoring *r, struct err *err)
         *r->values = NULL;
     if (rc)
         return rc;
-    r->wish.target = &d;
-    r->wish.table = TABLE_OF_LOADS;
-    rc = load_run(ctx, &r->wish, &done, note, err);
+    wish.target = &d;
+    wish.table = TABLE_OF_LOADS;
+    rc = load_run(ctx, &wish, &done, note, err);
     if (rc == 0 && r->report)
-        fill_report(r->report, &r->wish, &done, note, began_ms);
+        fill_report(r->report, &wish, &done, note, began_ms);
     if (rc == 0 && r->values)
         rc = values_fetch(ctx, &done.id, r->values, err);
     descriptors_fini(&d);
