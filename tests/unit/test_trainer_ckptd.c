@@ -19,11 +19,19 @@
 #define ARENA_BYTES     ((uint64_t)16 << 20)
 #define RANK_BYTES_MOST ((uint64_t)32 << 20)
 
-static char home[] = "/tmp/ckpt-real-XXXXXX";
+/* ThreadSanitizer's own memory grows with what a program touches. */
+#ifdef __SANITIZE_THREAD__
+#define MEMORY_IS_OURS false
+#else
+#define MEMORY_IS_OURS true
+#endif
+
+static char home[PATH_MAX];
 
 /* The daemon of this build lies beside the folder of the tests. */
 static int set_up(void **unused)
 {
+    const char *base = getenv("TMPDIR");
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
 
@@ -36,13 +44,15 @@ static int set_up(void **unused)
     assert_int_equal(access(path, X_OK), 0);
     assert_int_equal(setenv("CKPT_DAEMON", path, 1), 0);
     assert_int_equal(setenv("CKPT_LINGER", "0", 1), 0);
+    (void)snprintf(home, sizeof home, "%s/ckpt-real-XXXXXX",
+                   base ? base : "/var/tmp");
     assert_non_null(mkdtemp(home));
     return 0;
 }
 
 static int tear_down(void **unused)
 {
-    char command[64];
+    char command[PATH_MAX + 16];
 
     (void)unused;
     (void)snprintf(command, sizeof command, "rm -rf %s", home);
@@ -129,13 +139,13 @@ static uint64_t anonymous_bytes(void)
 static void state_of_four_arenas_takes_no_memory_of_the_rank(void **unused)
 {
     size_t bytes = (size_t)ARENA_BYTES * 4;
+    uint8_t *data = malloc(bytes);
     struct ckpt_tensor t = {.name = "w",
                             .dtype = CKPT_U8,
                             .ndim = 1,
                             .shape = {bytes},
-                            .data = malloc(bytes)};
+                            .data = data};
     struct ckpt *ctx = open_run("large");
-    uint8_t *data = t.data;
     struct ckpt_error error;
     struct ckpt_save *save;
     struct ckpt_id id;
@@ -153,19 +163,26 @@ static void state_of_four_arenas_takes_no_memory_of_the_rank(void **unused)
         assert_int_equal(ckpt_fence(save, NULL, &error), 0);
         if (ckpt_wait(save, CKPT_COMMITTED, 60000, &error))
             fail_msg("%s", error.message);
-        assert_true(anonymous_bytes() < before + RANK_BYTES_MOST);
+        if (MEMORY_IS_OURS)
+            assert_true(anonymous_bytes() < before + RANK_BYTES_MOST);
         ckpt_save_id(save, &id);
         ckpt_save_free(save);
     }
     memset(data, 0, bytes);
     if (ckpt_read(ctx, &id, &t, 1, NULL, NULL, &error))
         fail_msg("%s", error.message);
-    assert_true(anonymous_bytes() < before + RANK_BYTES_MOST);
+    if (MEMORY_IS_OURS)
+        assert_true(anonymous_bytes() < before + RANK_BYTES_MOST);
     for (size_t i = 0; i < bytes; i++)
         if (data[i] != (uint8_t)(i * 7 + (i >> 12)))
             fail_msg("byte %zu differs", i);
     ckpt_close(ctx);
     free(data);
+    if (!MEMORY_IS_OURS) {
+        print_message("the bytes came back; a sanitizer's own memory is counted"
+                      " too, so the limit is not looked at\n");
+        skip();
+    }
 }
 
 /* The newest process that is our child: those before it may be daemons that
