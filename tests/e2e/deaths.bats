@@ -141,7 +141,7 @@ check_storm() {
 @test "the daemon killed at random moments of small saves: nothing is lost" {
     STORM=(--tensors 6 --rows 64 --columns 256)
     RANDOM_SEED=11
-    count=60
+    count=180
     [ -z "${CKPT_TEST_LONG:-}" ] || count=400
     start_job --ranks 2 "${STORM[@]}" --keep-last 4 open fill:1 save:1 fence \
         wait:committed storm:2:$count:30000
