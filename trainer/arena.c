@@ -3,6 +3,8 @@
  */
 #include "trainer/arena.h"
 
+#include "common/huge.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,17 +39,17 @@ static int map_piece(struct arena *a, int fd, uint32_t piece, bool is_populated,
 
     if (rc || bytes == 0)
         return rc;
-    base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        return err_set(err, -errno, "arena: cannot map piece %u of %llu: %s",
-                       piece, (unsigned long long)bytes, err_text(errno));
+    rc = huge_map(fd, bytes, &base);
+    if (rc)
+        return err_set(err, rc, "arena: cannot map piece %u of %llu: %s", piece,
+                       (unsigned long long)bytes, err_text(rc));
     a->base[piece] = base;
     if (madvise(base, bytes, MADV_DONTFORK))
         return err_set(err, -errno, "arena: MADV_DONTFORK: %s",
                        err_text(errno));
     /* A kernel before 5.14 cannot; then the first copies take the faults. */
     if (is_populated)
-        (void)madvise(base, bytes, MADV_POPULATE_WRITE);
+        (void)huge_populate(base, bytes);
     return 0;
 }
 

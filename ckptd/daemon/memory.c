@@ -2,9 +2,10 @@
  * memory.c - arenas (sealed memfds shared with a rank) and a few buffers.
  *
  * An arena is made of pieces of at most 1 GiB, mapped here at once; workers
- * touch its pages in the background, but not while a load is under way, and
- * when the last page is there the pieces are registered with the local store's
- * I/O. Until then, and where registering is refused, I/O goes on unregistered.
+ * touch its pages in the background, large ones where the kernel gives them,
+ * but while a load is under way only as many as it uses over and over. When the
+ * last page of a piece is there, it is registered with the local store's I/O.
+ * Until then, and where registering is refused, I/O goes on unregistered.
  * An arena that is freed while it is being touched goes when the workers are
  * through.
  *
@@ -14,6 +15,7 @@
  */
 #include "ckptd/daemon/budget.h"
 #include "ckptd/daemon/reactor.h"
+#include "common/huge.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,8 +28,11 @@
 
 #define ARENA_SLOTS_MIN ((uint64_t)4)
 /* A job of it is short, since chunks wait behind it for a worker. */
-#define TOUCH_BYTES    ((uint64_t)4 << 20)
+#define TOUCH_BYTES    HUGE_BYTES
 #define TOUCH_PAUSE_NS ((uint64_t)20 * 1000 * 1000)
+/* Of an arena that is loaded through: what is read, and what its rank copies
+ * from meanwhile. */
+#define TOUCH_LOADING_BYTES ((uint64_t)48 << 20)
 
 struct arena_block {
     struct list link; /* reactor.arenas */
@@ -117,11 +122,11 @@ static int piece_new(struct env_arena *a, uint32_t piece, uint64_t bytes)
     if (ftruncate(fd, (off_t)bytes) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         goto err_after_fd;
-    base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        goto err_after_fd;
-    /* Large pages where the system grants them; without, it works as well. */
-    (void)madvise(base, bytes, MADV_HUGEPAGE);
+    rc = huge_map(fd, bytes, &base);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
     a->fd[piece] = fd;
     a->base[piece] = base;
     a->shape.piece_bytes[piece] = bytes;
@@ -190,10 +195,8 @@ static void touch_run(struct env_job *job)
         min_u64(TOUCH_BYTES, b->arena.shape.piece_bytes[b->piece] - b->at);
 
     /* Only a head start: what is not there yet is faulted in by its use. */
-    b->populated_bytes = madvise(b->arena.base[b->piece] + b->at, bytes,
-                                 MADV_POPULATE_WRITE) == 0
-                             ? bytes
-                             : 0;
+    b->populated_bytes =
+        huge_populate(b->arena.base[b->piece] + b->at, bytes) ? bytes : 0;
     b->at += bytes;
 }
 
@@ -217,18 +220,35 @@ static void pause_over(struct env_timer *timer)
     touch_on(container_of(timer, struct arena_block, pause));
 }
 
-/* Not during a load: it needs few slots, and the processors. */
+/* A load needs few slots, and the processors. */
+static bool is_to_pause(const struct arena_block *b)
+{
+    return (b->piece > 0 || b->at >= TOUCH_LOADING_BYTES) &&
+           engine_is_loading(b->reactor->engine);
+}
+
 static void touch_on(struct arena_block *b)
 {
     struct reactor *r = b->reactor;
-    bool is_loading = engine_is_loading(r->engine);
+    bool is_left = b->piece < b->arena.shape.piece_count;
 
-    b->is_touching = !is_loading && b->piece < b->arena.shape.piece_count;
+    b->is_touching = is_left && !is_to_pause(b);
     if (b->is_touching)
         workers_give(r->workers, &b->touch);
-    else if (is_loading)
+    else if (is_left)
         reactor_timer_set(&r->env, &b->pause,
                           reactor_now_ns(&r->env) + TOUCH_PAUSE_NS);
+}
+
+static uint32_t ready_slots(const struct arena_block *b)
+{
+    struct wire_arena_ok touched = b->arena.shape;
+
+    if (b->piece == touched.piece_count)
+        return touched.slot_count;
+    touched.piece_count = b->piece + 1;
+    touched.piece_bytes[b->piece] = b->at;
+    return wire_slot_count(&touched);
 }
 
 static void touch_done(struct env_job *job)
@@ -246,6 +266,7 @@ static void touch_done(struct env_job *job)
         b->piece++;
         b->at = 0;
     }
+    engine_arena_ready(b->reactor->engine, b->arena.base[0], ready_slots(b));
     touch_on(b);
 }
 

@@ -151,6 +151,19 @@ void engine_peer_gone(struct engine *e, env_peer peer)
         session_gone(s);
 }
 
+void engine_arena_ready(struct engine *e, const void *base, uint32_t slots)
+{
+    LIST_FOR_EACH (node, &e->sessions) {
+        struct session *s = container_of(node, struct session, link);
+
+        if (!s->slots || s->slots->arena.base[0] != base)
+            continue;
+        s->slots->arena.ready_slots = slots;
+        load_slots_freed(s);
+        return;
+    }
+}
+
 /*
  * Idle, and stopping.
  */

@@ -57,6 +57,9 @@ void engine_peer_new(struct engine *e, env_peer peer);
 void engine_frame(struct engine *e, env_peer peer, const struct wire_header *h,
                   const void *payload);
 void engine_peer_gone(struct engine *e, env_peer peer);
+/* Pages of the arena that begins at `base` were made: of its first `slots` all
+ * are there. The last call is for all of them, even if some could not be. */
+void engine_arena_ready(struct engine *e, const void *base, uint32_t slots);
 
 /* Nothing is going on: no session, no undecided save, no work under way. The
  * linger time runs from here. */

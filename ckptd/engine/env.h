@@ -40,6 +40,7 @@ struct env_arena {
     struct wire_arena_ok shape;
     uint8_t *base[WIRE_PIECES_MAX];
     int fd[WIRE_PIECES_MAX]; /* the environment's */
+    uint32_t ready_slots;    /* the first ones: their pages are there */
 };
 
 /* One connection, named by number; numbers are never used again. */
@@ -67,8 +68,8 @@ struct env_ops {
     /* What arenas may take beyond those that there are; UINT64_MAX: there is
      * no limit. */
     uint64_t (*arena_left)(struct env *env);
-    /* Sealed, mapped, pre-faulted by and by; registered with `local`'s I/O.
-     * Whole slots that fit into `bytes`, but at least four; -ENOMEM. The caller
+    /* Sealed, mapped, pre-faulted by and by, from the first slot on, and
+     * engine_arena_ready() told; registered with `local`'s I/O. Whole slots that fit into `bytes`, but at least four; -ENOMEM. The caller
      * minds arena_left(). */
     int (*arena_new)(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
                      struct env_arena *out, struct err *err);

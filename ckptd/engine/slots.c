@@ -6,7 +6,8 @@
  * counts and the mirror. FREE slots and CLEAN ones that nobody holds are in a
  * list each, so that taking one costs the same however large the arena is.
  * CLEAN: oldest first. FREE: the last one freed first, so that a load uses few
- * slots over and over, whose pages are there. Nothing here fails but the
+ * slots over and over, whose pages are there; those that were never taken come
+ * last, by number, as their pages are made. Nothing here fails but the
  * allocation at the start.
  */
 #include "ckptd/engine/slots.h"
@@ -284,6 +285,10 @@ int64_t slot_take(struct slots *s, enum slot_state as, uint64_t owner)
         return -EAGAIN;
     slot = container_of(from->next, struct slot, link);
     index = (uint32_t)(slot - s->slot);
+    if (as == SLOT_LOADING &&
+        index >= max_u64(s->arena.ready_slots, s->used_count))
+        return -EAGAIN;
+    s->used_count = (uint32_t)max_u64(s->used_count, (uint64_t)index + 1);
     if (slot->state == SLOT_CLEAN)
         slot_move(s, index, SLOT_FREE);
     slot_move(s, index, as);

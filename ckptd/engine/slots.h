@@ -60,6 +60,7 @@ struct slots {
     /* slots.c's own: */
     struct list free, clean; /* struct slot; clean: oldest first */
     uint32_t held_count, cached_count;
+    uint32_t used_count; /* slots before it were taken before */
     uint32_t *bucket; /* slot + 1, by (segment, number); 0: none */
     uint32_t bucket_mask;
 };
@@ -109,7 +110,9 @@ static inline void *slot_payload(const struct slots *s, uint32_t index)
 
 /* Moves along the table above; asserts that the move is allowed. */
 void slot_move(struct slots *s, uint32_t index, enum slot_state to);
-/* A slot to use (FREE first, then the oldest CLEAN not held); -EAGAIN. */
+/* A slot to use (FREE first, then the oldest CLEAN not held); -EAGAIN. For a
+ * load only one whose pages are there: to read into others is slow, and they
+ * come (engine_arena_ready). */
 int64_t slot_take(struct slots *s, enum slot_state as, uint64_t owner) MUST_USE;
 /* All slots of `owner` back to FREE. Cached slots, which their save no longer
  * owns, stay. */

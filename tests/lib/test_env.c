@@ -190,6 +190,7 @@ static int world_arena_new(struct env *env, uint64_t want_bytes,
         bytes -= piece;
     }
     shape->slot_count = wire_slot_count(shape);
+    out->ready_slots = shape->slot_count;
     t->arenas++;
     t->arena_bytes += bytes_of(out);
     return 0;

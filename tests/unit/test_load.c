@@ -74,6 +74,37 @@ static void a_load_may_be_repeated(void **state)
     load_job_end(&j);
 }
 
+/* Says of every arena that the pages of its first `slots` are there. */
+static void pages_are_there(struct load_job *j, uint32_t slots)
+{
+    LIST_FOR_EACH (node, &j->g->engine->arenas)
+        engine_arena_ready(
+            j->g->engine, container_of(node, struct slots, link)->arena.base[0],
+            slots);
+}
+
+static void a_load_waits_for_the_pages_of_its_arenas(void **state)
+{
+    (void)state;
+    for (uint32_t ready = 1; ready <= 3; ready++) {
+        struct store_fault read = {
+            .op = STORE_READ, .nth = 1, .persistent = true, .delay_polls = 1};
+        struct load_job j;
+
+        load_job_save(&j, ready, 2, 1);
+        load_job_start(&j, 3, 4, ready % 2);
+        pages_are_there(&j, 0);
+        add_fault(local_of(&j), &read);
+        load_job_load(&j);
+        assert_false(rig_run(j.g, 500, rig_loads_done, j.g));
+        assert_int_equal(store_fault_count(local_of(&j)), 0);
+        pages_are_there(&j, ready);
+        must_be_done(&j);
+        load_job_check(&j, 2);
+        load_job_end(&j);
+    }
+}
+
 static void what_is_in_memory_is_not_read(void **state)
 {
     struct store_fault fault = {
@@ -655,6 +686,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_layout_loads_within_four_slots),
         cmocka_unit_test(a_load_may_be_repeated),
+        cmocka_unit_test(a_load_waits_for_the_pages_of_its_arenas),
         cmocka_unit_test(what_is_in_memory_is_not_read),
         cmocka_unit_test(a_spoilt_copy_in_memory_is_passed_over),
         cmocka_unit_test(reads_that_share_an_arena_take_turns),

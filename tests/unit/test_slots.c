@@ -109,6 +109,23 @@ static void the_slot_freed_last_is_taken_first(void **state)
     assert_int_equal(take(s, 2), first);
 }
 
+static void a_load_takes_no_slot_whose_pages_are_not_there(void **state)
+{
+    struct slots *s = arena_of(*state, 4);
+
+    s->arena.ready_slots = 0;
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), -EAGAIN);
+    s->arena.ready_slots = 1;
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), 0);
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), -EAGAIN);
+    assert_int_equal(take(s, 2), 1); /* its rank makes the pages itself */
+    slot_move(s, 1, SLOT_FREE);
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), 1);
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), -EAGAIN);
+    s->arena.ready_slots = 4;
+    assert_int_equal(slot_take(s, SLOT_LOADING, 1), 2);
+}
+
 static void the_oldest_clean_slot_goes_first(void **state)
 {
     struct slots *s = arena_of(*state, 4);
@@ -306,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(free_slots_are_taken_before_clean_ones),
         TEST(the_slot_freed_last_is_taken_first),
+        TEST(a_load_takes_no_slot_whose_pages_are_not_there),
         TEST(the_oldest_clean_slot_goes_first),
         TEST(a_held_slot_is_not_taken),
         TEST(only_committed_chunks_are_found),
