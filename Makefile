@@ -62,6 +62,8 @@ DAEMON_PARTS := $(filter-out ckptd/daemon/main.c,$(DAEMON))
 LIB_TRAINER := $(B)/libckpt.a
 LIB_ENGINE := $(B)/libckptd.a
 LIB_SO := $(B)/lib/libckpt.so
+LIB_TEST := $(B)/libtest.a
+TEST_LIBS := $(LIB_TEST) $(LIB_ENGINE) $(LIB_TRAINER)
 HAVE_MPI := $(shell command -v $(MPICC) 2>/dev/null)
 
 BINS := $(B)/bin/ckptd $(B)/bin/ckpt $(B)/bin/minimal $(if $(HAVE_MPI),$(B)/bin/train_lm)
@@ -79,6 +81,10 @@ $(call keep_text,$(B)/flags,$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL))
 $(call keep_text,$(B)/sources,$(COMMON) $(FORMATS) $(STORAGE) $(ENGINE) \
 	$(DAEMON) $(CLIENT) $(TRAINER) $(CKPT) $(TRAIN_LM) $(TESTLIB))
 endif
+
+# Parts of the tests with rules of their own; they may add to BINS and PROGS.
+.DEFAULT_GOAL := all
+include $(wildcard tests/*/part.mk)
 
 .PHONY: all demo test test-long test-gpu test-ceph bench lint clean \
 	install uninstall check-deps report tests format print-cflags
@@ -135,8 +141,6 @@ $(B)/bin/train_lm: $(call obj,$(TRAIN_LM)) $(LIB_TRAINER)
 	$(call say,MPICC,$@)$(MPICC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 
 # What tests share; a test takes of it what it uses.
-LIB_TEST := $(B)/libtest.a
-TEST_LIBS := $(LIB_TEST) $(LIB_ENGINE) $(LIB_TRAINER)
 $(LIB_TEST): $(call obj,$(TESTLIB)) $(B)/sources
 	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(TEST_LIBS)
