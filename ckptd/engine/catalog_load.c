@@ -57,23 +57,29 @@ struct stage {
     void (*end)(struct load *l);
 };
 
+static void load_fail_with(struct load *l, int code, const char *folder,
+                           const char *name, const char *why,
+                           const char *advice)
+{
+    if (l->result == 0)
+        l->result = err_set(&l->err, code, "runs/%s/%s%s%s: %s%s", l->run,
+                            folder, name[0] ? "/" : "", name, why, advice);
+}
+
 static void load_fail(struct load *l, int code, const char *folder,
                       const char *name, const char *why)
 {
-    if (l->result == 0)
-        l->result = err_set(&l->err, code, "runs/%s/%s%s%s: %s", l->run, folder,
-                            name[0] ? "/" : "", name, why);
+    load_fail_with(l, code, folder, name, why, "");
 }
 
 /* A record that everything depends on. */
 static void load_stop(struct load *l, int code, const char *folder,
                       const char *name, const char *why)
 {
-    char text[ERR_TEXT_BYTES];
+    bool is_lost = code == -CKPT_ECORRUPT || code == -EIO;
 
-    (void)snprintf(text, sizeof text, "%s; put it back from a backup", why);
-    load_fail(l, code, folder, name,
-              code == -CKPT_ECORRUPT || code == -EIO ? text : why);
+    load_fail_with(l, code, folder, name, why,
+                   is_lost ? "; put it back from a backup" : "");
 }
 
 /* "00000012" and what follows it. */
