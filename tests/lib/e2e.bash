@@ -146,7 +146,7 @@ daemon_pid() {
     local local=${1:-$LOCAL} file name
     for file in $(grep -lszxF -- "$local" /proc/[0-9]*/cmdline); do
         name=
-        read -r -d '' name <"$file" || true
+        read -r -d '' name 2>/dev/null <"$file" || true
         if [ "${name##*/}" = ckptd ]; then
             file=${file#/proc/}
             echo "${file%/cmdline}"
