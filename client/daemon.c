@@ -28,7 +28,7 @@
 
 static const char *choose(const char *given, const char *variable)
 {
-    const char *value = given && *given ? given : getenv(variable);
+    const char *value = given && *given ? given : secure_getenv(variable);
 
     return value && *value ? value : NULL;
 }

@@ -4,10 +4,14 @@
  * posix_spawn, never fork: a trainer is large and has threads. The daemon gets
  * a session of its own, default signals, standard input from /dev/null, output
  * and errors appended to LOCAL/ckptd.log and no other descriptor: an inherited
- * stdout would hold mpirun until the daemon ends. It resets processor affinity
+ * stdout would hold mpirun until the daemon ends. The log is opened here, and
+ * only in a folder that is ours and through no link: else who owns the folder
+ * could have us append to any file. A program with more rights than its caller
+ * takes neither CKPT_DAEMON nor PATH from him. It resets processor affinity
  * and memory policy itself. It stays our child: daemon_reap() takes it up.
  */
 #include "client/daemon.h"
+#include "common/own_folder.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -65,16 +69,18 @@ static bool try_beside(struct search *s, const char *file, const char *name)
     return n > 0 && n < PATH_MAX && try_path(s, path);
 }
 
+/* Relative parts are passed over: what lies in the working directory may be
+ * anybody's. */
 static bool try_search_path(struct search *s)
 {
-    const char *at = getenv("PATH");
+    const char *at = secure_getenv("PATH");
 
     while (at && *at) {
         size_t bytes = strcspn(at, ":");
         char path[PATH_MAX];
         int n = snprintf(path, sizeof path, "%.*s/ckptd", (int)bytes, at);
 
-        if (bytes && n > 0 && n < PATH_MAX && try_path(s, path))
+        if (at[0] == '/' && n > 0 && n < PATH_MAX && try_path(s, path))
             return true;
         at += bytes + (at[bytes] == ':');
     }
@@ -83,7 +89,7 @@ static bool try_search_path(struct search *s)
 
 static int find_binary(char out[PATH_MAX], struct err *err)
 {
-    const char *given = getenv("CKPT_DAEMON");
+    const char *given = secure_getenv("CKPT_DAEMON");
     struct search s = {.out = out};
     char exe[PATH_MAX];
     Dl_info library;
@@ -119,17 +125,17 @@ static int find_binary(char out[PATH_MAX], struct err *err)
                    s.tried);
 }
 
-/* Everything that the child gets instead of ours. */
-static int fill_actions(posix_spawn_file_actions_t *actions, const char *log)
+/* Everything that the child gets instead of ours. The log may be one of the
+ * standard descriptors, where the trainer has closed those. */
+static int fill_actions(posix_spawn_file_actions_t *actions, int log_fd)
 {
-    int rc =
-        posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+    int rc = posix_spawn_file_actions_adddup2(actions, log_fd, 1);
 
     if (rc == 0)
-        rc = posix_spawn_file_actions_addopen(
-            actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (rc == 0)
         rc = posix_spawn_file_actions_adddup2(actions, 1, 2);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY,
+                                              0);
     if (rc == 0)
         rc = posix_spawn_file_actions_addchdir_np(actions, "/");
     if (rc == 0)
@@ -154,7 +160,7 @@ static int fill_attributes(posix_spawnattr_t *attr)
     return rc;
 }
 
-static int spawn(const char *binary, const char *local, const char *log,
+static int spawn(const char *binary, const char *local, int log_fd,
                  pid_t *child)
 {
     posix_spawn_file_actions_t actions;
@@ -170,7 +176,7 @@ static int spawn(const char *binary, const char *local, const char *log,
     rc = posix_spawnattr_init(&attr);
     if (rc)
         goto err_after_actions;
-    rc = fill_actions(&actions, log);
+    rc = fill_actions(&actions, log_fd);
     if (rc == 0)
         rc = fill_attributes(&attr);
     if (rc == 0)
@@ -181,36 +187,61 @@ err_after_actions:
     return -rc;
 }
 
-/* The size of the log, 0 if there is none yet. */
-static off_t log_size(const char *log)
+/* LOCAL/ckptd.log for appending, and its size; or -errno in words. */
+static int open_log(const char *local, off_t *size, struct err *err)
 {
+    int dir = open(local, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, rc;
     struct stat st;
 
-    return stat(log, &st) ? 0 : st.st_size;
+    if (dir < 0)
+        return err_set(err, -errno, "local store %s: %s", local,
+                       err_text(errno));
+    rc = own_folder_check(dir, local, err);
+    if (rc) {
+        (void)err_prefix(err, "local store (CKPT_LOCAL)");
+        (void)close(dir);
+        return rc;
+    }
+    fd = openat(dir, "ckptd.log",
+                O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK |
+                    O_NOCTTY | O_CLOEXEC,
+                0600);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        rc = -errno;
+    else if (!S_ISREG(st.st_mode))
+        rc = -EINVAL;
+    (void)close(dir);
+    if (rc) {
+        if (fd >= 0)
+            (void)close(fd);
+        return err_set(err, rc, "cannot write the log %s/ckptd.log: %s", local,
+                       err_text(rc));
+    }
+    *size = st.st_size;
+    return fd;
 }
 
 int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
                  struct err *err)
 {
-    char binary[PATH_MAX], log[PATH_MAX];
+    char binary[PATH_MAX];
     pid_t pid = 0;
-    int rc, n;
+    int rc, log_fd;
 
     if (mkdir(place->local, 0700) && errno != EEXIST)
         return err_set(err, -errno, "local store %s: cannot make it: %s",
                        place->local, err_text(errno));
-    n = snprintf(log, sizeof log, "%s/ckptd.log", place->local);
-    if (n < 0 || n >= PATH_MAX)
-        return err_set(err, -ENAMETOOLONG, "%s: the path is too long",
-                       place->local);
     rc = find_binary(binary, err);
     if (rc)
         return rc;
-    *log_at = log_size(log);
-    rc = spawn(binary, place->local, log, &pid);
+    log_fd = open_log(place->local, log_at, err);
+    if (log_fd < 0)
+        return log_fd;
+    rc = spawn(binary, place->local, log_fd, &pid);
+    (void)close(log_fd);
     if (rc)
-        return err_set(err, rc, "%s: cannot start it with its log %s: %s",
-                       binary, log, err_text(rc));
+        return err_set(err, rc, "%s: cannot start it: %s", binary,
+                       err_text(rc));
     *child = pid;
     return 0;
 }
@@ -221,8 +252,8 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
 static void read_lines(const char *path, off_t log_at,
                        char text[LOG_TAIL_BYTES + 1])
 {
-    off_t size = log_size(path), from = log_at;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = log_at;
     char *first = text;
     ssize_t n = -1;
 

@@ -4,6 +4,7 @@
  * lock.
  */
 #include "common/log.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -82,10 +83,8 @@ static bool PRINTF_LIKE(4, 0)
     used += kept_bytes(answer, room);
     if (answer >= 0 && (size_t)answer >= room)
         memcpy(line + used - (sizeof cut - 1), cut, sizeof cut - 1);
-    for (size_t i = 0; i < used; i++) {
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-            line[i] = '?';
-    }
+    text_clean(line);
+    used = strlen(line);
     line[used++] = '\n'; /* in the place of the NUL */
     do
         written = write(fd, line, used);

@@ -14,6 +14,7 @@
  * checked. Whatever is wrong, nothing stays allocated.
  */
 #include "formats/table.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,31 +23,6 @@
 /* A scalar whose name is empty, which the check then refuses. */
 #define ENTRY_BYTES_MIN   ((uint64_t)(2 + 4 + 8 + 8))
 #define REPLICA_COUNT_MAX 65536
-
-/* Bytes of the UTF-8 character at p (1 to 4), 0 if there is none. Controls
- * (C0, DEL, C1) are none here. */
-static size_t character(const uint8_t *p, size_t left)
-{
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t code;
-    size_t bytes;
-
-    if (p[0] < 0x80)
-        return p[0] >= 0x20 && p[0] != 0x7f;
-    bytes = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc0 || p[0] > 0xf7 || bytes > left)
-        return 0;
-    code = p[0] & (0x7fU >> bytes);
-    for (size_t i = 1; i < bytes; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (p[i] & 0x3f);
-    }
-    if (code < least[bytes] || code > 0x10ffff ||
-        (code >= 0xd800 && code <= 0xdfff) || code < 0xa0)
-        return 0;
-    return bytes;
-}
 
 bool table_name_ok(const char *name, size_t bytes)
 {
@@ -60,7 +36,7 @@ bool table_name_ok(const char *name, size_t bytes)
     if (bytes > prefix && memcmp(name, reserved, prefix) == 0)
         at = prefix;
     for (; at < bytes; at += step) {
-        step = character(p + at, bytes - at);
+        step = text_character(p + at, bytes - at);
         if (step == 0)
             return false;
     }

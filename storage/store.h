@@ -66,7 +66,9 @@ enum store_op {
                          `stat_mtime_ms`; -ENOENT */
     STORE_SEG_OPEN,   /* name, flags, len = size when creating: fills `seg` and
                          sets result = its size in bytes; -ENOENT; -EEXIST;
-                         -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT.
+                         -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT;
+                         for writing: -EPERM when the file is another user's,
+                         -EMLINK when it has a second name.
                          A created segment has its space reserved and its name
                          durable. */
     STORE_SEG_CLOSE,  /* seg: lets go of the lock and frees seg; -EBUSY while
@@ -219,7 +221,7 @@ bool store_name_is_good(const char *name);
  * access below it by openat2(BENEATH | NO_SYMLINKS | NO_MAGICLINKS).
  * STORE_OPEN_CREATE makes the directory (0700) if its parent exists.
  * STORE_OPEN_WRITE demands that the directory belongs to the caller's uid
- * (-EPERM names both uids) and that others cannot write to it (-EPERM), and
+ * (-EPERM names both uids) and that nobody else can write to it (-EPERM), and
  * probes once that link() is exclusive (-EOPNOTSUPP) and locks work (-ENOLCK),
  * refusing by name what is missing; it also removes the temporaries of dead
  * writers. Without it nothing is ever written. STORE_OPEN_LOCAL answers

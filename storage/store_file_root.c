@@ -8,6 +8,7 @@
  * open, by plain system calls; nothing of it stays on disk. On a full disk the
  * trial is left out: such a store must open, so that something can be removed.
  */
+#include "common/own_folder.h"
 #include "storage/store_file.h"
 
 #include <dirent.h>
@@ -123,26 +124,6 @@ static int refuse_network(const struct store_file *file, struct err *err)
                            "store needs a local disk",
                            file->path, network_kinds[i].name);
     }
-    return 0;
-}
-
-static int check_owner(const struct store_file *file, struct err *err)
-{
-    struct stat stat;
-
-    if (fstat(file->root_fd, &stat) < 0)
-        return err_set(err, -errno, "cannot examine '%s': %s", file->path,
-                       err_text(errno));
-    if (stat.st_uid != geteuid())
-        return err_set(err, -EPERM,
-                       "folder '%s' belongs to uid %u, and this process runs "
-                       "as uid %u: only its owner may write there",
-                       file->path, (unsigned)stat.st_uid, (unsigned)geteuid());
-    if (stat.st_mode & S_IWOTH)
-        return err_set(err, -EPERM,
-                       "everybody may write to folder '%s'; close it to "
-                       "others first (chmod o-w '%s')",
-                       file->path, file->path);
     return 0;
 }
 
@@ -323,7 +304,7 @@ int file_root_open(struct store_file *file, struct err *err)
     if (rc == 0 && (file->flags & STORE_OPEN_LOCAL))
         rc = refuse_network(file, err);
     if (rc == 0 && (file->flags & STORE_OPEN_WRITE)) {
-        rc = check_owner(file, err);
+        rc = own_folder_check(file->root_fd, file->path, err);
         if (rc == 0 && getrandom(&file->tmp_tag, sizeof file->tmp_tag, 0) !=
                            (ssize_t)sizeof file->tmp_tag)
             rc = err_set(err, -EIO, "no random bytes from the system");

@@ -79,6 +79,14 @@ static void open_judged(struct file_job *job, int64_t result)
         result = S_ISDIR(job->stat.stx_mode) ? -EISDIR : -EINVAL;
     if (result == 0 && job->stat.stx_nlink == 0)
         result = -ENOENT; /* removed before we had the lock */
+    /* What is written in place must be ours alone: a second name is somebody's
+     * copy, or file. */
+    if (result == 0 && job->req->flags & STORE_SEG_WRITE) {
+        if (job->stat.stx_uid != geteuid())
+            result = -EPERM;
+        else if (job->stat.stx_nlink > 1)
+            result = -EMLINK;
+    }
     if (result == 0)
         result = seg_make(job, size);
     file_job_end(job, result < 0 ? result : (int64_t)size);

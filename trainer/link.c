@@ -4,7 +4,8 @@
  * HELLO carries a pidfd of this process: the daemon sees our death by it, even
  * while a forked child keeps the socket open. Where pidfd_open() is refused
  * the daemon has only the socket's end to go by. A daemon that ends between
- * connect and HELLO (its linger ran out) is simply looked for again.
+ * connect and HELLO (its linger ran out) is simply looked for again, and one
+ * that has all the connections it takes asked again.
  */
 #include "trainer/arena.h"
 #include "trainer/io.h"
@@ -21,8 +22,11 @@ static int call(struct conn *c, struct wr *w, int pass_fd,
     struct wire_error refusal;
     int rc = conn_send_all(c, w, pass_fd, p);
 
-    if (rc == 0)
-        rc = conn_recv(c, p, reply);
+    if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) { /* its last words */
+        int received = conn_recv(c, p, reply);
+
+        rc = rc && received ? rc : received;
+    }
     if (rc == -ETIMEDOUT)
         return err_set(err, rc, "the daemon did not answer %s in time",
                        sent == WIRE_OPEN ? "OPEN" : "in the handshake");
@@ -151,7 +155,7 @@ int link_open(struct ckpt *ctx, const struct link_wish *wish, pid_t *child,
         if (rc == 0)
             return 0;
         conn_fini(conn);
-        if (rc != -ECONNRESET && rc != -EPIPE)
+        if (rc != -ECONNRESET && rc != -EPIPE && rc != -EUSERS)
             return rc;
         pause = *err;
         rc = patience_sleep(&wish->patience, 20);

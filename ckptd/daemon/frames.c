@@ -4,6 +4,10 @@
  * Reading stops after READ_BUDGET bytes per turn so that one rank cannot keep
  * the loop for itself. Sending tries at once and queues the rest.
  *
+ * A frame that has begun must be whole within FRAME_NS, the first one of a
+ * connection within FIRST_NS of it: what comes a byte at a time, or never, must
+ * not hold memory and a place for ever.
+ *
  * Ends. A peer that breaks the protocol or is hung up on gets what was queued
  * for it, within HANG_UP_NS; nothing more is read of it. One that lets its
  * queue overflow is cut off at once. Either way the socket is shut down, so
@@ -14,6 +18,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -22,6 +27,8 @@
 #define READ_STEP     ((size_t)64 << 10)
 #define READ_BUDGET   ((size_t)4 << 20)
 #define HANG_UP_NS    ((uint64_t)10 * 1000 * 1000 * 1000)
+#define FIRST_NS      ((uint64_t)10 * 1000 * 1000 * 1000)
+#define FRAME_NS      ((uint64_t)60 * 1000 * 1000 * 1000)
 
 /* One recvmsg into `to`; descriptors are taken. Bytes, 0 for "no more now",
  * or negative for the end. */
@@ -63,13 +70,14 @@ static int in_grow(struct peer *p)
     return 0;
 }
 
-static void breach(struct peer *p)
+/* Says why, and hangs up. */
+static void breach(struct peer *p, int code, const char *text)
 {
-    struct wire_error v = {.code = -EBADMSG,
-                           .text = "this is not a frame of ckptd's protocol"};
+    struct wire_error v = {.code = code};
     struct wire_header h = {.type = WIRE_ERROR};
     struct wr w = {0};
 
+    (void)snprintf(v.text, sizeof v.text, "%s", text);
     wire_error_encode(&v, &w);
     if (!w.failed) {
         h.length = (uint32_t)w.bytes;
@@ -79,10 +87,39 @@ static void breach(struct peer *p)
     peers_hang_up(&p->reactor->env, p->number);
 }
 
+static void too_slow(struct env_timer *timer)
+{
+    struct peer *p = container_of(timer, struct peer, patience);
+
+    log_line(LOG_LEVEL_WARN, "peers",
+             "pid %d: a frame was not whole in time (%zu of %zu bytes); cut "
+             "off",
+             p->pid_number, p->header_bytes + p->in_bytes,
+             p->header_bytes < WIRE_HEADER_BYTES
+                 ? (size_t)WIRE_HEADER_BYTES
+                 : WIRE_HEADER_BYTES + (size_t)p->frame.length);
+    breach(p, -ETIMEDOUT, "a frame was not whole in time");
+}
+
+static void await_frame(struct peer *p, uint64_t ns)
+{
+    struct env *env = &p->reactor->env;
+
+    p->patience.fire = too_slow;
+    reactor_timer_set(env, &p->patience, reactor_now_ns(env) + ns);
+}
+
+void peer_await(struct peer *p)
+{
+    await_frame(p, FIRST_NS);
+}
+
 static void frame_is_whole(struct peer *p)
 {
     uint8_t *payload = p->in;
 
+    p->is_greeted = true;
+    reactor_timer_stop(&p->reactor->env, &p->patience);
     p->in = NULL;
     p->in_bytes = p->in_capacity = p->header_bytes = 0;
     engine_frame(p->reactor->engine, p->number, &p->frame, payload);
@@ -99,11 +136,13 @@ static ssize_t receive_step(struct peer *p)
                     WIRE_HEADER_BYTES - p->header_bytes);
         if (n <= 0)
             return n;
+        if (p->header_bytes == 0 && p->is_greeted)
+            await_frame(p, FRAME_NS);
         p->header_bytes += (size_t)n;
         if (p->header_bytes < WIRE_HEADER_BYTES)
             return n;
         if (wire_header_decode(p->header, &p->frame)) {
-            breach(p);
+            breach(p, -EBADMSG, "this is not a frame of ckptd's protocol");
             return n;
         }
     } else {

@@ -1,13 +1,15 @@
 /*
  * local.c - the local store: one daemon at a time, by a lock on LOCAL/lock.
  *
- * The lock is taken before anything else is looked at, so that of daemons
+ * The folder must be ours alone. The lock is taken before anything else is
+ * looked at in it, so that of daemons
  * started at the same moment one goes on and the rest end with -EBUSY. STORE
  * holds the uuid that is this daemon's id; it is made at the first start, and
  * only then: checkpoints name their store by it, so that a new one beside
  * segments would lose every checkpoint in them. There it is -CKPT_ECORRUPT.
  */
 #include "ckptd/daemon/reactor.h"
+#include "common/own_folder.h"
 #include "formats/record.h"
 
 #include <errno.h>
@@ -20,7 +22,6 @@
 static int lock_local(struct reactor *r, struct err *err)
 {
     const char *local = r->options->local;
-    struct stat st;
     int rc;
 
     if (mkdir(local, 0700) < 0 && errno != EEXIST)
@@ -28,14 +29,11 @@ static int lock_local(struct reactor *r, struct err *err)
                        "cannot make the local store's folder %s: %s", local,
                        err_text(-errno));
     r->local_dir_fd = open(local, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->local_dir_fd < 0 || fstat(r->local_dir_fd, &st) < 0)
+    if (r->local_dir_fd < 0)
         return err_set(err, -errno, "cannot open the local store %s: %s", local,
                        err_text(-errno));
-    if (st.st_uid != geteuid())
-        return err_set(err, -EPERM,
-                       "local store %s belongs to uid %u, but this is uid %u: "
-                       "give a folder of your own with CKPT_LOCAL",
-                       local, st.st_uid, geteuid());
+    if (own_folder_check(r->local_dir_fd, local, err))
+        return err_prefix(err, "local store (CKPT_LOCAL)");
     r->lock_fd = openat(r->local_dir_fd, "lock",
                         O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (r->lock_fd < 0)

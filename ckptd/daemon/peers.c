@@ -1,7 +1,9 @@
 /*
  * peers.c - sockets of ranks: accepting, frames in and out, and death.
  *
- * Only processes of our own uid are served (SO_PEERCRED). A frame is handed to
+ * Only processes of our own uid are served (SO_PEERCRED), and at most PEERS_MAX
+ * of them or a quarter of our descriptors: those that are open keep what they
+ * need to end their work, and a new one is told so. A frame is handed to
  * the engine when it is whole; memory for it grows as its bytes arrive, not by
  * what its header claims. What cannot be sent waits in a queue of at most
  * OUT_BYTES_MAX; a peer that lets it overflow is cut off.
@@ -17,9 +19,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -135,6 +139,44 @@ static void socket_ready(struct source *source, uint32_t events)
         peer_gone(p);
 }
 
+/* Tells a connection that is not taken why, if it has room for that. */
+PRINTF_LIKE(4, 5)
+static void refuse(int fd, const struct ucred *cred, int code,
+                   const char *format, ...)
+{
+    struct wire_error v = {.code = code};
+    struct wire_header h = {.type = WIRE_ERROR};
+    uint8_t head[WIRE_HEADER_BYTES];
+    struct wr w = {0}, frame = {0};
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(v.text, sizeof v.text, format, args);
+    va_end(args);
+    log_line(LOG_LEVEL_WARN, "peers",
+             "refused a connection of uid %u (pid %d): %s", cred->uid,
+             cred->pid, v.text);
+    wire_error_encode(&v, &w);
+    h.length = (uint32_t)w.bytes;
+    wire_header_encode(&h, head);
+    wr_bytes(&frame, head, sizeof head);
+    wr_bytes(&frame, w.data, w.bytes);
+    if (!w.failed && !frame.failed)
+        (void)!send(fd, frame.data, frame.bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    wr_free(&frame);
+    wr_free(&w);
+    close(fd);
+}
+
+static uint32_t peers_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return PEERS_MAX;
+    return (uint32_t)min_u64(PEERS_MAX, limit.rlim_cur / 4);
+}
+
 static void peer_add(struct reactor *r, int fd)
 {
     struct ucred cred = {0};
@@ -143,18 +185,18 @@ static void peer_add(struct reactor *r, int fd)
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0 ||
         cred.uid != geteuid()) {
-        log_line(LOG_LEVEL_WARN, "peers",
-                 "refused a connection of uid %u (pid %d): this daemon serves "
-                 "uid %u only",
-                 cred.uid, cred.pid, geteuid());
-        close(fd);
+        refuse(fd, &cred, -EPERM, "this daemon serves uid %u only", geteuid());
         return;
     }
-    p = r->peer_count < PEERS_MAX ? calloc(1, sizeof *p) : NULL;
+    if (r->peer_count >= peers_max()) {
+        refuse(fd, &cred, -EUSERS,
+               "this daemon has %u connections already, and takes no more",
+               r->peer_count);
+        return;
+    }
+    p = calloc(1, sizeof *p);
     if (!p) {
-        log_line(LOG_LEVEL_WARN, "peers", "refused a connection: %u are open",
-                 r->peer_count);
-        close(fd);
+        refuse(fd, &cred, -ENOMEM, "no memory for a connection");
         return;
     }
     p->reactor = r;
@@ -171,6 +213,7 @@ static void peer_add(struct reactor *r, int fd)
         peer_free(p);
         return;
     }
+    peer_await(p);
     engine_peer_new(r->engine, p->number);
 }
 

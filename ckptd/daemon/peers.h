@@ -31,9 +31,14 @@ struct peer {
     size_t out_bytes;
     bool is_hanging_up; /* ends once `out` is empty; nothing more is read */
     bool is_broken;     /* ends at the loop's next turn */
-    struct env_timer patience; /* hanging up: how long `out` is waited for */
+    /* Hanging up: how long `out` is waited for. Before: how long the first
+     * frame, and each that has begun, may take. */
+    struct env_timer patience;
+    bool is_greeted; /* its first frame was whole */
 };
 
+/* The first frame must be whole in time. */
+void peer_await(struct peer *p);
 /* What is there to read, to the engine. 0: for now there is no more; 1: there
  * may be, but others want their turn; negative: the connection has ended. */
 int peer_receive(struct peer *p) MUST_USE;

@@ -199,6 +199,42 @@ static void frames_may_come_in_any_pieces(void **state)
     end(&d);
 }
 
+/* The first frame has ten seconds, however its bytes come. */
+static void a_frame_that_does_not_become_whole_is_cut_off(void **state)
+{
+    struct wire_header h = {.length = 16, .type = WIRE_HELLO};
+    uint8_t head[WIRE_HEADER_BYTES];
+    int silent, half, slow, fd;
+    struct daemon_child d;
+    uint32_t at_rest;
+
+    (void)state;
+    begin(&d);
+    must_serve(&d);
+    at_rest = descriptors_at_rest(&d);
+    fd = raw_connect(&d);
+    assert_true(raw_hello(fd));
+    assert_int_equal(receive(fd, &h), WIRE_HELLO_OK);
+    silent = raw_connect(&d);
+    half = raw_connect(&d);
+    slow = raw_connect(&d);
+    h = (struct wire_header){.length = 16, .type = WIRE_HELLO};
+    wire_header_encode(&h, head);
+    assert_true(raw_bytes(half, head, sizeof head));
+    for (size_t i = 0; i < 9; i++) {
+        assert_true(raw_bytes(slow, head + i, 1));
+        pause_ms(1000);
+    }
+    must_be_refused(slow, -ETIMEDOUT);
+    must_be_refused(half, -ETIMEDOUT);
+    must_be_refused(silent, -ETIMEDOUT);
+    must_come_to(&d, at_rest + 1);
+    /* Who has been greeted may be silent. */
+    assert_int_equal(raw_receive(fd, 100, &h, payload, sizeof payload), -1);
+    (void)close(fd);
+    end(&d);
+}
+
 /* A length is a claim: memory grows as bytes come. */
 static void claims_cost_no_memory(void **state)
 {
@@ -436,7 +472,6 @@ static void other_users_are_refused(void **state)
 {
     struct daemon_child d;
     struct stat st;
-    struct wire_header h;
     int fd;
 
     (void)state;
@@ -447,12 +482,35 @@ static void other_users_are_refused(void **state)
     daemon_child_start(&d);
     fd = raw_connect(&d); /* root is let through to it */
     assert_true(fd >= 0);
-    assert_int_equal(receive(fd, &h), 0);
-    (void)close(fd);
+    must_be_refused(fd, -EPERM);
     assert_int_equal(stat(d.socket, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(daemon_child_stop(&d), 0);
     daemon_child_fini(&d);
+}
+
+/* A quarter of its descriptors are for connections. */
+static void connections_beyond_the_quota_are_told_so(void **state)
+{
+    struct daemon_child d;
+    struct wire_header h;
+    int fds[30];
+
+    (void)state;
+    daemon_child_init(&d);
+    d.descriptors = 80;
+    daemon_child_start(&d);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        fds[i] = raw_connect(&d);
+    for (size_t i = 20; i < ARRAY_LEN(fds); i++)
+        must_be_refused(fds[i], -EUSERS);
+    for (size_t i = 0; i < 20; i++) {
+        assert_true(raw_hello(fds[i]));
+        assert_int_equal(receive(fds[i], &h), WIRE_HELLO_OK);
+        (void)close(fds[i]);
+    }
+    must_serve(&d);
+    end(&d);
 }
 
 static void running_out_of_descriptors_passes(void **state)
@@ -463,8 +521,11 @@ static void running_out_of_descriptors_passes(void **state)
     int fds[80], fd;
 
     (void)state;
-    daemon_child_init(&d);
-    d.descriptors = 48;
+    begin(&d);
+    must_serve(&d);
+    d.descriptors = descriptors_at_rest(&d) + 2; /* less than the quota */
+    assert_true(d.descriptors / 4 > 2);
+    assert_int_equal(daemon_child_stop(&d), 0);
     daemon_child_start(&d);
     fd = raw_connect(&d);
     assert_true(fd >= 0);
@@ -589,12 +650,14 @@ int main(void)
         cmocka_unit_test(hostile_bytes_are_refused),
         cmocka_unit_test(noise_does_not_harm),
         cmocka_unit_test(frames_may_come_in_any_pieces),
+        cmocka_unit_test(a_frame_that_does_not_become_whole_is_cut_off),
         cmocka_unit_test(claims_cost_no_memory),
         cmocka_unit_test(a_peer_that_does_not_read_is_cut_off),
         cmocka_unit_test(hanging_up_does_not_wait_for_ever),
         cmocka_unit_test(a_death_is_seen_though_a_child_keeps_the_socket),
         cmocka_unit_test(descriptors_of_others_are_let_go),
         cmocka_unit_test(other_users_are_refused),
+        cmocka_unit_test(connections_beyond_the_quota_are_told_so),
         cmocka_unit_test(running_out_of_descriptors_passes),
         cmocka_unit_test(it_ends_in_order_at_any_moment),
         cmocka_unit_test(one_daemon_serves_a_store),

@@ -8,6 +8,7 @@
 #include "tests/lib/store_kinds.h"
 
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -102,18 +103,51 @@ static void a_folder_of_another_is_read_but_not_written(void **state)
     store_close(store);
 }
 
-static void a_folder_that_all_may_write_is_refused(void **state)
+static void a_folder_that_others_may_write_is_refused(void **state)
 {
     struct store_fixture *fixture = *state;
     struct store *store;
     struct err err;
 
-    assert_int_equal(chmod(fixture->dir, 0777), 0);
-    assert_int_equal(open_at(fixture->dir, STORE_OPEN_WRITE, &store, &err),
-                     -EPERM);
-    assert_non_null(strstr(err.text, "chmod o-w"));
+    static const mode_t modes[] = {0720, 0770, 0702, 0777};
+
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        assert_int_equal(chmod(fixture->dir, modes[i]), 0);
+        assert_int_equal(open_at(fixture->dir, STORE_OPEN_WRITE, &store, &err),
+                         -EPERM);
+        assert_non_null(strstr(err.text, "chmod go-w"));
+    }
     assert_int_equal(open_at(fixture->dir, 0, &store, &err), 0);
     store_close(store);
+}
+
+/* Written in place, it would change what the other name stands for. */
+static void a_segment_with_a_second_name_is_not_written(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[PATH_MAX], other[PATH_MAX];
+    struct store_seg *seg;
+
+    assert_int_equal(do_open(fixture->store, "s/1",
+                             STORE_SEG_WRITE | STORE_SEG_CREATE, 65536, &seg),
+                     65536);
+    assert_int_equal(do_seg(fixture->store, STORE_SEG_CLOSE, seg, 0), 0);
+    (void)snprintf(path, sizeof path, "%s/s/1", fixture->dir);
+    (void)snprintf(other, sizeof other, "%s/s/2", fixture->dir);
+    assert_int_equal(link(path, other), 0);
+    assert_int_equal(do_open(fixture->store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     -EMLINK);
+    assert_int_equal(do_open(fixture->store, "s/1", 0, 0, &seg), 65536);
+    assert_int_equal(do_seg(fixture->store, STORE_SEG_CLOSE, seg, 0), 0);
+    assert_int_equal(unlink(other), 0);
+    assert_int_equal(do_open(fixture->store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     65536);
+    assert_int_equal(do_seg(fixture->store, STORE_SEG_CLOSE, seg, 0), 0);
+    if (geteuid() != 0)
+        return; /* giving a file away is root's */
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_int_equal(do_open(fixture->store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     -EPERM);
 }
 
 static void a_store_for_reading_writes_nothing(void **state)
@@ -509,7 +543,8 @@ int main(void)
         WITH_STORE(a_missing_folder_is_named),
         WITH_STORE(a_file_is_no_folder),
         WITH_STORE(a_folder_of_another_is_read_but_not_written),
-        WITH_STORE(a_folder_that_all_may_write_is_refused),
+        WITH_STORE(a_folder_that_others_may_write_is_refused),
+        WITH_STORE(a_segment_with_a_second_name_is_not_written),
         WITH_STORE(a_store_for_reading_writes_nothing),
         WITH_STORE(symbolic_links_are_not_followed),
         WITH_STORE(a_fifo_or_folder_is_no_record),

@@ -42,13 +42,14 @@ static void found(struct doctor *d, const char *what, enum finding finding,
 
     d->has_failed = d->has_failed || finding == FINDING_FAIL;
     if (d->tool->options.json) {
-        if (!json_line(json_pack("{s:i, s:s, s:s, s:s, s:s}", "schema", 1,
+        if (!json_line(json_pack("{s:i, s:s, s:s, s:o, s:s}", "schema", 1,
                                  "check", what, "result", word[finding], "seen",
-                                 seen, "fix", fix)))
+                                 json_words(seen), "fix", fix)))
             d->has_failed = true;
         return;
     }
-    (void)printf("%-12s %-4s  %s\n", what, word[finding], seen);
+    out_words("%-12s %-4s  %s", what, word[finding], seen);
+    (void)putchar('\n');
     if (finding != FINDING_OK)
         (void)printf("%-18s fix: %s\n", "", fix);
 }

@@ -61,7 +61,7 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
     layout_text(&s->layout, layout, sizeof layout);
     return json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:s, "
-        "s:b, s:b, s:b, s:s}",
+        "s:b, s:b, s:b, s:o}",
         "schema", 1, "run", c->run, "step", (json_int_t)s->id.step,
         "generation", (int)s->id.generation, "attempt", (int)s->id.attempt,
         "state", status_text[s->status], "failure_domain",
@@ -71,7 +71,7 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
         "ranks", (int)s->rank_count, "layout", layout, "created",
         time_text(s->created_unix_ms, created), "latest", (int)is_latest,
         "pinned", (int)s->is_pinned, "verified", (int)s->is_verified, "reason",
-        s->status == SAVE_COMMITTED ? "" : s->reason);
+        json_words(s->status == SAVE_COMMITTED ? "" : s->reason));
 }
 
 static void as_row(struct out_table *table, const struct catalog *c,

@@ -2,6 +2,7 @@
  * out.c - see out.h.
  */
 #include "tools/ckpt/out.h"
+#include "common/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,9 +36,7 @@ void table_cell(struct out_table *t, const char *format, ...)
         t->cell = grown;
         t->capacity = capacity;
     }
-    for (char *c = text; *c; c++) /* names from files may hold anything */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_clean(text);
     t->cell[t->cell_count] = strdup(text);
     t->failed = t->failed || !t->cell[t->cell_count];
     t->cell_count++;
@@ -161,9 +160,35 @@ const char *shape_text(uint32_t ndim, const uint64_t *shape, char *text,
     return text;
 }
 
+void out_words(const char *format, ...)
+{
+    char text[4096];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    text_clean(text);
+    (void)fputs(text, stdout);
+}
+
+json_t *json_words(const char *text)
+{
+    char *copy = strdup(text);
+    json_t *words;
+
+    if (!copy)
+        return NULL;
+    text_clean(copy);
+    words = json_string(copy);
+    free(copy);
+    return words;
+}
+
 bool json_line(json_t *object)
 {
-    bool ok = object && json_dumpf(object, stdout, JSON_COMPACT) == 0;
+    bool ok = object &&
+              json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) == 0;
 
     json_decref(object);
     return ok && putchar('\n') != EOF;

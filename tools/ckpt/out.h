@@ -3,7 +3,9 @@
  *
  * A table is collected and printed at its end: aligned on a terminal, as tab
  * separated lines in a pipe. Sizes are IEC on a terminal and plain bytes in a
- * pipe. JSON is one object per line, schema 1. Progress goes to stderr.
+ * pipe. JSON is one object per line, schema 1, in ASCII. Progress goes to
+ * stderr. Names and words from files are somebody else's: whatever of them is
+ * shown goes through text_clean(), here or in complain().
  */
 #ifndef TOOLS_CKPT_OUT_H
 #define TOOLS_CKPT_OUT_H
@@ -35,6 +37,11 @@ const char *time_text(uint64_t unix_ms, char *text);
 /* "[256, 64]", "[]" for a scalar. */
 const char *shape_text(uint32_t ndim, const uint64_t *shape, char *text,
                        size_t capacity);
+
+/* printf() of a part of a line, with what it holds cleaned: no '\n' in it. */
+void out_words(const char *format, ...) PRINTF_LIKE(1, 2);
+/* A JSON string of any bytes, cleaned. */
+json_t *json_words(const char *text);
 
 /* Prints `object` (taken over) as one line; false: out of memory. */
 bool json_line(json_t *object);

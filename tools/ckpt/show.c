@@ -48,8 +48,9 @@ static void print_values(const struct manifest *m)
 
         coordinates_text(&m->layout, v->axes, v->coordinate, axes, sizeof axes);
         value_words(m, v, words, sizeof words);
-        (void)printf("  %.*s (%s) = %s\n", (int)v->name_bytes,
-                     m->blob + v->name, axes, words);
+        out_words("  %.*s (%s) = %s", (int)v->name_bytes, m->blob + v->name,
+                  axes, words);
+        (void)putchar('\n');
     }
 }
 
@@ -63,10 +64,10 @@ static json_t *values_json(const struct manifest *m)
 
         coordinates_text(&m->layout, v->axes, v->coordinate, axes, sizeof axes);
         value_words(m, v, words, sizeof words);
-        json_array_append_new(list,
-                              json_pack("{s:o, s:s, s:s}", "name",
-                                        blob_text(m, v->name, v->name_bytes),
-                                        "at", axes, "value", words));
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o}", "name",
+                            blob_text(m, v->name, v->name_bytes), "at", axes,
+                            "value", json_words(words)));
     }
     return list;
 }
@@ -135,10 +136,12 @@ static void print_head(const struct target *target, const struct manifest *m)
     (void)printf(", of which written by this save %s\n",
                  size_text(m->info.written_bytes, text));
     (void)printf("created  %s\n", time_text(m->info.created_unix_ms, text));
-    for (uint64_t i = 0; i < m->note_count; i++)
-        (void)printf("%.*s: %.*s\n", (int)m->note[i].key_bytes,
-                     m->blob + m->note[i].key, (int)m->note[i].text_bytes,
-                     m->blob + m->note[i].text);
+    for (uint64_t i = 0; i < m->note_count; i++) {
+        out_words("%.*s: %.*s", (int)m->note[i].key_bytes,
+                  m->blob + m->note[i].key, (int)m->note[i].text_bytes,
+                  m->blob + m->note[i].text);
+        (void)putchar('\n');
+    }
     if (m->value_count)
         (void)puts("extra state");
     print_values(m);
@@ -186,9 +189,10 @@ static int print_regions(const struct manifest *m, uint64_t tensor)
     const struct mf_tensor *x = &m->tensor[tensor];
     char shape[256];
 
-    (void)printf("%.*s  %s %s\n", (int)x->name_bytes, m->blob + x->name,
-                 dtype_name(x->dtype),
-                 shape_text(x->ndim, x->shape, shape, sizeof shape));
+    out_words("%.*s  %s %s", (int)x->name_bytes, m->blob + x->name,
+              dtype_name(x->dtype),
+              shape_text(x->ndim, x->shape, shape, sizeof shape));
+    (void)putchar('\n');
     for (uint64_t i = 0; i < x->region_count; i++) {
         const struct mf_region *r = &m->region[x->first_region + i];
 

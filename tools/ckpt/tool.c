@@ -2,6 +2,7 @@
  * tool.c - see tool.h.
  */
 #include "tools/ckpt/tool.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@ int complain(const struct tool *t, int code, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    text_clean(text);
     (void)fprintf(stderr, "ckpt %s: %s\n", t->verb, text);
     return code;
 }

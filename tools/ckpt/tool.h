@@ -46,7 +46,7 @@ struct target {
     const char *tensor;  /* NULL: none */
 };
 
-/* "ckpt VERB: words" on stderr; returns `code`. */
+/* "ckpt VERB: words" on stderr, cleaned (text.h); returns `code`. */
 int complain(const struct tool *t, int code, const char *format, ...)
     PRINTF_LIKE(3, 4);
 /* The exit code that fits a negative result. */

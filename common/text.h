@@ -1,0 +1,21 @@
+/*
+ * text.h - text that others wrote, before it is shown.
+ */
+#ifndef COMMON_TEXT_H
+#define COMMON_TEXT_H
+
+#include "common/util.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes of the UTF-8 character at p (1 to 4), 0 if there is none. Controls
+ * (C0, DEL, C1) are none here. */
+size_t text_character(const uint8_t *p, size_t left);
+
+/* What could steer a terminal, or is no UTF-8, becomes '?': controls, bytes
+ * that make no character, and the marks that turn the direction of writing.
+ * In place; the text keeps its length or becomes shorter. */
+void text_clean(char *text);
+
+#endif
