@@ -191,7 +191,7 @@ err_after_actions:
 static int open_log(const char *local, off_t *size, struct err *err)
 {
     int dir = open(local, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, rc;
-    struct stat st;
+    struct stat st = {0};
 
     if (dir < 0)
         return err_set(err, -errno, "local store %s: %s", local,
