@@ -2,8 +2,10 @@
 # tests/run_long.sh MAKE - the suite under the sanitizers: everything under
 # ASan and UBSan with leak detection and longer property tests, then the unit
 # suites (one process, many threads) under TSan, in the usual length: more
-# random cases in one thread tell it nothing. Called by make test-long.
-# The last line sums up both runs; the exit status is 1 when anything failed.
+# random cases in one thread tell it nothing; then, in the plain build, the
+# full figures of the suites in which processes are killed or wear out. Called
+# by make test-long. The last line sums up all runs; the exit status is 1 when
+# anything failed.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -26,7 +28,7 @@ under() {
     label=$1
     sanitizers=$2
     shift 2
-    folder=build-$(echo "$sanitizers" | tr , -)
+    folder=build${sanitizers:+-$(echo "$sanitizers" | tr , -)}
     echo "== $label: building into $folder"
     if $make -j"$(nproc)" SAN="$sanitizers" --no-print-directory tests; then
         echo "== $label: running"
@@ -42,6 +44,8 @@ export CKPT_TEST_LONG=1
 under "ASan and UBSan" address,undefined
 unset CKPT_TEST_LONG
 under "TSan" thread unit
+export CKPT_TEST_LONG=1
+under "the plain build" "" storm
 echo
 echo "took $(($(date +%s) - started)) s in all"
 awk '

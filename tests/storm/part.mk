@@ -1,0 +1,17 @@
+# The kill storm: real ranks and a real daemon, both killed at named places,
+# which the linker puts into them (tests/storm/place.h).
+STORM_COMMON := $(call obj,$(addprefix tests/storm/,place.c proc.c))
+STORM_RANK := $(STORM_COMMON) \
+	$(call obj,$(addprefix tests/storm/,crew.c rank.c rank_places.c))
+PROGS += $(B)/tests/storm $(B)/tests/storm_ckptd
+
+$(B)/tests/storm: $(STORM_RANK) \
+		$(call obj,$(addprefix tests/storm/,storm.c home.c)) $(TEST_LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -Wl,--wrap=frame_begin \
+	  -Wl,--wrap=conn_next -o $@ $^ $(PKG_LIBS) -lm
+$(B)/tests/storm_ckptd: $(call obj,ckptd/daemon/main.c) $(STORM_COMMON) \
+		$(call obj,tests/storm/daemon_places.c) $(LIB_ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -Wl,--wrap=store_submit \
+	  -Wl,--wrap=peers_send -o $@ $^ $(PKG_LIBS)
