@@ -306,6 +306,12 @@ static int judge(const struct segpool *pool, const struct segment *s,
                        "step %" PRIu64 " refers to segment %s/%.*s, which is "
                        "not there",
                        m->info.id.step, pool->env->local_path, bytes, name);
+    if (s->state == SEGMENT_UNKNOWN && s->unread)
+        return err_set(err, -CKPT_ECORRUPT,
+                       "step %" PRIu64 " refers to segment %s/%.*s, whose "
+                       "header cannot be read: %s",
+                       m->info.id.step, pool->env->local_path, bytes, name,
+                       err_text(s->unread));
     if (s->state == SEGMENT_UNKNOWN)
         return SEGPOOL_UNJUDGED;
     if (s->state == SEGMENT_POISONED || !id_equal(&s->id, &f->segment))
@@ -316,6 +322,24 @@ static int judge(const struct segpool *pool, const struct segment *s,
     return 0;
 }
 
+/* Takes one file of `m`; as segpool_commit(). */
+static int file_commit(const struct segpool *pool, const struct id128 *run,
+                       const struct manifest *m, const struct mf_file *f,
+                       struct err *err)
+{
+    struct segment *s = segment_by_file(pool, m->blob + f->name, f->name_bytes);
+    int rc = judge(pool, s, m, f, err);
+
+    /* What could not be read may be read after all some day. */
+    if (rc < 0 && (!s || s->state != SEGMENT_UNKNOWN))
+        return rc;
+    if (segment_ref_add(s, run, &m->info.id, &f->segment) < 0)
+        return err_set(err, -ENOMEM, "no memory to note its segments");
+    if (s->state == SEGMENT_FREE)
+        segment_move(s, SEGMENT_HELD);
+    return rc;
+}
+
 int segpool_commit(struct segpool *pool, const struct id128 *run,
                    const struct manifest *m, struct err *err)
 {
@@ -324,25 +348,19 @@ int segpool_commit(struct segpool *pool, const struct id128 *run,
 
     for (uint64_t i = 0; i < m->file_count; i++) {
         const struct mf_file *f = &m->file[i];
-        struct segment *s;
         struct err why;
         int rc;
 
         if (!id_equal(&f->store, &pool->env->local_uuid))
             continue;
-        s = segment_by_file(pool, m->blob + f->name, f->name_bytes);
-        rc = judge(pool, s, m, f, &why);
-        if (rc < 0) { /* what is left of it is kept all the same */
-            if (!gone)
-                *err = why;
-            gone = gone ? gone : rc;
-            continue;
-        }
+        rc = file_commit(pool, run, m, f, &why);
         is_unjudged = is_unjudged || rc == SEGPOOL_UNJUDGED;
-        if (segment_ref_add(s, run, &m->info.id, &f->segment) < 0)
-            return err_set(err, -ENOMEM, "no memory to note its segments");
-        if (s->state == SEGMENT_FREE)
-            segment_move(s, SEGMENT_HELD);
+        if (rc >= 0 || (gone && segpool_has_lost(rc)))
+            continue;
+        *err = why;
+        if (!segpool_has_lost(rc))
+            return rc;
+        gone = rc; /* what is left of it is kept all the same */
     }
     if (gone)
         return gone;

@@ -2,6 +2,7 @@
  * segpool.h - the segments of the local store.
  *
  *   UNKNOWN -> FREE | HELD          found at start, lock obtained, header read
+ *                                   (one that cannot be read stays UNKNOWN)
  *   FREE -> TAKEN                   for a save: new id durable in the header
  *   TAKEN -> HELD                   sealed: synced, lock shared
  *   TAKEN -> FREE                   nothing of it was voted for
@@ -96,7 +97,8 @@ void seg_writer_close(struct seg_writer *w, bool keep);
  *
  * segpool_commit() takes all the segments of this store that it can, and tells
  * of the first that is gone: -ENOENT when there is no such file, -CKPT_ECORRUPT
- * when it holds another incarnation. SEGPOOL_UNJUDGED (above 0): some are still
+ * when it holds another incarnation, or its header could not be read (then it
+ * is held for it all the same). SEGPOOL_UNJUDGED (above 0): some are still
  * UNKNOWN; they are held for it until they turn out to be others, and calling
  * again tells. -ENOMEM: not all were taken, call again. */
 #define SEGPOOL_UNJUDGED 1
@@ -123,8 +125,8 @@ void segpool_live(const struct segpool *pool, const struct manifest *m,
  * Open for reading (shared lock), cached. done() may come from inside. Waits
  * while a dead writer may still hold the segment, but SEGPOOL_LOCK_WAIT_NS at
  * most: then -EAGAIN. -ENOENT when there is no such file; -CKPT_ECORRUPT when
- * it holds another incarnation. segpool_put() when done; the segment stays
- * until then.
+ * it holds another incarnation; what reading its header said, if that cannot be
+ * read now either. segpool_put() when done; the segment stays until then.
  */
 #define SEGPOOL_LOCK_WAIT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
 typedef void (*segpool_get_fn)(void *arg, int result, struct segment *s,

@@ -24,6 +24,7 @@ struct segment {
     enum segment_state state;
     bool is_doomed; /* a write failed: unlink instead of FREE */
     bool is_unlinking;
+    int unread;      /* UNKNOWN because its header could not be read: why */
     struct id128 id; /* incarnation; zero: none */
     struct id128 run;
     uint64_t size_bytes, used_bytes;
@@ -84,7 +85,9 @@ void segment_known(struct segment *s);
 void segment_unlink(struct segment *s);
 /* The name of the file with that number. */
 void segment_file(char file[SEGMENT_FILE_BYTES], uint32_t number);
-/* segpool_scan.c: end the looks that wait for a lock. */
+/* segpool_scan.c: look once more at one that could not be read. */
+void segment_look(struct segment *s);
+/* segpool_scan.c: end the looks that wait. */
 void segpool_scan_stop(struct segpool *pool);
 /* seg_reserve.c: something was closed or unlinked; squeezers may go on. */
 void seg_reserve_squeezed(struct segpool *pool);

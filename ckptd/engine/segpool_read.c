@@ -130,7 +130,9 @@ void segment_known(struct segment *s)
 {
     if (list_is_empty(&s->waiting))
         return;
-    if (s->state == SEGMENT_UNKNOWN)
+    if (s->state == SEGMENT_UNKNOWN && s->unread)
+        serve(s, s->unread, err_text(s->unread));
+    else if (s->state == SEGMENT_UNKNOWN)
         serve(s, -EAGAIN, "still locked by a dead writer");
     else if (is_open(s) || wants_only_others(s))
         serve(s, 0, "");
@@ -164,6 +166,8 @@ void segpool_get(struct segpool *pool, const char *file,
     list_append(&s->waiting, &g->link);
     if (s->state != SEGMENT_UNKNOWN || pool->is_stopping)
         segment_known(s);
+    else if (s->unread)
+        segment_look(s);
 }
 
 struct store_seg *segpool_handle(const struct segment *s)

@@ -6,8 +6,10 @@
  * one, so nothing is read that may yet change. Such a segment stays UNKNOWN and
  * is tried again every 100 ms. A page of zeros was never used (FREE); a header
  * that does not decode is HELD for good, since somebody may need what is
- * behind it (`ckpt doctor` tells). Without memory for all of them opening
- * fails: who does not know a segment would use its name again.
+ * behind it (`ckpt doctor` tells). One that cannot be read for now is tried
+ * again a few times, later and later, and then stays UNKNOWN until somebody
+ * wants what is in it. Without memory for all of them opening fails: who does
+ * not know a segment would use its name again.
  */
 #include "ckptd/engine/segpool_internal.h"
 
@@ -17,6 +19,7 @@
 
 #define SCAN_DEPTH    16
 #define SCAN_RETRY_NS ((uint64_t)100 * 1000 * 1000)
+#define READ_TRIES    5 /* each after twice the time */
 
 struct scan {
     struct segpool *pool;
@@ -36,8 +39,9 @@ struct look {
     struct store_seg *seg;
     struct env_timer timer;
     bool is_waiting; /* for the timer */
+    uint32_t failed_count;
+    int failure; /* of the last read */
     void *page;
-    int64_t size;
 };
 
 static void look_open(struct look *l);
@@ -64,7 +68,7 @@ static bool is_zero_page(const uint8_t *page)
     return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
 }
 
-static void look_judge(struct look *l, int64_t result)
+static void look_judge(const struct look *l)
 {
     struct segment *s = l->segment;
     struct env *env = s->pool->env;
@@ -72,11 +76,7 @@ static void look_judge(struct look *l, int64_t result)
     struct err err;
     bool is_free = false;
 
-    s->size_bytes = s->used_bytes = (uint64_t)l->size;
-    if (result < 0)
-        env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: cannot read its header: %s",
-                      env->local_path, s->file, err_text((int)result));
-    else if (is_zero_page(l->page))
+    if (is_zero_page(l->page))
         is_free = s->ref_count == 0; /* else it was not always empty */
     else if (segment_header_decode(l->page, &header, &err))
         env->ops->log(env, LOG_LEVEL_ERROR, "%s/%s: %s; it is left alone",
@@ -93,11 +93,52 @@ static void look_judge(struct look *l, int64_t result)
     segment_move(s, is_free ? SEGMENT_FREE : SEGMENT_HELD);
 }
 
+static void look_again(struct env_timer *timer);
+
+/* Later; the scan goes on without it. */
+static void look_wait(struct look *l, uint64_t ns)
+{
+    struct env *env = l->segment->pool->env;
+    struct scan *scan = l->scan;
+
+    l->scan = NULL;
+    l->is_waiting = true;
+    l->timer.fire = look_again;
+    env->ops->timer_set(env, &l->timer, env->ops->now_ns(env) + ns);
+    if (scan) {
+        scan->running--;
+        scan_step(scan);
+    }
+}
+
+static void look_failed(struct look *l, int code)
+{
+    struct segment *s = l->segment;
+    struct env *env = s->pool->env;
+    bool is_last = ++l->failed_count >= READ_TRIES || s->pool->is_stopping;
+
+    env->ops->log(env, is_last ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
+                  "%s/%s: cannot read its header: %s%s", env->local_path,
+                  s->file, err_text(code),
+                  is_last ? "; it is left alone" : "; trying again");
+    if (!is_last) {
+        look_wait(l, SCAN_RETRY_NS << (l->failed_count - 1));
+        return;
+    }
+    s->unread = code;
+    segment_known(s);
+    look_end(l);
+}
+
 static void look_closed(struct store_req *req, int64_t result)
 {
     struct look *l = req->owner;
 
     (void)result;
+    if (l->failure) {
+        look_failed(l, l->failure);
+        return;
+    }
     segment_known(l->segment);
     segment_settle(l->segment);
     look_end(l);
@@ -107,7 +148,9 @@ static void look_read(struct store_req *req, int64_t result)
 {
     struct look *l = req->owner;
 
-    look_judge(l, result);
+    l->failure = result < 0 ? (int)result : 0;
+    if (!l->failure)
+        look_judge(l);
     l->req = (struct store_req){
         .op = STORE_SEG_CLOSE, .seg = l->seg, .done = look_closed, .owner = l};
     store_submit(l->segment->pool->env->local, &l->req);
@@ -129,20 +172,12 @@ static void look_again(struct env_timer *timer)
 static void look_locked_out(struct look *l)
 {
     struct env *env = l->segment->pool->env;
-    struct scan *scan = l->scan;
 
-    if (scan) {
+    if (l->scan)
         env->ops->log(env, LOG_LEVEL_WARN,
                       "%s/%s: a write of a dead process is in flight; waiting",
                       env->local_path, l->segment->file);
-        l->scan = NULL;
-        scan->running--;
-    }
-    l->is_waiting = true;
-    l->timer.fire = look_again;
-    env->ops->timer_set(env, &l->timer, env->ops->now_ns(env) + SCAN_RETRY_NS);
-    if (scan)
-        scan_step(scan);
+    look_wait(l, SCAN_RETRY_NS);
 }
 
 static void look_opened(struct store_req *req, int64_t result)
@@ -154,15 +189,17 @@ static void look_opened(struct store_req *req, int64_t result)
         look_locked_out(l);
         return;
     }
-    if (result < 0) {
-        if (result != -EAGAIN)
-            look_judge(l, result);
+    if (result == -EAGAIN) {
         segment_known(s);
         look_end(l);
         return;
     }
+    if (result < 0) {
+        look_failed(l, (int)result);
+        return;
+    }
     l->seg = req->seg;
-    l->size = result;
+    s->size_bytes = s->used_bytes = (uint64_t)result;
     l->req = (struct store_req){.op = STORE_READ,
                                 .seg = l->seg,
                                 .buf = l->page,
@@ -194,25 +231,48 @@ void segpool_scan_stop(struct segpool *pool)
     }
 }
 
-static int look_begin(struct scan *scan, uint32_t number)
+static struct look *look_new(struct segpool *pool)
 {
     struct look *l = calloc(1, sizeof *l);
 
     if (!l)
-        return -ENOMEM;
+        return NULL;
     l->page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    l->segment = l->page ? segment_new(scan->pool, number) : NULL;
-    if (!l->segment) {
-        free(l->page);
+    if (!l->page) {
         free(l);
-        return -ENOMEM;
+        return NULL;
     }
+    list_append(&pool->looks, &l->link);
+    pool->pending++;
+    return l;
+}
+
+static int look_begin(struct scan *scan, uint32_t number)
+{
+    struct segment *s = segment_new(scan->pool, number);
+    struct look *l = s ? look_new(scan->pool) : NULL;
+
+    if (!l)
+        return -ENOMEM;
+    l->segment = s;
     l->scan = scan;
-    list_append(&scan->pool->looks, &l->link);
     scan->running++;
-    scan->pool->pending++;
     look_open(l);
     return 0;
+}
+
+void segment_look(struct segment *s)
+{
+    struct look *l = look_new(s->pool);
+
+    if (!l) {
+        segment_known(s);
+        return;
+    }
+    s->unread = 0;
+    l->segment = s;
+    l->failed_count = READ_TRIES - 1;
+    look_open(l);
 }
 
 static void scan_end(struct scan *scan)
