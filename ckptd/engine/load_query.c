@@ -189,7 +189,8 @@ void load_list(struct session *s, uint64_t request_id)
         v.count++;
     }
     v.infos = infos.data;
-    wire_list_ok_encode(&v, &w);
+    if (!infos.failed) /* else there are fewer than v.count */
+        wire_list_ok_encode(&v, &w);
     if (infos.failed || w.failed)
         session_error(s, request_id, -ENOMEM, "no memory for the list");
     else
