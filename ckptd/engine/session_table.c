@@ -182,7 +182,9 @@ static void finish(struct session *s, const struct wire_header *h)
 {
     struct rank_table *t = NULL;
     struct err err = {0};
-    int rc = build(s, &t, &err);
+    int rc = s->partial_bytes.failed
+                 ? err_set(&err, -ENOMEM, "no memory for its bytes")
+                 : build(s, &t, &err);
 
     wr_free(&s->partial_bytes);
     s->partial_bytes = (struct wr){0};
@@ -223,10 +225,6 @@ void session_table_frame(struct session *s, const struct wire_header *h,
     s->has_partial = true;
     s->partial_number = v.number;
     wr_bytes(&s->partial_bytes, v.data, v.bytes);
-    if (s->partial_bytes.failed) {
-        session_breach(s, "no memory for the bytes of table %u", v.number);
-        return;
-    }
     if (!(h->flags & WIRE_FLAG_MORE))
         finish(s, h);
 }
