@@ -129,9 +129,16 @@ static struct session *find_session(const struct engine *e, env_peer peer)
 
 void engine_peer_new(struct engine *e, env_peer peer)
 {
+    struct env *env = e->env;
+
     assert(!find_session(e, peer));
-    if (e->is_closing || !session_new(e, peer))
-        e->env->ops->hang_up(e->env, peer);
+    if (!e->is_closing && session_new(e, peer))
+        return;
+    if (!e->is_closing)
+        env->ops->log(env, LOG_LEVEL_ERROR,
+                      "peer %llu: no memory for a session; hanging up",
+                      (unsigned long long)peer);
+    env->ops->hang_up(env, peer);
 }
 
 void engine_frame(struct engine *e, env_peer peer, const struct wire_header *h,
