@@ -254,14 +254,15 @@ int store_memory_open(uint64_t seed, struct store **out,
 /*
  * Wrappers: they own the store below and close it.
  *
- * Fault: rules are tried in order; the first whose op (or -1 for any) and name
- * substring (NULL for any; for segment I/O the name the segment was opened by)
- * match fires on its nth match (1 = first) and, if persistent, on all later
- * ones. A fired rule answers `error` (negative) without reaching the store
- * below, or, with `after`, after it did (done, but reported as failed); with
- * error 0 it delays the request by `delay_polls` polls. A segment that was
- * opened under an `after` rule is closed again. A failed SYNC poisons the
- * segment as a real one does.
+ * Fault: rules are tried in order; the first whose op (or -1 for any but
+ * closing a segment, which no drive can make fail) and name substring (NULL for
+ * any; for segment I/O the name the segment was opened by) match fires on its
+ * nth match (1 = first) and, if persistent, on all later ones. A fired rule
+ * answers `error` (negative) without reaching the store below, or, with
+ * `after`, after it did (done, but reported as failed); with error 0 it delays
+ * the request by `delay_polls` polls. A segment that was opened under an
+ * `after` rule is closed again. A failed SYNC poisons the segment as a real one
+ * does.
  */
 struct store_fault {
     int op;

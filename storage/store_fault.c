@@ -65,7 +65,7 @@ static const char *name_of(const struct store_req *req)
 static bool matches(const struct store_fault *fault,
                     const struct store_req *req)
 {
-    if (fault->op >= 0 && fault->op != (int)req->op)
+    if (fault->op >= 0 ? fault->op != (int)req->op : req->op == STORE_SEG_CLOSE)
         return false;
     return !fault->name_part || strstr(name_of(req), fault->name_part);
 }

@@ -52,9 +52,10 @@ static void on_ready(void *arg, int result, const struct err *err)
 {
     struct rig *g = arg;
 
-    (void)err;
     g->is_ready = true;
     g->ready_result = result;
+    if (result)
+        g->err = *err;
 }
 
 static bool is_ready(void *arg)
@@ -62,23 +63,40 @@ static bool is_ready(void *arg)
     return ((struct rig *)arg)->is_ready;
 }
 
-struct rig *rig_new_in(struct test_world *world, const char *name)
+struct rig *rig_make(struct test_world *world, const char *name)
 {
     struct rig *g = calloc(1, sizeof *g);
-    struct err err = {0};
-    int rc;
 
     assert(g);
     list_init(&g->ranks);
     g->world = world;
     g->daemon = test_env_new(world, name);
     g->next_peer = 1;
-    rc = engine_open(&g->daemon->env, &g->engine, on_ready, g, &err);
+    return g;
+}
+
+int rig_boot(struct rig *g)
+{
+    bool was = test_cross(g->world, true);
+    int rc = engine_open(&g->daemon->env, &g->engine, on_ready, g, &g->err);
+
+    if (rc == 0) {
+        g->engine->chunk_bytes = RIG_CHUNK_BYTES;
+        g->daemon->env.buffer_bytes = chunk_extent_bytes(RIG_CHUNK_BYTES);
+        (void)test_run(g->world, LIMIT_MS, is_ready, g);
+        assert(g->is_ready);
+        rc = g->ready_result;
+    }
+    (void)test_cross(g->world, was);
+    return rc;
+}
+
+struct rig *rig_new_in(struct test_world *world, const char *name)
+{
+    struct rig *g = rig_make(world, name);
+    int rc = rig_boot(g);
+
     assert(rc == 0);
-    g->engine->chunk_bytes = RIG_CHUNK_BYTES;
-    g->daemon->env.buffer_bytes = chunk_extent_bytes(RIG_CHUNK_BYTES);
-    (void)test_run(world, LIMIT_MS, is_ready, g);
-    assert(g->is_ready && g->ready_result == 0);
     return g;
 }
 
@@ -131,13 +149,16 @@ void rig_kill(struct rig *g)
 
 void rig_end(struct rig *g)
 {
+    bool was;
+
     LIST_FOR_EACH (node, &g->ranks) {
         struct rig_rank *r = container_of(node, struct rig_rank, link);
 
         if (!r->is_gone)
             rig_die(r);
     }
-    if (!g->is_stopped) {
+    was = test_cross(g->world, true);
+    if (g->engine && !g->is_stopped) {
         engine_stop(g->engine, on_stopped, g);
         if (!test_run(g->world, (uint64_t)LIMIT_MS * 20, is_stopped, g)) {
             engine_stop(g->engine, on_stopped, g);
@@ -146,6 +167,7 @@ void rig_end(struct rig *g)
         assert(g->is_stopped);
     }
     engine_close(g->engine);
+    (void)test_cross(g->world, was);
     assert(g->daemon->arenas == 0 && g->daemon->buffers == 0);
     test_env_free(g->daemon);
     g->engine = NULL;
@@ -154,7 +176,7 @@ void rig_end(struct rig *g)
 
 void rig_free(struct rig *g)
 {
-    if (g->engine)
+    if (g->daemon)
         rig_end(g);
     while (!list_is_empty(&g->ranks))
         rank_free(container_of(g->ranks.next, struct rig_rank, link));
@@ -176,11 +198,14 @@ void rig_send(struct rig_rank *r, uint16_t type, uint16_t flags, uint64_t id,
                             .id = id};
     /* A copy of exactly its size, so that reading past it is seen. */
     uint8_t *payload = malloc(h.length ? h.length : 1);
+    bool was;
 
     assert(payload);
     if (h.length)
         memcpy(payload, w->data, h.length);
+    was = test_cross(r->rig->world, true);
     engine_frame(r->rig->engine, r->peer, &h, payload);
+    (void)test_cross(r->rig->world, was);
     free(payload);
 }
 
@@ -194,6 +219,7 @@ static void send_once(struct rig_rank *r, uint16_t type, uint64_t id,
 struct rig_rank *rig_rank_new(struct rig *g, uint32_t rank, uint32_t world_size)
 {
     struct rig_rank *r = calloc(1, sizeof *r);
+    bool was;
 
     assert(r);
     r->rig = g;
@@ -206,7 +232,9 @@ struct rig_rank *rig_rank_new(struct rig *g, uint32_t rank, uint32_t world_size)
     r->entropy = 1;
     list_init(&r->saves);
     list_append(&g->ranks, &r->link);
+    was = test_cross(g->world, true);
     engine_peer_new(g->engine, r->peer);
+    (void)test_cross(g->world, was);
     return r;
 }
 
@@ -354,8 +382,11 @@ struct rig_save *rig_save(struct rig_rank *r, uint64_t step, uint64_t seed,
 
 void rig_die(struct rig_rank *r)
 {
+    bool was = test_cross(r->rig->world, true);
+
     r->is_gone = true;
     engine_peer_gone(r->rig->engine, r->peer);
+    (void)test_cross(r->rig->world, was);
 }
 
 /*
@@ -507,16 +538,22 @@ void rig_pump(struct rig *g)
 static bool turn(void *arg)
 {
     struct turning *t = arg;
+    bool was = test_cross(t->rig->world, false), is_over;
 
     rig_pump(t->rig);
-    return t->until && t->until(t->arg);
+    is_over = t->until && t->until(t->arg);
+    (void)test_cross(t->rig->world, was);
+    return is_over;
 }
 
 bool rig_run(struct rig *g, uint64_t limit_ms, test_until until, void *arg)
 {
     struct turning t = {g, until, arg};
+    bool was = test_cross(g->world, true);
+    bool is_over = test_run(g->world, limit_ms, turn, &t);
 
-    return test_run(g->world, limit_ms, turn, &t);
+    (void)test_cross(g->world, was);
+    return is_over;
 }
 
 bool rig_all_decided(void *arg)

@@ -25,6 +25,7 @@ struct rig {
     bool is_ready, is_stopped;
     bool has_shared_world; /* somebody else frees it */
     int ready_result;
+    struct err err; /* of an engine that did not start */
     struct list ranks;
 };
 
@@ -78,6 +79,11 @@ struct rig_rank {
 struct rig *rig_new(uint64_t seed);
 /* Another daemon in the world of `first`. */
 struct rig *rig_new_in(struct test_world *world, const char *name);
+/* The same in two steps: a daemon, and its engine. The second returns what the
+ * engine said: a code with words in g->err, and rig_end() is all that is left
+ * to do. */
+struct rig *rig_make(struct test_world *world, const char *name);
+int rig_boot(struct rig *g) MUST_USE;
 /* Stops the engine in order and checks that nothing is left: no arena, no
  * buffer. What the ranks have saved is still known. */
 void rig_end(struct rig *g);

@@ -307,6 +307,18 @@ bool rig_loads_done(void *arg)
     return true;
 }
 
+void rig_each_load(const struct rig_rank *r,
+                   void (*visit)(const struct rig_load *l, void *arg),
+                   void *arg)
+{
+    const struct loader *o = r->player;
+
+    if (!o)
+        return;
+    LIST_FOR_EACH (node, &o->loads)
+        visit(container_of(node, struct rig_load, link), arg);
+}
+
 static const struct rig_rank *saver_of(const struct rig *g, uint32_t rank,
                                        const struct save_id *id,
                                        const struct rig_save **saved)

@@ -56,6 +56,10 @@ void rig_load_consume(struct rig_load *l);
 void rig_load_vote(struct rig_load *l);
 /* Every load of every rank that is still there is done. */
 bool rig_loads_done(void *rig);
+/* What this rank has asked for, oldest first. */
+void rig_each_load(const struct rig_rank *r,
+                   void (*visit)(const struct rig_load *l, void *arg),
+                   void *arg);
 /* Compares with what `saver` (of any rig) and the others of its rig have saved
  * as step `step` in `generation`; fails the test when a byte differs. */
 void rig_load_check(const struct rig_load *l, const struct rig *saver,

@@ -117,8 +117,11 @@ static void world_send(struct env *env, env_peer peer,
                        const struct env_arena *arena)
 {
     struct test_env *t = of(env);
-    struct test_frame *f = calloc(1, sizeof *f + h->length);
+    struct test_frame *f;
 
+    if (test_env_hung_up(t, peer))
+        return;
+    f = calloc(1, sizeof *f + h->length);
     assert(f && h->length <= WIRE_PAYLOAD_MAX);
     f->peer = peer;
     f->header = *h;

@@ -29,7 +29,16 @@ struct test_world {
     struct list stores; /* by path */
     struct list timers; /* of all daemons */
     struct list jobs;
+    /* Told whenever a rig enters the code under test (true) or comes back from
+     * it (false); returns what it was told before. NULL: nobody cares. */
+    bool (*cross)(bool inside);
 };
+
+/* w->cross(), if there is one. */
+static inline bool test_cross(const struct test_world *w, bool inside)
+{
+    return w->cross ? w->cross(inside) : inside;
+}
 
 /* A frame that the engine sent; free()d with the daemon or by the receiver. */
 struct test_frame {

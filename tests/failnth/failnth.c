@@ -1,0 +1,179 @@
+/*
+ * failnth.c - see failnth.h: the control block, and the sites of memory.
+ *
+ * Besides failing calls, memory is counted. What the tests and the stand-ins of
+ * drives allocate goes through counted_malloc() and the like alone
+ * (counted.syms), because blocks change hands.
+ */
+#include "tests/failnth/failnth.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct failnth own;
+struct failnth *failnth = &own;
+
+static bool is_inside;
+static atomic_llong live;
+
+void failnth_arm(enum failnth_class kind, uint64_t nth, bool is_persistent)
+{
+    for (int i = 0; i < FAILNTH_CLASSES; i++)
+        failnth->seen[i] = 0;
+    failnth->fired = 0;
+    failnth->kind = kind;
+    failnth->nth = nth;
+    failnth->is_persistent = is_persistent;
+    failnth->is_armed = true;
+}
+
+void failnth_disarm(void)
+{
+    failnth->is_armed = false;
+}
+
+bool failnth_cross(bool inside)
+{
+    bool was = is_inside;
+
+    is_inside = inside;
+    return was;
+}
+
+bool failnth_hit(enum failnth_class kind)
+{
+    uint64_t at;
+
+    if (!failnth->is_armed || !is_inside)
+        return false;
+    at = ++failnth->seen[kind];
+    if (failnth->kind != kind || failnth->nth == 0)
+        return false;
+    if (at != failnth->nth && !(failnth->is_persistent && at > failnth->nth))
+        return false;
+    failnth->fired++;
+    return true;
+}
+
+int64_t failnth_live(void)
+{
+    return live;
+}
+
+/*
+ * Counting.
+ */
+
+void *counted_malloc(size_t bytes);
+void *counted_calloc(size_t count, size_t bytes);
+void *counted_realloc(void *block, size_t bytes);
+void *counted_reallocarray(void *block, size_t count, size_t bytes);
+void *counted_aligned_alloc(size_t align, size_t bytes);
+char *counted_strdup(const char *text);
+char *counted_realpath(const char *path, char *to);
+void counted_free(void *block);
+
+static void *counted(void *block)
+{
+    if (block)
+        live++;
+    return block;
+}
+
+void *counted_malloc(size_t bytes)
+{
+    return counted(malloc(bytes));
+}
+
+void *counted_calloc(size_t count, size_t bytes)
+{
+    return counted(calloc(count, bytes));
+}
+
+void *counted_realloc(void *block, size_t bytes)
+{
+    void *grown = realloc(block, bytes);
+
+    return block ? grown : counted(grown);
+}
+
+void *counted_reallocarray(void *block, size_t count, size_t bytes)
+{
+    void *grown = reallocarray(block, count, bytes);
+
+    return block ? grown : counted(grown);
+}
+
+void *counted_aligned_alloc(size_t align, size_t bytes)
+{
+    return counted(aligned_alloc(align, bytes));
+}
+
+char *counted_strdup(const char *text)
+{
+    return counted(strdup(text));
+}
+
+char *counted_realpath(const char *path, char *to)
+{
+    char *found = realpath(path, to);
+
+    return to ? found : counted(found);
+}
+
+void counted_free(void *block)
+{
+    if (block)
+        live--;
+    free(block);
+}
+
+/*
+ * Failing.
+ */
+
+void *failnth_malloc(size_t bytes);
+void *failnth_calloc(size_t count, size_t bytes);
+void *failnth_realloc(void *block, size_t bytes);
+void *failnth_reallocarray(void *block, size_t count, size_t bytes);
+void *failnth_aligned_alloc(size_t align, size_t bytes);
+char *failnth_strdup(const char *text);
+
+static bool no_memory(void)
+{
+    if (!failnth_hit(FAILNTH_MEMORY))
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+void *failnth_malloc(size_t bytes)
+{
+    return no_memory() ? NULL : counted_malloc(bytes);
+}
+
+void *failnth_calloc(size_t count, size_t bytes)
+{
+    return no_memory() ? NULL : counted_calloc(count, bytes);
+}
+
+void *failnth_realloc(void *block, size_t bytes)
+{
+    return no_memory() ? NULL : counted_realloc(block, bytes);
+}
+
+void *failnth_reallocarray(void *block, size_t count, size_t bytes)
+{
+    return no_memory() ? NULL : counted_reallocarray(block, count, bytes);
+}
+
+void *failnth_aligned_alloc(size_t align, size_t bytes)
+{
+    return no_memory() ? NULL : counted_aligned_alloc(align, bytes);
+}
+
+char *failnth_strdup(const char *text)
+{
+    return no_memory() ? NULL : counted_strdup(text);
+}
