@@ -5,7 +5,8 @@
  * is on its way (ours, or that of whoever won the race for the store's lock);
  * sleep 1, 2, 4 ... 50 ms; again. A daemon that lost the race exits with
  * DAEMON_EXIT_BUSY, and one that others used and left before we came with 0:
- * both are forgotten; any other exit ends the loop.
+ * both are forgotten; any other exit ends the loop. A child of an earlier call
+ * that is only now seen to have died served until then: another is started.
  */
 #include "client/daemon.h"
 
@@ -156,7 +157,8 @@ static int connect_once(const struct daemon_place *place, struct err *err)
 struct attempt {
     const struct daemon_place *place;
     pid_t *child;
-    off_t log_at; /* where the log of the child begins; 0: unknown */
+    bool is_child_new; /* started by this call */
+    off_t log_at;      /* where the log of such a child begins */
     uint64_t spawn_after_ms;
     uint64_t winner_ms;
 };
@@ -172,6 +174,8 @@ static int bring_up(struct attempt *a, struct err *err)
         if (waitpid(*a->child, &status, WNOHANG) != *a->child)
             return 0;
         *a->child = 0;
+        if (!a->is_child_new)
+            return 0;
         if (!WIFEXITED(status) || (WEXITSTATUS(status) != DAEMON_EXIT_BUSY &&
                                    WEXITSTATUS(status) != EXIT_SUCCESS))
             return daemon_tell_exit(a->place, status, a->log_at, err);
@@ -180,6 +184,7 @@ static int bring_up(struct attempt *a, struct err *err)
     }
     if (clock_ms() < a->spawn_after_ms)
         return 0;
+    a->is_child_new = true;
     return daemon_spawn(a->place, a->child, &a->log_at, err);
 }
 

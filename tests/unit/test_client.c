@@ -476,6 +476,31 @@ static void failing_daemon_is_told_with_what_it_logged(void **unused)
     world_fini(&w);
 }
 
+/* A daemon that was killed may be met before it is gone: its socket no longer
+ * answers, and it cannot be reaped yet. */
+static void a_daemon_that_dies_late_is_replaced(void **unused)
+{
+    struct world w;
+    struct patience p = within(5000);
+    pid_t child;
+
+    (void)unused;
+    world_init(&w);
+    script(&w, "echo another one >&2; exit 3");
+    child = fork();
+    if (child == 0) {
+        struct patience nap = within(1000);
+
+        if (patience_sleep(&nap, 100) == 0)
+            (void)raise(SIGKILL);
+        _exit(2);
+    }
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
+    assert_memory_equal(w.err.text, "another one (", 13);
+    assert_non_null(strstr(w.err.text, "exited with 3"));
+    world_fini(&w);
+}
+
 /* The first one started loses; the winner listens a little later. */
 static void lost_race_goes_on_to_the_winner(void **unused)
 {
@@ -605,6 +630,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(absent_binary_is_told),
         cmocka_unit_test(only_programs_are_started),
         cmocka_unit_test(failing_daemon_is_told_with_what_it_logged),
+        cmocka_unit_test(a_daemon_that_dies_late_is_replaced),
         cmocka_unit_test(lost_race_goes_on_to_the_winner),
         cmocka_unit_test(child_inherits_nothing),
         cmocka_unit_test(children_are_reaped_and_never_waited_for),
