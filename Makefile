@@ -4,6 +4,7 @@
 #   make demo       the demo (under two minutes)
 #   make test       everything that takes under ten minutes
 #   make test-long  the same under ASan+UBSan, and the in-process part under TSan
+#   make fuzz       the fuzzers (tests/fuzz), which make test runs briefly
 #   make bench      ratios against limits measured in the same run
 #   make lint       format, static analysis, layers, sizes
 #   make install    DESTDIR=, PREFIX=/usr/local; make uninstall takes it back

@@ -72,7 +72,8 @@ static bool read_op(struct rd *r, bool in_place, struct plan_op *out)
         c->dst_step[d] = rd_u64(r);
         if (in_place)
             c->src_step[d] = rd_u64(r);
-        if (c->count[d] == 0)
+        /* The planner makes no loop of one, whose step would have no bound. */
+        if (c->count[d] < 2)
             return false;
     }
     return !r->bad;

@@ -1,13 +1,13 @@
 #!/bin/sh
 # tests/run.sh - run every suite and close with one line of sums.
 #
-# A suite is a cmocka binary of tests/unit, a bats file of tests/e2e or a
-# Python script of tests/golden. Unit suites run two at a time, the others one
-# after another. tests/runner/suite.sh runs one, prints its line, and leaves
-# its counts for the sum. The last line is `N passed, N failed, N skipped`;
-# the exit status is 1 when anything failed.
+# A suite is a cmocka binary of tests/unit, a fuzzer of tests/fuzz, a bats file
+# of tests/e2e or a Python script of tests/golden. Unit suites and fuzzers run
+# two at a time, the others one after another. tests/runner/suite.sh runs one,
+# prints its line, and leaves its counts for the sum. The last line is
+# `N passed, N failed, N skipped`; the exit status is 1 when anything failed.
 #
-# Usage: [B=build] sh tests/run.sh [unit|e2e|golden|SUITE]...
+# Usage: [B=build] sh tests/run.sh [unit|fuzz|e2e|golden|SUITE]...
 #   B                 the build folder, relative to the repository's root
 #   CKPT_TEST_LONG=1  longer property tests, and longer limits
 #   CKPT_TEST_WRAP    a command put before each suite (setarch -R for TSan)
@@ -37,6 +37,9 @@ suites_of() {
             [ -e "$source" ] && echo "unit $B/tests/$name"
         done
         ;;
+    fuzz) for file in tests/fuzz/fuzz_*.c; do
+        [ -e "$file" ] && echo "fuzz $file"
+    done ;;
     e2e) for file in tests/e2e/*.bats; do
         [ -e "$file" ] && echo "e2e $file"
     done ;;
@@ -68,16 +71,16 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 started=$(date +%s)
 
-for kind in unit e2e golden; do
+for kind in unit fuzz e2e golden; do
     suites_of $kind
 done | wanted >"$RESULTS/all"
 if ! [ -s "$RESULTS/all" ]; then
     echo "tests/run.sh: no suite matches: ${WANT:-(none exist)}" >&2
     exit 2
 fi
-grep '^unit ' "$RESULTS/all" |
+grep -E '^(unit|fuzz) ' "$RESULTS/all" |
     xargs -r -L1 -P"$jobs" sh tests/runner/suite.sh
-grep -v '^unit ' "$RESULTS/all" | xargs -r -L1 sh tests/runner/suite.sh
+grep -vE '^(unit|fuzz) ' "$RESULTS/all" | xargs -r -L1 sh tests/runner/suite.sh
 
 # A suite that left no counts was lost together with its runner.
 while read -r kind path; do

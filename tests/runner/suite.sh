@@ -4,9 +4,9 @@
 # The suite gets a folder of its own as TMPDIR, on the disk of the repository,
 # and a time limit. Its TAP output is counted by tap.awk; a crash, a timeout,
 # a missing result, a skip without a reason, and a process or a mount that
-# the suite leaves behind each count as a failure. Prints one line, and the
-# output if something failed. Always exits 0 unless it was interrupted: the
-# counts carry the verdict.
+# the suite leaves behind each count as a failure. Prints one line, figures that
+# the suite tells in lines of `# figure: `, and the output if something failed.
+# Always exits 0 unless it was interrupted: the counts carry the verdict.
 set -u
 
 kind=$1
@@ -69,6 +69,7 @@ run_suite() {
     set -- timeout -k 5 "$limit"
     case $kind in
     unit) set -- "$@" "$ROOT/$path" ;;
+    fuzz) set -- "$@" sh tests/fuzz/run_one.sh "$name" ;;
     e2e) set -- "$@" bats --formatter tap "$path" ;;
     golden) set -- "$@" python3 "$path" ;;
     esac
@@ -113,6 +114,7 @@ word=ok
     [ "$failed" -gt 0 ] && printf ', %d failed' "$failed"
     [ "$skipped" -gt 0 ] && printf ', %d skipped' "$skipped"
     printf '  %d.%01d s\n' $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
+    sed -n 's/^# figure: /      /p' "$log"
     if [ "$failed" -gt 0 ]; then
         sed '1d; s/^/      /' "$RESULTS/$key.verdict"
         [ "$(wc -l <"$log")" -gt 400 ] &&

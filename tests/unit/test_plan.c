@@ -270,6 +270,8 @@ static void operations_out_of_bounds_are_refused(void **state)
         {{.run_bytes = 5000}, 1},
         {{.run_bytes = 1, .ndim = 1, .count = {0}}, 0},
         {{.run_bytes = 1, .ndim = 1, .count = {5000}}, 1},
+        {{.run_bytes = 8, .ndim = 1, .count = {1}, .dst_step = {UINT64_MAX}},
+         0},
         {{.run_bytes = 8, .ndim = 1, .count = {2}, .dst_step = {993}}, 0},
         {{.run_bytes = 8, .ndim = 1, .count = {2}, .dst_step = {UINT64_MAX}},
          0},
