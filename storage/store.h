@@ -26,7 +26,8 @@
  * reading answers -EROFS.
  *
  * Durability of names. 0 of a PUT, a creating SEG_OPEN, REMOVE and SEG_REMOVE
- * says that the change is on media. So do -EEXIST of a PUT (the record that
+ * says that the change is on media; so is the name of a segment that was opened
+ * for writing, whoever created it. So do -EEXIST of a PUT (the record that
  * is there is whole and durable: whoever acts on another's record may PUT
  * first) and -ENOENT of a REMOVE. After any other error the outcome is
  * unknown: read it back. A GET may show a record whose PUT has not yet

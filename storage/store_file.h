@@ -39,9 +39,10 @@ struct file_job {
     struct store_req *req;
     file_step *next;  /* takes the primitive's result */
     file_step *after; /* takes the procedure's */
-    int dir_fd;       /* the parent: own, root_fd, or -1 */
-    int fd;           /* the file: own, or -1 */
-    int walk_fd;      /* the folder below dir_fd while walking, or -1 */
+    file_step *after_names;
+    int dir_fd;  /* the parent: own, root_fd, or -1 */
+    int fd;      /* the file: own, or -1 */
+    int walk_fd; /* the folder below dir_fd while walking, or -1 */
     uint32_t tries, walk_tries;
     uint64_t done_bytes; /* of a read or write */
     int64_t outcome;     /* of file_job_end() */
@@ -114,6 +115,8 @@ bool file_root_is_memory(const struct store_file *file);
 /* store_file_path.c. Sets job->dir_fd and job->leaf for req->name. With
  * `make`, missing folders are made, and all of them are durable. */
 void file_open_parent(struct file_job *job, bool make, file_step *after);
+/* Without `make`; and the names that are in the folder are durable. */
+void file_open_names(struct file_job *job, file_step *after);
 void file_forget_durable(struct store_file *file);
 
 /* store_file_publish.c. Sets job->fd to a new nameless (or hidden) file;

@@ -8,6 +8,11 @@
  *
  * Folders that vanish (an administrator removed them) make the store forget
  * all that it knew and walk again.
+ *
+ * The names in a folder are another matter: a name may have been given by a
+ * process that died before it had synced the folder. A PUT syncs it anyhow;
+ * for who opens by a name that was there, file_open_names() does so once, and
+ * remembers it as "folder/". A sync that fails makes the store forget.
  */
 #include "storage/store_file.h"
 
@@ -165,6 +170,35 @@ static void opened(struct file_job *job, int64_t result)
     if (result >= 0)
         job->dir_fd = (int)result;
     job->after(job, result < 0 ? result : 0);
+}
+
+static void names_synced(struct file_job *job, int64_t result)
+{
+    if (result == 0)
+        remember_durable(job->file, job->path);
+    job->after_names(job, result);
+}
+
+static void names_opened(struct file_job *job, int64_t result)
+{
+    size_t bytes = (size_t)(job->leaf - job->req->name);
+
+    if (result < 0) {
+        job->after_names(job, result);
+        return;
+    }
+    memcpy(job->path, job->req->name, bytes); /* "folder/", or "" */
+    job->path[bytes] = '\0';
+    if (is_durable(job->file, job->path))
+        job->after_names(job, 0);
+    else
+        file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, names_synced);
+}
+
+void file_open_names(struct file_job *job, file_step *after)
+{
+    job->after_names = after;
+    file_open_parent(job, false, names_opened);
 }
 
 void file_open_parent(struct file_job *job, bool make, file_step *after)

@@ -77,6 +77,8 @@ bool file_job_may_retry(struct file_job *job)
 
 static void dir_synced(struct file_job *job, int64_t result)
 {
+    if (result < 0)
+        file_forget_durable(job->file); /* its new name is not */
     job->after(job, result < 0 ? result : job->outcome);
 }
 

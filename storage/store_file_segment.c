@@ -5,8 +5,10 @@
  * space -> fsync -> link exclusively -> fsync the folder; running out of space
  * leaves nothing behind, and nobody ever sees the name of a segment that is
  * not reserved and locked. Opening one: open -> lock -> look whether it still
- * has a name. The lock lies on the very descriptor that I/O uses: the kernel
- * keeps it until the last write of a dead process has ended.
+ * has a name; for writing, the folder is synced first, since whoever gave the
+ * name may have died before that, and what is written must not vanish with it.
+ * The lock lies on the very descriptor that I/O uses: the kernel keeps it until
+ * the last write of a dead process has ended.
  *
  * Data goes by O_DIRECT where STATX_DIOALIGN says that pages suit it. Short
  * reads and writes are continued at a page boundary. Syncs of one handle run
@@ -184,6 +186,15 @@ static void create_start(struct file_job *job)
     file_open_parent(job, true, create_in_parent);
 }
 
+static void open_in_parent(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        file_job_end(job, result);
+    else
+        file_job_open(job, job->dir_fd, job->leaf,
+                      O_RDWR | O_NONBLOCK | O_NOCTTY, open_opened);
+}
+
 static void open_start(struct file_job *job)
 {
     unsigned flags = job->req->flags;
@@ -191,11 +202,11 @@ static void open_start(struct file_job *job)
     job->req->seg = NULL;
     if (flags & STORE_SEG_CREATE)
         create_start(job);
+    else if (flags & STORE_SEG_WRITE)
+        file_open_names(job, open_in_parent);
     else
         file_job_open(job, job->file->root_fd, job->req->name,
-                      (flags & STORE_SEG_WRITE ? O_RDWR : O_RDONLY) |
-                          O_NONBLOCK | O_NOCTTY,
-                      open_opened);
+                      O_RDONLY | O_NONBLOCK | O_NOCTTY, open_opened);
 }
 
 /*
