@@ -1,12 +1,15 @@
 /*
  * attach.c - attaching a run: RUN, catalog, recovery, references.
  *
- *   READ (-> MAKE -> READ) -> CATALOG -> RECOVER -> REFER* -> KNOWN -> attached
+ *   READ (-> MAKE -> READ) -> CATALOG -> RECOVER -> REFER* -> TOMBS* -> KNOWN
+ *   -> attached
  *
  * REFER tells the segment pool, checkpoint by checkpoint, what is referenced;
  * recovery has told it the same of undecided saves of our own. Only when not
  * one of them was unreadable is the pool told that all is known, since then it
- * frees what nobody referred to.
+ * frees what nobody referred to. Nor is it told before the tombs of what an
+ * earlier life was about to remove are known to be durable: a tomb that was
+ * only seen may be lost in a crash, and its save be a checkpoint again.
  *
  * A failure up to the catalog fails the callers and forgets the run, so that
  * the next call tries again. From recovery on nothing fails any more: there
@@ -14,6 +17,7 @@
  */
 #include "ckptd/engine/commit.h"
 #include "ckptd/engine/home_internal.h"
+#include "ckptd/engine/retain.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +29,7 @@ struct attaching {
     struct list waiters;
     struct env_timer timer;
     uint32_t tries;
-    struct save_id id;  /* of the checkpoint being referred to */
+    struct save_id id;  /* of the checkpoint, or the tomb, being looked at */
     bool is_incomplete; /* something was unreadable */
     struct err err;     /* code: the result */
 };
@@ -207,6 +211,56 @@ static const struct catalog_save *refer_find(const struct attaching *a)
     return NULL;
 }
 
+/* Nothing is held for what was removed. */
+static void known(struct attaching *a)
+{
+    struct run *run = a->run;
+
+    for (size_t i = 0; i < run->catalog.save_count; i++)
+        run->catalog.save[i].is_let_go =
+            run->catalog.save[i].status == SAVE_REMOVED;
+    if (!a->is_incomplete)
+        segpool_run_known(run->home->engine->pool, &run->catalog.uuid);
+    run->is_attached = true;
+    attaching_end(a);
+}
+
+static void tombs_next(struct attaching *a);
+
+static void tomb_stays(void *arg, int result)
+{
+    struct attaching *a = arg;
+    struct env *env = run_env(a->run);
+    char id[SAVE_ID_TEXT_BYTES];
+
+    if (result < 0 && result != -EEXIST) {
+        a->is_incomplete = true;
+        env->ops->log(env, LOG_LEVEL_WARN,
+                      "home %s: run %s: the tomb of save %s: %s: no space of "
+                      "this run is freed until that is mended",
+                      a->run->home->path, a->run->name,
+                      save_id_format(&a->id, id), err_text(result));
+    }
+    tombs_next(a);
+}
+
+/* Of saves whose decision is gone too the tomb was durable before that went. */
+static void tombs_next(struct attaching *a)
+{
+    const struct catalog *c = &a->run->catalog;
+
+    for (size_t i = 0; i < c->save_count; i++) {
+        const struct catalog_save *s = &c->save[i];
+
+        if (!s->has_decision || save_id_compare(&s->id, &a->id) <= 0)
+            continue;
+        a->id = s->id;
+        retain_put_tomb(a->run, &s->id, "removed before", tomb_stays, a);
+        return;
+    }
+    known(a);
+}
+
 static void refer_next(struct attaching *a)
 {
     const struct catalog_save *s;
@@ -224,13 +278,8 @@ static void refer_next(struct attaching *a)
                   RECORD_MAX_BYTES, decision_done, a);
         return;
     }
-    for (size_t i = 0; i < run->catalog.save_count; i++) /* nothing is held */
-        run->catalog.save[i].is_let_go =
-            run->catalog.save[i].status == SAVE_REMOVED;
-    if (!a->is_incomplete)
-        segpool_run_known(run->home->engine->pool, &run->catalog.uuid);
-    run->is_attached = true;
-    attaching_end(a);
+    a->id = (struct save_id){0};
+    tombs_next(a);
 }
 
 /*

@@ -251,7 +251,7 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save)
 {
     struct catalog_save *at = catalog_find(c, &save->id);
     void *array = c->save;
-    bool pinned, verified, leased;
+    bool pinned, verified, leased, decided;
 
     if (!at) {
         at = array_insert(&array, &c->save_count, sizeof *at,
@@ -265,11 +265,14 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save)
     pinned = at->is_pinned || save->is_pinned;
     verified = at->is_verified || save->is_verified;
     leased = at->is_leased || save->is_leased;
+    decided = at->has_decision || at->status == SAVE_COMMITTED ||
+              at->status == SAVE_UNREADABLE;
     if (at->status != SAVE_REMOVED && gives_way(at->status, save->status))
         *at = *save;
     at->is_pinned = pinned;
     at->is_verified = verified;
     at->is_leased = leased;
+    at->has_decision = decided && at->status == SAVE_REMOVED;
     return 0;
 }
 

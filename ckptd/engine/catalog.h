@@ -31,6 +31,8 @@ struct catalog_save {
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost;
     bool is_let_go; /* REMOVED, and this daemon holds no data for it any more */
+    bool has_decision; /* REMOVED, but its COMMIT was still there: without its
+                          tomb it would be a checkpoint again */
     int32_t code;
     char
         reason[REASON_MAX + 1]; /* of an abort, of what is unreadable or lost */

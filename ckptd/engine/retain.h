@@ -39,6 +39,9 @@ void retain_run(struct run *run);
 /* After a refresh of the catalog: the same of removed saves alone, if it has
  * any that still hold something here. */
 void retain_tombs(struct run *run);
+/* Creates tomb/SAVE; -EEXIST: it is there, and durable. */
+void retain_put_tomb(struct run *run, const struct save_id *id,
+                     const char *reason, recio_put_fn done, void *arg);
 /* A reservation failed: are there tombs, of any run, that make room for the
  * next? */
 void retain_no_room(struct engine *e);

@@ -67,7 +67,7 @@ static void next_burial(struct retention *t)
             retain_later(t);
             continue;
         }
-        retain_put_tomb(t, &s->id, "removed by others", tomb_stays, t);
+        retain_put_tomb(t->run, &s->id, "removed by others", tomb_stays, t);
         return;
     }
     retain_buried(t, 0);

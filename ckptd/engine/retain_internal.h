@@ -73,9 +73,6 @@ void retain_verified(struct retention *t, int result, const char *what);
  * retain_removed(). */
 void retain_remove(struct retention *t, const struct save_id *id);
 void retain_removed(struct retention *t, int result);
-/* Creates tomb/SAVE; -EEXIST: it is there, and durable. */
-void retain_put_tomb(struct retention *t, const struct save_id *id,
-                     const char *reason, recio_put_fn done, void *arg);
 /* Its tomb is durable: its references are dropped. */
 void retain_let_go(struct retention *t, const struct save_id *id);
 

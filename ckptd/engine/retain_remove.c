@@ -136,18 +136,19 @@ void retain_let_go(struct retention *t, const struct save_id *id)
         s->is_let_go = true;
 }
 
-void retain_put_tomb(struct retention *t, const struct save_id *id,
+void retain_put_tomb(struct run *run, const struct save_id *id,
                      const char *reason, recio_put_fn done, void *arg)
 {
     struct record_tomb tomb = {.id = *id};
     char name[RECORD_NAME_BYTES];
     struct wr w = {0};
 
-    tomb.created_unix_ms = t->env->ops->unix_ms(t->env);
+    tomb.created_unix_ms =
+        run->home->engine->env->ops->unix_ms(run->home->engine->env);
     (void)snprintf(tomb.reason, sizeof tomb.reason, "%s", reason);
     record_tomb_encode(&tomb, &w);
-    recio_put(t->run->home->store, name_save(name, t->run->name, "tomb", id),
-              &w, done, arg);
+    recio_put(run->home->store, name_save(name, run->name, "tomb", id), &w,
+              done, arg);
 }
 
 void retain_remove(struct retention *t, const struct save_id *id)
@@ -163,5 +164,5 @@ void retain_remove(struct retention *t, const struct save_id *id)
         s->status = SAVE_REMOVED;
     r->retention = t;
     r->id = *id;
-    retain_put_tomb(t, id, "retention policy", tomb_put, r);
+    retain_put_tomb(t->run, id, "retention policy", tomb_put, r);
 }

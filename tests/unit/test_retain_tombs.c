@@ -188,6 +188,39 @@ static void nothing_is_let_go_before_the_tomb_is_durable(void **state)
     rig_free(f.g);
 }
 
+/* The same of a tomb that an earlier life of the daemon has left. */
+static void nothing_is_freed_at_a_start_before_tombs_are_durable(void **state)
+{
+    struct store_fault fault = {.op = STORE_PUT,
+                                .name_part = "tomb",
+                                .nth = 1,
+                                .persistent = true,
+                                .error = -EIO};
+    struct test_world *world;
+    struct fixture f;
+
+    (void)state;
+    for (uint32_t fails = 0; fails < 2; fails++) {
+        begin(&f, 6 + fails);
+        world = f.g->world;
+        f.g->has_shared_world = true;
+        bury(&f, &f.ten);
+        rig_kill(f.g);
+        rig_free(f.g);
+        f.g = rig_new_in(world, "a");
+        f.g->daemon->fault[0] = fault;
+        f.g->daemon->fault_count = fails;
+        enter(&f, "again");
+        (void)rig_run(f.g, 3000, NULL, NULL);
+        assert_int_equal(status_of(&f, &f.ten), SAVE_REMOVED);
+        assert_int_equal(test_env_logged(f.g->daemon, "the tomb of save"),
+                         fails);
+        assert_int_equal(held_bytes(&f), fails ? f.held : f.held / 2);
+        assert_int_equal(save(&f, 30), WIRE_STATE_COMMITTED);
+        rig_free(f.g);
+    }
+}
+
 static void a_read_is_waited_for(void **state)
 {
     struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
@@ -218,6 +251,7 @@ int main(void)
         cmocka_unit_test(a_join_finds_tombs),
         cmocka_unit_test(a_reservation_that_fails_looks_for_tombs),
         cmocka_unit_test(nothing_is_let_go_before_the_tomb_is_durable),
+        cmocka_unit_test(nothing_is_freed_at_a_start_before_tombs_are_durable),
         cmocka_unit_test(a_read_is_waited_for),
     };
 
