@@ -26,13 +26,17 @@ static uint64_t mix(uint64_t z)
 
 static void fill(void *to, uint32_t bytes, uint64_t seed, bool is_random)
 {
+    uint64_t dull = mix(seed);
     uint8_t *p = to;
 
-    for (uint32_t i = 0; i < bytes; i++) {
+    for (uint32_t i = 0; i < bytes && !is_random; i++)
+        p[i] = (uint8_t)(dull + i / 512);
+    for (uint32_t i = 0; i < bytes && is_random; i += 8) {
         uint64_t z = mix(seed * 0x9e3779b97f4a7c15u + i / 8);
+        uint8_t le[8];
 
-        p[i] = is_random ? (uint8_t)(z >> (i % 8 * 8))
-                         : (uint8_t)(mix(seed) + i / 512);
+        put_u64(le, z);
+        memcpy(p + i, le, min_u64(8, bytes - i));
     }
 }
 

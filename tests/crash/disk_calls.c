@@ -1,0 +1,633 @@
+/*
+ * disk_calls.c - the system calls of storage/ on what lies below /disk, in the
+ * place of the kernel's (by the linker's --wrap). Descriptors from DISK_FD on
+ * are ours; every other one, and every other path, goes to the kernel.
+ *
+ * A descriptor leads to an open file, which holds the lock; a write that is on
+ * its way when its process is killed keeps the open file, and so the lock, as
+ * the kernel does. What a killed process still calls on its descriptors (the
+ * test has to free its memory) answers as if all were well and does nothing.
+ */
+#include "tests/crash/disk_internal.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DISK_FD 0x40000000
+
+struct disk_file {
+    uint32_t users; /* descriptors, and late writes */
+    uint32_t node;
+    uint32_t process;
+    int lock; /* LOCK_EX, LOCK_SH or LOCK_UN */
+    bool is_dead;
+};
+
+struct late_write {
+    struct list link;
+    struct disk_file *file;
+    uint64_t off, len;
+    uint8_t data[];
+};
+
+/* A folder that is being read. */
+struct listing {
+    DIR *dir; /* what the caller has: this */
+    int fd;
+    struct disk_entry *seen; /* as it was at the beginning */
+    uint32_t next, count;
+    struct dirent entry;
+};
+
+static struct disk *the_disk;
+
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's --wrap names them. */
+
+/* The kernel's. */
+int __real_open(const char *path, int flags, ...);
+int __real_openat(int fd, const char *path, int flags, ...);
+int __real_mkdir(const char *path, mode_t mode);
+int __real_close(int fd);
+int __real_fcntl(int fd, int command, ...);
+int __real_fstat(int fd, struct stat *stat);
+int __real_fstatfs(int fd, struct statfs *stat);
+int __real_fsync(int fd);
+int __real_unlinkat(int fd, const char *path, int flags);
+long __real_syscall(long number, ...);
+
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_openat(int fd, const char *path, int flags, ...);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __wrap_mkdirat(int fd, const char *path, mode_t mode);
+int __wrap_close(int fd);
+int __wrap_fcntl(int fd, int command, ...);
+int __wrap_fstat(int fd, struct stat *stat);
+int __wrap_fstatfs(int fd, struct statfs *stat);
+int __wrap_statx(int fd, const char *path, int flags, unsigned mask,
+                 struct statx *stat);
+int __wrap_fsync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_flock(int fd, int operation);
+int __wrap_fallocate(int fd, int mode, off_t off, off_t len);
+int __wrap_ftruncate(int fd, off_t len);
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
+                  int flags);
+int __wrap_unlinkat(int fd, const char *path, int flags);
+ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off);
+ssize_t __wrap_getrandom(void *to, size_t bytes, unsigned flags);
+long __wrap_syscall(long number, ...);
+DIR *__wrap_fdopendir(int fd);
+struct dirent *__wrap_readdir(DIR *dir);
+void __wrap_rewinddir(DIR *dir);
+int __wrap_closedir(DIR *dir);
+
+/*
+ * Descriptors.
+ */
+
+static int fails(int code)
+{
+    errno = code;
+    return -1;
+}
+
+static bool is_ours(int fd)
+{
+    return fd >= DISK_FD;
+}
+
+static struct disk_file *file_of(int fd)
+{
+    assert(is_ours(fd) && (uint32_t)(fd - DISK_FD) < the_disk->fd_count &&
+           the_disk->fd[fd - DISK_FD]);
+    return the_disk->fd[fd - DISK_FD];
+}
+
+static void file_put(struct disk_file *file)
+{
+    if (--file->users == 0)
+        free(file);
+}
+
+static int fd_new(struct disk_file *file)
+{
+    struct disk *d = the_disk;
+    uint32_t i = 0;
+
+    while (i < d->fd_count && d->fd[i])
+        i++;
+    if (i == d->fd_count) {
+        d->fd_count = d->fd_count ? d->fd_count * 2 : 64;
+        d->fd = realloc((void *)d->fd, d->fd_count * sizeof *d->fd);
+        assert(d->fd);
+        memset((void *)(d->fd + i), 0, (d->fd_count - i) * sizeof *d->fd);
+    }
+    d->fd[i] = file;
+    file->users++;
+    return DISK_FD + (int)i;
+}
+
+static int file_new(uint32_t node)
+{
+    struct disk_file *file = calloc(1, sizeof *file);
+
+    assert(file);
+    file->node = node;
+    file->process = the_disk->process;
+    file->lock = LOCK_UN;
+    return fd_new(file);
+}
+
+static const struct disk_node *node_of(int fd)
+{
+    return &the_disk->live.node[file_of(fd)->node];
+}
+
+/*
+ * Paths.
+ */
+
+/* The node that `path` leads to from `folder`; UINT32_MAX with errno. */
+static uint32_t look_up(uint32_t folder, const char *path)
+{
+    char part[256];
+    size_t bytes;
+
+    for (; *path; path += bytes + (path[bytes] == '/')) {
+        bytes = strcspn(path, "/");
+        assert(bytes < sizeof part);
+        memcpy(part, path, bytes);
+        part[bytes] = '\0';
+        if (bytes == 0 || strcmp(part, ".") == 0)
+            continue;
+        if (!the_disk->live.node[folder].is_folder) {
+            errno = ENOTDIR;
+            return UINT32_MAX;
+        }
+        if (strcmp(part, "..") == 0)
+            folder = the_disk->live.node[folder].parent;
+        else
+            folder = image_find(&the_disk->live, folder, part);
+        if (folder == UINT32_MAX) {
+            errno = ENOENT;
+            return UINT32_MAX;
+        }
+    }
+    return folder;
+}
+
+/* Below /disk: the rest of the path. Else NULL. */
+static const char *path_within(const char *path)
+{
+    size_t bytes = strlen(DISK_PATH);
+
+    if (!the_disk || strncmp(path, DISK_PATH, bytes) != 0)
+        return NULL;
+    return path[bytes] == '/' || path[bytes] == '\0' ? path + bytes : NULL;
+}
+
+static int open_at(uint32_t folder, const char *path, int flags)
+{
+    uint32_t node;
+
+    if ((flags & O_TMPFILE) == O_TMPFILE) {
+        if (the_disk->has_no_tmpfile)
+            return fails(EOPNOTSUPP);
+        return file_new(image_add_node(&the_disk->live, false));
+    }
+    node = look_up(folder, path);
+    if (flags & O_CREAT) {
+        assert((flags & O_EXCL) && !strchr(path, '/'));
+        if (node != UINT32_MAX)
+            return fails(EEXIST);
+        node = image_add_node(&the_disk->live, false);
+        disk_give_name(the_disk, folder, path, node);
+    }
+    if (node == UINT32_MAX)
+        return -1;
+    if ((flags & O_DIRECTORY) && !the_disk->live.node[node].is_folder)
+        return fails(ENOTDIR);
+    return file_new(node);
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    const char *rest = path_within(path);
+    mode_t mode = 0;
+    va_list args;
+
+    if (rest)
+        return open_at(0, rest, flags);
+    va_start(args, flags);
+    if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+        mode = va_arg(args, mode_t);
+    va_end(args);
+    return __real_open(path, flags, mode);
+}
+
+int __wrap_openat(int fd, const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    va_list args;
+
+    if (is_ours(fd))
+        return open_at(file_of(fd)->node, path, flags);
+    va_start(args, flags);
+    if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+        mode = va_arg(args, mode_t);
+    va_end(args);
+    return __real_openat(fd, path, flags, mode);
+}
+
+long __wrap_syscall(long number, ...)
+{
+    long a[6];
+    va_list args;
+
+    va_start(args, number);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (number == SYS_openat2 && is_ours((int)a[0])) {
+        const struct open_how *how = (const void *)a[2];
+
+        return open_at(file_of((int)a[0])->node, (const char *)a[1],
+                       (int)how->flags);
+    }
+    return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static int mkdir_at(uint32_t folder, const char *path)
+{
+    while (*path == '/')
+        path++;
+    assert(!strchr(path, '/'));
+    if (image_find(&the_disk->live, folder, path) != UINT32_MAX)
+        return fails(EEXIST);
+    disk_give_name(the_disk, folder, path,
+                   image_add_node(&the_disk->live, true));
+    return 0;
+}
+
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+    const char *rest = path_within(path);
+
+    return rest ? mkdir_at(0, rest) : __real_mkdir(path, mode);
+}
+
+int __wrap_mkdirat(int fd, const char *path, mode_t mode)
+{
+    (void)mode;
+    return mkdir_at(file_of(fd)->node, path);
+}
+
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
+                  int flags)
+{
+    uint32_t folder = file_of(to_fd)->node, node;
+
+    if (flags & AT_SYMLINK_FOLLOW)
+        node = file_of((int)strtol(strrchr(from, '/') + 1, NULL, 10))->node;
+    else
+        node = look_up(file_of(from_fd)->node, from);
+    if (node == UINT32_MAX)
+        return -1;
+    if (image_find(&the_disk->live, folder, to) != UINT32_MAX)
+        return fails(EEXIST);
+    disk_give_name(the_disk, folder, to, node);
+    return 0;
+}
+
+int __wrap_unlinkat(int fd, const char *path, int flags)
+{
+    uint32_t folder;
+
+    if (!is_ours(fd))
+        return __real_unlinkat(fd, path, flags);
+    folder = file_of(fd)->node;
+    if (image_find(&the_disk->live, folder, path) == UINT32_MAX)
+        return fails(ENOENT);
+    disk_take_name(the_disk, folder, path);
+    return 0;
+}
+
+/*
+ * Open files.
+ */
+
+int __wrap_close(int fd)
+{
+    if (!is_ours(fd))
+        return __real_close(fd);
+    file_put(file_of(fd));
+    the_disk->fd[fd - DISK_FD] = NULL;
+    return 0;
+}
+
+int __wrap_fcntl(int fd, int command, ...)
+{
+    long argument;
+    va_list args;
+
+    va_start(args, command);
+    argument = va_arg(args, long);
+    va_end(args);
+    if (!is_ours(fd))
+        return __real_fcntl(fd, command, argument);
+    if (command == F_DUPFD_CLOEXEC)
+        return fd_new(file_of(fd));
+    assert(command == F_SETFL);
+    return 0;
+}
+
+int __wrap_fstat(int fd, struct stat *stat)
+{
+    if (!is_ours(fd))
+        return __real_fstat(fd, stat);
+    *stat = (struct stat){.st_uid = geteuid(), .st_mode = S_IFDIR | 0700};
+    assert(node_of(fd)->is_folder);
+    return 0;
+}
+
+int __wrap_fstatfs(int fd, struct statfs *stat)
+{
+    if (!is_ours(fd))
+        return __real_fstatfs(fd, stat);
+    *stat = (struct statfs){.f_type = EXT4_SUPER_MAGIC};
+    return 0;
+}
+
+int __wrap_statx(int fd, const char *path, int flags, unsigned mask,
+                 struct statx *stat)
+{
+    const struct disk_node *n = node_of(fd);
+
+    assert(path[0] == '\0' && (flags & AT_EMPTY_PATH));
+    *stat = (struct statx){
+        .stx_mask = mask,
+        .stx_nlink = n->links,
+        .stx_mode = (uint16_t)((n->is_folder ? S_IFDIR : S_IFREG) | 0600),
+        .stx_size = content_size(n->content),
+        .stx_dio_mem_align = SECTOR_BYTES,
+        .stx_dio_offset_align = SECTOR_BYTES};
+    return 0;
+}
+
+static int sync_fd(int fd, bool is_data_only)
+{
+    int rc = disk_sync(the_disk, file_of(fd)->node, is_data_only);
+
+    return rc < 0 ? fails(-rc) : 0;
+}
+
+int __wrap_fsync(int fd)
+{
+    return is_ours(fd) ? sync_fd(fd, false) : __real_fsync(fd);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    return sync_fd(fd, true);
+}
+
+/* Does another open file hold what `how` cannot go with? */
+static bool is_locked_out(const struct disk_file *file, int how)
+{
+    for (uint32_t i = 0; i < the_disk->fd_count; i++) {
+        const struct disk_file *o = the_disk->fd[i];
+
+        if (o && o != file && !o->is_dead && o->node == file->node &&
+            (o->lock == LOCK_EX || (o->lock == LOCK_SH && how == LOCK_EX)))
+            return true;
+    }
+    LIST_FOR_EACH (link, &the_disk->late) {
+        const struct disk_file *o =
+            container_of(link, struct late_write, link)->file;
+
+        if (o->node == file->node && o->lock != LOCK_UN)
+            return true;
+    }
+    return false;
+}
+
+int __wrap_flock(int fd, int operation)
+{
+    struct disk_file *file = file_of(fd);
+    int how = operation & ~LOCK_NB;
+
+    if (file->is_dead)
+        return 0;
+    if (how != LOCK_UN && is_locked_out(file, how))
+        return fails(EAGAIN);
+    file->lock = how;
+    return 0;
+}
+
+int __wrap_fallocate(int fd, int mode, off_t off, off_t len)
+{
+    const struct disk_node *n = node_of(fd);
+
+    assert(mode == 0 && off == 0);
+    if (content_size(n->content) < (uint64_t)len)
+        disk_resize(the_disk, file_of(fd)->node, (uint64_t)len);
+    return 0;
+}
+
+int __wrap_ftruncate(int fd, off_t len)
+{
+    disk_resize(the_disk, file_of(fd)->node, (uint64_t)len);
+    return 0;
+}
+
+/* A transfer that ends early does so at a page. */
+static size_t cut(size_t bytes)
+{
+    size_t pages = bytes / PAGE_BYTES;
+
+    if (!the_disk->writes_short || pages < 2 || disk_random(the_disk) % 3)
+        return bytes;
+    return (1 + disk_random(the_disk) % (pages - 1)) * PAGE_BYTES;
+}
+
+ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off)
+{
+    const struct content *c = node_of(fd)->content;
+    uint64_t size = content_size(c);
+
+    if ((uint64_t)off >= size)
+        return 0;
+    bytes = cut(min_u64(bytes, size - (uint64_t)off));
+    content_read(c, (uint64_t)off, to, bytes);
+    return (ssize_t)bytes;
+}
+
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off)
+{
+    bytes = cut(bytes);
+    disk_write(the_disk, file_of(fd)->node, (uint64_t)off, from, bytes);
+    return (ssize_t)bytes;
+}
+
+/* Only names of temporaries come from here; each process has its own. */
+ssize_t __wrap_getrandom(void *to, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    memset(to, (int)(the_disk->process + 1), bytes);
+    return (ssize_t)bytes;
+}
+
+/*
+ * Listings.
+ */
+
+static void listing_begin(struct listing *l)
+{
+    const struct disk_node *n = node_of(l->fd);
+
+    free(l->seen);
+    l->seen = malloc(n->entry_count * sizeof *l->seen + 1);
+    assert(l->seen);
+    for (uint32_t i = 0; i < n->entry_count; i++)
+        l->seen[i] = n->entry[i];
+    l->count = n->entry_count;
+    l->next = 0;
+}
+
+DIR *__wrap_fdopendir(int fd)
+{
+    struct listing *l = calloc(1, sizeof *l);
+
+    assert(l && is_ours(fd));
+    l->dir = (DIR *)(void *)l;
+    l->fd = fd;
+    listing_begin(l);
+    return l->dir;
+}
+
+static struct listing *listing_of(DIR *dir)
+{
+    struct listing *l = (struct listing *)(void *)dir;
+
+    assert(l->dir == dir);
+    return l;
+}
+
+struct dirent *__wrap_readdir(DIR *dir)
+{
+    struct listing *l = listing_of(dir);
+    const struct disk_entry *e;
+
+    if (l->next == l->count)
+        return NULL;
+    e = &l->seen[l->next++];
+    assert(strlen(e->name) < sizeof l->entry.d_name);
+    memcpy(l->entry.d_name, e->name, strlen(e->name) + 1);
+    l->entry.d_type = the_disk->live.node[e->node].is_folder ? DT_DIR : DT_REG;
+    return &l->entry;
+}
+
+void __wrap_rewinddir(DIR *dir)
+{
+    listing_begin(listing_of(dir));
+}
+
+int __wrap_closedir(DIR *dir)
+{
+    struct listing *l = listing_of(dir);
+    int rc = __wrap_close(l->fd);
+
+    free(l->seen);
+    free(l);
+    return rc;
+}
+
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+/*
+ * Processes.
+ */
+
+void disk_process_kill(struct disk *disk, uint32_t process)
+{
+    for (uint32_t i = 0; i < disk->fd_count; i++) {
+        struct disk_file *dead = disk->fd[i], *mark;
+
+        if (!dead || dead->process != process || dead->is_dead)
+            continue;
+        mark = calloc(1, sizeof *mark); /* until the memory is freed */
+        assert(mark);
+        *mark = (struct disk_file){
+            .users = 1, .node = dead->node, .is_dead = true, .lock = LOCK_UN};
+        file_put(dead);
+        disk->fd[i] = mark;
+    }
+}
+
+void disk_late_add(struct disk *disk, const struct fileio_op *op)
+{
+    struct late_write *late = malloc(sizeof *late + op->len);
+
+    assert(late);
+    *late = (struct late_write){
+        .file = file_of(op->fd), .off = op->off, .len = op->len};
+    late->file->users++;
+    memcpy(late->data, op->buf, op->len);
+    list_append(&disk->late, &late->link);
+}
+
+static void late_free(struct late_write *late)
+{
+    list_remove(&late->link);
+    file_put(late->file);
+    free(late);
+}
+
+bool disk_late_land(struct disk *disk)
+{
+    struct late_write *late;
+
+    if (list_is_empty(&disk->late))
+        return false;
+    late = container_of(disk->late.next, struct late_write, link);
+    disk_write(disk, late->file->node, late->off, late->data, late->len);
+    late_free(late);
+    return true;
+}
+
+struct disk *disk_the(struct disk *disk)
+{
+    struct disk *before = the_disk;
+
+    the_disk = disk;
+    return before;
+}
+
+void disk_free(struct disk *disk)
+{
+    while (!list_is_empty(&disk->late))
+        late_free(container_of(disk->late.next, struct late_write, link));
+    for (uint32_t i = 0; i < disk->fd_count; i++)
+        assert(!disk->fd[i]);
+    free((void *)disk->fd);
+    for (uint32_t i = 0; i < disk->op_count; i++)
+        free(disk->op[i].data);
+    free(disk->op);
+    image_free(&disk->live);
+    image_free(&disk->base);
+    if (the_disk == disk)
+        the_disk = NULL;
+    free(disk);
+}
