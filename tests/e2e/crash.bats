@@ -20,6 +20,6 @@ bats_require_minimum_version 1.5.0
     if [ -n "${CKPT_TEST_LONG:-}" ]; then
         tell "$CRASH/crash" -j 2 -f 1 -p 16
     else
-        tell "$CRASH/crash" -j 2 -f 0 -p 40
+        tell "$CRASH/crash" -j 2 -f 0 -p 100
     fi
 }
