@@ -4,11 +4,18 @@
 # commands per job, see tests/progs/job.c) against real daemons, and leaves no
 # process behind. A daemon ends when it has nothing to do (CKPT_LINGER=0).
 
-e2e_setup() {
+e2e_paths() {
     ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
     BUILD_DIR=${BUILD_DIR:-$ROOT/build}
     JOB=$BUILD_DIR/tests/job
     CKPTD=$BUILD_DIR/bin/ckptd
+    umask 022
+    export CKPT_LINGER=0 CKPT_DAEMON=$CKPTD
+    unset CKPT_HOME CKPT_LOCAL CKPT_SOCKET CKPT_RANK
+}
+
+e2e_setup() {
+    e2e_paths
     HOME_DIR=$BATS_TEST_TMPDIR/home
     LOCAL=$HOME_DIR/local
     OUT=$BATS_TEST_TMPDIR/out
@@ -18,8 +25,6 @@ e2e_setup() {
     *) SANITIZED= ;;
     esac
     mkdir "$HOME_DIR"
-    export CKPT_LINGER=0 CKPT_DAEMON=$CKPTD
-    unset CKPT_HOME CKPT_LOCAL CKPT_SOCKET CKPT_RANK
 }
 
 # The pids of all processes with this test's folder in their arguments.
