@@ -77,8 +77,6 @@ static int check_request(struct session *s, const struct wire_save *v,
         return err_set(err, -CKPT_ECONFLICT,
                        "steps never decrease: %" PRIu64 " was saved before",
                        s->last_step);
-    if (s->engine->is_closing)
-        return err_set(err, -ECANCELED, "the daemon is stopping");
     if (undecided_count(s) >= SESSION_SAVES_MAX)
         return err_set(err, -EBUSY,
                        "%d saves of this rank are undecided, the most there "
@@ -145,6 +143,9 @@ void save_request(struct session *s, uint64_t request_id,
         goto fail;
     save = find_save(s, v->step, &err);
     is_new = !save;
+    /* What other ranks have begun is waited for, and so must get its parts. */
+    if (is_new && !err.code && s->engine->is_closing)
+        (void)err_set(&err, -ECANCELED, "the daemon is stopping");
     if (err.code && is_new)
         goto fail;
     rc = values_decode(v->values, v->values_bytes, &s->open.layout, &values,

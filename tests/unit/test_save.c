@@ -584,6 +584,42 @@ static void watch_of_an_unreadable_decision_is_an_error(void **state)
     end(&f);
 }
 
+static void on_stopped(void *rig)
+{
+    ((struct rig *)rig)->is_stopped = true;
+}
+
+static bool is_stopped(void *rig)
+{
+    return ((struct rig *)rig)->is_stopped;
+}
+
+/* Else the ranks that began it, and the daemon itself, wait for a rank that was
+ * turned away until the deadline. */
+static void an_engine_that_stops_finishes_what_was_begun(void **state)
+{
+    struct rig_shape shape = plain;
+    struct fixture f;
+
+    (void)state;
+    shape.world_size = 3;
+    begin(&f, 4, &shape);
+    f.v[0] = rig_save(f.r[0], 10, 1, WAIT);
+    (void)rig_run(f.g, 10, NULL, NULL);
+    engine_stop(f.g->engine, on_stopped, f.g);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    f.v[1] = rig_save(f.r[1], 10, 1, WAIT);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    f.v[2] = rig_save(f.r[2], 11, 1, WAIT); /* nobody has begun that one */
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    assert_int_equal(f.v[2]->code, -ECANCELED);
+    f.v[2] = rig_save(f.r[2], 10, 1, WAIT);
+    assert_true(rig_run(f.g, 10000, is_stopped, f.g));
+    for (uint32_t i = 0; i < f.n; i++)
+        assert_committed(f.v[i]);
+    end(&f);
+}
+
 /* Some save's votes are being made a manifest. */
 static bool is_merging(void *rig)
 {
@@ -629,6 +665,7 @@ int main(void)
         cmocka_unit_test(a_save_without_its_table_or_values_fails_alone),
         cmocka_unit_test(watch_tells_what_is_known),
         cmocka_unit_test(watch_of_an_unreadable_decision_is_an_error),
+        cmocka_unit_test(an_engine_that_stops_finishes_what_was_begun),
         cmocka_unit_test(an_engine_that_ends_waits_for_its_workers),
     };
 
