@@ -114,7 +114,7 @@ static void refer_unreadable(struct attaching *a, int code, const char *why)
     if (s && s->status == SAVE_COMMITTED) {
         s->status = SAVE_UNREADABLE;
         s->code = code;
-        (void)snprintf(s->reason, sizeof s->reason, "%s", why);
+        catalog_set_reason(s, why);
     }
 }
 
@@ -269,7 +269,7 @@ static void refer_next(struct attaching *a)
 
     while ((s = refer_find(a)) && s->status == SAVE_UNREADABLE) {
         a->id = s->id;
-        refer_unreadable(a, s->code, s->reason);
+        refer_unreadable(a, s->code, catalog_reason(s));
     }
     if (s) {
         a->id = s->id;

@@ -14,10 +14,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* There is one for each save that a run ever made, as long as the daemon lives,
+ * and for every tomb in the home. */
+_Static_assert(sizeof(struct catalog_save) <= 256, "kept for ever: keep small");
+
 void catalog_free(struct catalog *c)
 {
     if (!c)
         return;
+    for (size_t i = 0; i < c->save_count; i++)
+        free(c->save[i].reason);
     free(c->generation);
     free(c->save);
     c->generation = NULL;
@@ -247,20 +253,48 @@ static bool gives_way(enum save_status old, enum save_status new)
            (old == SAVE_UNREADABLE && new != SAVE_UNDECIDED);
 }
 
-int catalog_note_save(struct catalog *c, const struct catalog_save *save)
+const char *catalog_reason(const struct catalog_save *s)
+{
+    return s->reason ? s->reason : "";
+}
+
+void catalog_set_reason(struct catalog_save *s, const char *reason)
+{
+    free(s->reason);
+    s->reason = reason[0] ? strdup(reason) : NULL;
+}
+
+/* What is told takes the place of what was known. */
+static int replace(struct catalog_save *at, const struct catalog_save *save,
+                   const char *reason)
+{
+    char *words = reason[0] ? strdup(reason) : NULL;
+
+    if (reason[0] && !words)
+        return -ENOMEM;
+    free(at->reason);
+    *at = *save;
+    at->reason = words;
+    return 0;
+}
+
+int catalog_note_save(struct catalog *c, const struct catalog_save *save,
+                      const char *reason)
 {
     struct catalog_save *at = catalog_find(c, &save->id);
     void *array = c->save;
     bool pinned, verified, leased, decided;
+    int rc = 0;
 
     if (!at) {
-        at = array_insert(&array, &c->save_count, sizeof *at,
-                          save_at(c, &save->id));
+        size_t index = save_at(c, &save->id);
+
+        at = array_insert(&array, &c->save_count, sizeof *at, index);
         if (!at)
             return -ENOMEM;
         c->save = array;
-        *at = *save;
-        return 0;
+        at->id = save->id;
+        at->status = SAVE_UNDECIDED;
     }
     pinned = at->is_pinned || save->is_pinned;
     verified = at->is_verified || save->is_verified;
@@ -268,12 +302,12 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save)
     decided = at->has_decision || at->status == SAVE_COMMITTED ||
               at->status == SAVE_UNREADABLE;
     if (at->status != SAVE_REMOVED && gives_way(at->status, save->status))
-        *at = *save;
+        rc = replace(at, save, reason);
     at->is_pinned = pinned;
     at->is_verified = verified;
     at->is_leased = leased;
     at->has_decision = decided && at->status == SAVE_REMOVED;
-    return 0;
+    return rc;
 }
 
 void catalog_note_lost(struct catalog *c, const struct save_id *id,
@@ -285,7 +319,7 @@ void catalog_note_lost(struct catalog *c, const struct save_id *id,
         return;
     s->is_lost = true;
     s->code = why->code;
-    (void)snprintf(s->reason, sizeof s->reason, "%s", why->text);
+    catalog_set_reason(s, why->text);
 }
 
 int catalog_note_generation(struct catalog *c,
@@ -334,5 +368,4 @@ void catalog_save_of(const struct record_decision *d, struct catalog_save *out)
         .node_count = d->node_count,
         .layout = d->layout,
     };
-    memcpy(out->reason, d->reason, sizeof out->reason);
 }

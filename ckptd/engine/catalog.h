@@ -34,8 +34,7 @@ struct catalog_save {
     bool has_decision; /* REMOVED, but its COMMIT was still there: without its
                           tomb it would be a checkpoint again */
     int32_t code;
-    char
-        reason[REASON_MAX + 1]; /* of an abort, of what is unreadable or lost */
+    char *reason; /* see catalog_reason(); an entry's own, else NULL */
     uint64_t created_unix_ms;
     uint64_t logical_bytes, stored_bytes, tensor_count;
     uint32_t rank_count, node_count;
@@ -99,9 +98,13 @@ bool catalog_on_branch(const struct catalog *c, const struct save_id *tip,
 
 /* Keep it up to date: insert, or replace what is known less about: UNDECIDED
  * gives way to all, REMOVED to none, and a decision only to REMOVED (its flags
- * are added). -ENOMEM. */
-int catalog_note_save(struct catalog *c,
-                      const struct catalog_save *save) MUST_USE;
+ * are added). `reason` is copied; "" for none. -ENOMEM. */
+int catalog_note_save(struct catalog *c, const struct catalog_save *save,
+                      const char *reason) MUST_USE;
+/* Of an entry: why it was aborted, or is unreadable or lost; else "". */
+const char *catalog_reason(const struct catalog_save *s);
+/* Another reason; on no memory there is none. */
+void catalog_set_reason(struct catalog_save *s, const char *reason);
 /* Marks a COMMITTED save as lost, and why. */
 void catalog_note_lost(struct catalog *c, const struct save_id *id,
                        const struct err *why);
@@ -111,7 +114,7 @@ int catalog_note_generation(struct catalog *c,
  * says nothing about where it comes from, and is ignored. */
 void catalog_note_load(struct catalog *c, uint32_t generation,
                        const struct save_id *origin);
-/* What a decision says, as an entry. */
+/* What a decision says, as an entry; its reason goes apart. */
 void catalog_save_of(const struct record_decision *d, struct catalog_save *out);
 
 /* The attempt that a new save of this step is: one more than the highest that

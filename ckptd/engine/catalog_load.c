@@ -154,9 +154,10 @@ static bool closed_name(struct load *l, const char *name)
  * intent, decision
  */
 
-static void note(struct load *l, const struct catalog_save *save)
+static void note(struct load *l, const struct catalog_save *save,
+                 const char *reason)
 {
-    int rc = catalog_note_save(l->c, save);
+    int rc = catalog_note_save(l->c, save, reason);
 
     if (rc < 0)
         load_fail(l, rc, "decision", "", err_text(rc));
@@ -168,7 +169,7 @@ static bool intent_name(struct load *l, const char *name)
 
     if (save_id_parse(name, &save.id, NULL) == 0 &&
         !catalog_find(l->c, &save.id))
-        note(l, &save);
+        note(l, &save, "");
     return false;
 }
 
@@ -191,8 +192,7 @@ static void decision_unreadable(struct load *l, const struct save_id *id,
     struct catalog_save save = {
         .id = *id, .status = SAVE_UNREADABLE, .code = code};
 
-    (void)snprintf(save.reason, sizeof save.reason, "%s", why);
-    note(l, &save);
+    note(l, &save, why);
 }
 
 static void decision_record(struct load *l, const char *name, int64_t result,
@@ -222,7 +222,7 @@ static void decision_record(struct load *l, const char *name, int64_t result,
         return;
     }
     catalog_save_of(&d, &save);
-    note(l, &save);
+    note(l, &save, d.reason);
 }
 
 /*
@@ -391,7 +391,7 @@ static bool tomb_name(struct load *l, const char *name)
         return false;
     known = catalog_find(l->c, &save.id);
     if (!known || known->status != SAVE_REMOVED)
-        note(l, &save);
+        note(l, &save, "");
     return false;
 }
 

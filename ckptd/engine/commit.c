@@ -406,7 +406,7 @@ static void intent_done(void *arg, int result)
      * looked. It is durable, and no vote follows from that life. */
     if (result < 0 && result != -EEXIST)
         commit_wish(c, result, "intent: %s", err_text(result));
-    else if (catalog_note_save(&c->run->catalog, &save) < 0)
+    else if (catalog_note_save(&c->run->catalog, &save, "") < 0)
         commit_wish(c, -ENOMEM, "no memory to begin the save");
     if (state_of(c)->wish.code != 0)
         commit_step(c);

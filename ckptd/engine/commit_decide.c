@@ -58,7 +58,7 @@ void commit_settle(struct commit *c)
 {
     struct commit_state *s = state_of(c);
     struct err err = {0};
-    int rc = catalog_note_save(&c->run->catalog, &s->outcome);
+    int rc = catalog_note_save(&c->run->catalog, &s->outcome, s->reason);
 
     if (rc == 0 && s->outcome.status == SAVE_COMMITTED)
         rc = pool_note(c, &err);
@@ -76,9 +76,15 @@ void commit_settle(struct commit *c)
     if (c->decision == DECISION_ABORT)
         (void)err_set(&c->error,
                       s->outcome.code < 0 ? s->outcome.code : -CKPT_EABORTED,
-                      "%s", s->outcome.reason);
+                      "%s", s->reason);
     commit_move(c, COMMIT_DECIDED);
     commit_later(c, 0);
+}
+
+static void outcome_is(struct commit_state *s, const struct record_decision *d)
+{
+    catalog_save_of(d, &s->outcome);
+    memcpy(s->reason, d->reason, sizeof s->reason);
 }
 
 void commit_follow(struct commit *c, const struct record_decision *d)
@@ -88,7 +94,7 @@ void commit_follow(struct commit *c, const struct record_decision *d)
     assert(!s->is_busy);
     if (c->phase != COMMIT_DECIDING)
         commit_move(c, COMMIT_DECIDING);
-    catalog_save_of(d, &s->outcome);
+    outcome_is(s, d);
     s->outcome.id = c->id;
     s->delay_ns = 0;
     commit_settle(c);
@@ -122,7 +128,7 @@ static void refuse_other(struct commit *c, const struct record_decision *d)
     struct catalog_save save;
 
     catalog_save_of(d, &save);
-    if (catalog_note_save(&c->run->catalog, &save) < 0)
+    if (catalog_note_save(&c->run->catalog, &save, d->reason) < 0)
         commit_later(c, back_off(&s->delay_ns));
     else
         commit_refuse_committed(c);
@@ -199,7 +205,7 @@ static void decision_put(struct commit *c)
     int rc = record_decision_decode(s->record.data, s->record.bytes, &d, &err);
 
     assert(rc == 0); /* we encoded it */
-    catalog_save_of(&d, &s->outcome);
+    outcome_is(s, &d);
     wr_bytes(&w, s->record.data, s->record.bytes);
     s->is_busy = true;
     recio_put(c->run->home->store,

@@ -50,6 +50,7 @@ struct commit_state {
     void *manifest;   /* when it goes out in parts */
     size_t manifest_bytes;
     struct catalog_save outcome;
+    char reason[REASON_MAX + 1]; /* of the outcome */
     /* commit_recover.c waits for the own vote to be looked at. */
     void (*settled)(void *arg, int result, const struct err *err);
     void *settled_arg;

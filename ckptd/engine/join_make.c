@@ -114,7 +114,7 @@ static void warn_unreadable(struct joining *j, const struct save_id *parent)
                           "home %s: run %s: save %s is newer than what is "
                           "resumed from, but cannot be read: %s",
                           j->run->home->path, j->run->name,
-                          save_id_format(&s->id, id), s->reason);
+                          save_id_format(&s->id, id), catalog_reason(s));
     }
 }
 

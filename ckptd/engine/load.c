@@ -291,7 +291,7 @@ static void say_unreadable(struct load *l)
                        "%sstep %" PRIu64 "/%u: its decision cannot be read: "
                        "passed over (%s)",
                        used ? "; " : "", s->id.step, s->id.generation,
-                       s->reason);
+                       catalog_reason(s));
     }
 }
 

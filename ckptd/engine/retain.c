@@ -160,7 +160,7 @@ void retain_looked(struct retention *t)
         return;
     }
     if (newest->is_lost) { /* whoever verified it saw it before that */
-        retain_end(t, newest->code, newest->reason);
+        retain_end(t, newest->code, catalog_reason(newest));
         return;
     }
     retain_move(t, RETAIN_READING_BACK);

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /*
@@ -286,13 +287,13 @@ static int describe_recorded(const struct catalog_save *c,
     out->id = c->id;
     if (c->status == SAVE_UNREADABLE)
         return err_set(err, c->code < 0 ? c->code : -EIO,
-                       "its decision cannot be read: %s", c->reason);
+                       "its decision cannot be read: %s", catalog_reason(c));
     if (c->status == SAVE_COMMITTED)
         out->state = WIRE_STATE_COMMITTED;
     if (c->status == SAVE_ABORTED) {
         out->state = WIRE_STATE_ABORTED;
         out->code = c->code < 0 ? c->code : -CKPT_EABORTED;
-        memcpy(out->text, c->reason, sizeof c->reason);
+        (void)snprintf(out->text, sizeof out->text, "%s", catalog_reason(c));
     }
     return 0;
 }

@@ -389,7 +389,7 @@ static void a_vote_whose_data_is_gone_is_aborted_in_recovery(void **state)
         assert_int_equal(s->status, SAVE_ABORTED);
         assert_int_equal(s->code,
                          loss == LOSS_REMOVED ? -ENOENT : -CKPT_ECORRUPT);
-        assert_non_null(strstr(s->reason, lost_words[loss]));
+        assert_non_null(strstr(catalog_reason(s), lost_words[loss]));
         /* Nothing is held back for it, and the job goes on. */
         assert_int_equal(held(d), 0);
         assert_int_equal(test_enter(d, "u", 0, 1), 2);
@@ -425,7 +425,8 @@ static void a_vote_on_what_is_locked_is_judged_once_it_is_not(void **state)
         (void)test_run(w, 5000, NULL, NULL);
         assert_int_equal(s->status, is_other ? SAVE_ABORTED : SAVE_COMMITTED);
         if (is_other)
-            assert_non_null(strstr(s->reason, lost_words[LOSS_REPLACED]));
+            assert_non_null(
+                strstr(catalog_reason(s), lost_words[LOSS_REPLACED]));
         assert_int_equal(held(d), is_other ? 0 : 1);
         test_daemon_close(d);
         test_world_free(w);
@@ -466,7 +467,7 @@ static void a_commit_whose_data_is_gone_is_followed_and_marked(void **state)
         assert_true(s->is_lost);
         assert_int_equal(s->code,
                          loss == LOSS_REMOVED ? -ENOENT : -CKPT_ECORRUPT);
-        assert_non_null(strstr(s->reason, lost_words[loss]));
+        assert_non_null(strstr(catalog_reason(s), lost_words[loss]));
         assert_true(test_env_logged(d->t, "cannot be loaded"));
         /* Its home is in order: what nobody refers to goes. */
         assert_int_equal(held(d), 0);

@@ -32,7 +32,7 @@ static void add(struct catalog *c, uint32_t g, uint64_t step,
 {
     struct catalog_save s = {.id = id(g, step), .status = status};
 
-    assert_int_equal(catalog_note_save(c, &s), 0);
+    assert_int_equal(catalog_note_save(c, &s, ""), 0);
 }
 
 #define assert_is(got, g, s)                                                   \
@@ -215,11 +215,11 @@ static void attempts_count_aborts(void **state)
     add(&c, 1, 8, SAVE_ABORTED);
     assert_int_equal(catalog_next_attempt(&c, 1, 7), 1);
     s.id.attempt = 3;
-    assert_int_equal(catalog_note_save(&c, &s), 0);
+    assert_int_equal(catalog_note_save(&c, &s, ""), 0);
     assert_int_equal(catalog_next_attempt(&c, 1, 7), 4);
     s.id.attempt = 4;
     s.status = SAVE_UNDECIDED;
-    assert_int_equal(catalog_note_save(&c, &s), 0);
+    assert_int_equal(catalog_note_save(&c, &s, ""), 0);
     assert_int_equal(catalog_next_attempt(&c, 1, 7), 4);
     catalog_free(&c);
 }
@@ -238,7 +238,7 @@ static void a_decision_is_never_taken_back(void **state)
     add(&c, 1, 10, SAVE_COMMITTED);
     add(&c, 1, 10, SAVE_ABORTED);
     assert_int_equal(catalog_find(&c, &one)->status, SAVE_COMMITTED);
-    assert_int_equal(catalog_note_save(&c, &pin), 0);
+    assert_int_equal(catalog_note_save(&c, &pin, ""), 0);
     assert_int_equal(catalog_find(&c, &one)->status, SAVE_COMMITTED);
     assert_true(catalog_find(&c, &one)->is_pinned);
     assert_int_equal(c.save_count, 1);
@@ -414,7 +414,7 @@ static void a_home_is_read_as_the_daemon_left_it(void **state)
     assert_true(catalog_find(&c, &s6)->is_verified);
     assert_false(catalog_find(&c, &s6)->is_leased);
     assert_int_equal(catalog_find(&c, &s7)->status, SAVE_ABORTED);
-    assert_string_equal(catalog_find(&c, &s7)->reason, "the reason");
+    assert_string_equal(catalog_reason(catalog_find(&c, &s7)), "the reason");
     assert_int_equal(c.save[3].status, SAVE_UNDECIDED);
     assert_true(catalog_generation_at(&c, 1)->is_closed);
     assert_false(catalog_generation_at(&c, 2)->is_closed);
@@ -465,7 +465,7 @@ static void damage_is_named_or_marked(void **state)
         if (kind == 0) {
             assert_int_equal(a.result, 0);
             assert_int_equal(catalog_find(&c, &s5)->status, SAVE_UNREADABLE);
-            assert_true(catalog_find(&c, &s5)->reason[0] != '\0');
+            assert_true(catalog_reason(catalog_find(&c, &s5))[0] != '\0');
         } else if (kind == 1) {
             assert_int_equal(a.result, -CKPT_ECORRUPT);
             assert_non_null(strstr(a.err.text, name));

@@ -282,13 +282,13 @@ static void attempts_end_at_the_last_name(void **state)
     struct test_commit v = {.vote_at_once = true};
 
     (void)state;
-    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted), 0);
+    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted, ""), 0);
     test_commit_begin(d, 5, &v);
     assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_COMMIT);
     assert_int_equal(v.id.attempt, SAVE_ATTEMPT_MAX);
     aborted.id.step = 6;
     aborted.id.attempt = SAVE_ATTEMPT_MAX;
-    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted), 0);
+    assert_int_equal(catalog_note_save(&d->run->catalog, &aborted, ""), 0);
     v = (struct test_commit){.vote_at_once = true};
     test_commit_begin(d, 6, &v);
     assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);

@@ -502,7 +502,7 @@ static void what_is_undecided_at_the_deadline_is_aborted(void **state)
     s = catalog_find(&b->run->catalog, &id);
     assert_int_equal(s->status, SAVE_ABORTED);
     assert_int_equal(s->code, -ETIMEDOUT);
-    assert_non_null(strstr(s->reason, "host a"));
+    assert_non_null(strstr(catalog_reason(s), "host a"));
     finish(w, a, b);
 }
 

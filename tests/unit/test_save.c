@@ -566,14 +566,15 @@ static void watch_of_an_unreadable_decision_is_an_error(void **state)
     struct fixture f;
     struct catalog_save unreadable = {.status = SAVE_UNREADABLE,
                                       .id = {.generation = 1, .step = 11},
-                                      .code = -EIO,
-                                      .reason = "the disk is gone"};
+                                      .code = -EIO};
     struct wire_watch v = {unreadable.id};
     struct wr w = {0};
 
     (void)state;
     begin(&f, 22, &plain);
-    assert_int_equal(catalog_note_save(&the_run(f.g)->catalog, &unreadable), 0);
+    assert_int_equal(catalog_note_save(&the_run(f.g)->catalog, &unreadable,
+                                       "the disk is gone"),
+                     0);
     wire_watch_encode(&v, &w);
     rig_send(f.r[0], WIRE_WATCH, 0, 90, &w);
     (void)rig_run(f.g, 10, NULL, NULL);

@@ -335,7 +335,7 @@ static void check_run(struct doctor *d, const char *run)
         if (c.save[i].status != SAVE_UNREADABLE)
             continue;
         (void)snprintf(seen, sizeof seen, "%s@%" PRIu64 ": %s", run,
-                       c.save[i].id.step, c.save[i].reason);
+                       c.save[i].id.step, catalog_reason(&c.save[i]));
         found(d, "run", FINDING_FAIL, seen,
               "its record is damaged: older checkpoints still load; nothing "
               "is collected until it is removed by hand");

@@ -234,7 +234,7 @@ static int check_readable(const struct gc *g, const struct catalog *c)
             return complain(g->tool, EXIT_CORRUPT,
                             "%s@%" PRIu64 "/%u: %s; nothing is removed", c->run,
                             c->save[i].id.step, c->save[i].id.generation,
-                            c->save[i].reason);
+                            catalog_reason(&c->save[i]));
     if (c->bad_lease.code)
         return complain(g->tool, exit_code_of(c->bad_lease.code),
                         "%s; nothing is removed while it is not known which "

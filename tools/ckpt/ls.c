@@ -42,7 +42,7 @@ static const char *notes_text(const struct catalog_save *s, bool is_latest,
     const char *const note[] = {
         is_latest ? "latest" : "", s->is_pinned ? "pinned" : "",
         s->is_verified ? "verified" : "", s->is_leased ? "leased" : "",
-        s->status == SAVE_COMMITTED ? "" : s->reason};
+        s->status == SAVE_COMMITTED ? "" : catalog_reason(s)};
     size_t used = 0;
 
     (void)snprintf(text, capacity, "-");
@@ -71,7 +71,7 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
         "ranks", (int)s->rank_count, "layout", layout, "created",
         time_text(s->created_unix_ms, created), "latest", (int)is_latest,
         "pinned", (int)s->is_pinned, "verified", (int)s->is_verified, "reason",
-        json_words(s->status == SAVE_COMMITTED ? "" : s->reason));
+        json_words(s->status == SAVE_COMMITTED ? "" : catalog_reason(s)));
 }
 
 static void as_row(struct out_table *table, const struct catalog *c,

@@ -243,10 +243,10 @@ static int not_there(struct tool *t, const struct catalog *c,
             continue;
         if (s->status == SAVE_UNREADABLE)
             return complain(t, EXIT_CORRUPT, "%s@%" PRIu64 ": %s", c->run,
-                            target->step, s->reason);
+                            target->step, catalog_reason(s));
         if (s->status == SAVE_ABORTED)
             return complain(t, EXIT_ABSENT, "%s@%" PRIu64 " was aborted: %s",
-                            c->run, target->step, s->reason);
+                            c->run, target->step, catalog_reason(s));
     }
     if (target->is_latest)
         return complain(t, EXIT_ABSENT, "run %s has no checkpoint", c->run);

@@ -113,7 +113,7 @@ static int verify_run(struct tool *t, const char *run, uint32_t *count)
         if (s->status == SAVE_UNREADABLE)
             worst =
                 worse(complain(t, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", run,
-                               s->id.step, s->id.generation, s->reason),
+                               s->id.step, s->id.generation, catalog_reason(s)),
                       worst);
         if (s->status != SAVE_COMMITTED)
             continue;
