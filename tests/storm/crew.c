@@ -105,6 +105,7 @@ static void take_end(struct crew *c, uint32_t i, int status)
         c->was_killed[i] || (job->victim == i && atomic_load(&job->has_fired));
 
     c->pid[i] = 0;
+    atomic_store(&job->has_lost, true);
     c->floor = max_u64(c->floor, atomic_load(&r->promised));
     r->has_ended = WIFEXITED(status);
     if (r->violation[0])

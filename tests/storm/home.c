@@ -207,7 +207,7 @@ static void round_kill(struct home *h)
     is_loading =
         b->victim == VICTIM_LOADING_RANK || b->victim == VICTIM_LOADING_DAEMON;
     (void)crew_job(c, 1 + draw(h, 3), is_loading, 1 + draw(h, SAVES_MOST));
-    c->job->is_disturbed = true;
+    atomic_store(&c->job->is_disturbed, true);
     b->rank = draw(h, c->job->world);
     arm(h, b);
     crew_start(c);
@@ -311,12 +311,13 @@ static void first_job(struct home *h)
 
 void home_run(const struct home_options *o, struct sums *sums)
 {
-    uint32_t before = proc_descriptors(0, NULL), memfds;
+    struct proc_descriptors before, after;
     struct home h = {.options = o,
                      .sums = sums,
                      .crew = {.ended = ended, .violation = violation}};
     int rc;
 
+    proc_descriptors(0, &before);
     h.crew.owner = &h;
     h.random = o->seed * 1000 + o->number;
     (void)snprintf(h.arm, sizeof h.arm, "%s/arm", o->dir);
@@ -332,6 +333,7 @@ void home_run(const struct home_options *o, struct sums *sums)
     }
     verify(&h);
     crew_fini(&h.crew);
-    if (proc_descriptors(0, &memfds) != before || memfds)
+    proc_descriptors(0, &after);
+    if (after.all != before.all || after.memfds)
         left_over(&h, "descriptors of the storm itself");
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,34 +22,31 @@ static void path_of(pid_t pid, const char *what, char path[64])
         (void)snprintf(path, 64, "/proc/%d/%s", (int)pid, what);
 }
 
-uint32_t proc_descriptors(pid_t pid, uint32_t *memfds)
+void proc_descriptors(pid_t pid, struct proc_descriptors *out)
 {
-    char path[64], target[32];
+    char path[64], target[PATH_MAX];
     const struct dirent *e;
-    uint32_t count = 0;
     DIR *dir;
 
-    if (memfds)
-        *memfds = 0;
+    *out = (struct proc_descriptors){0};
     path_of(pid, "fd", path);
     dir = opendir(path);
     if (!dir)
-        return 0;
+        return;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): this DIR is this thread's own */
     while ((e = readdir(dir))) {
         ssize_t n;
 
-        if (e->d_name[0] == '.')
+        if (e->d_name[0] == '.' || (pid == 0 && atoi(e->d_name) == dirfd(dir)))
             continue;
-        if (pid == 0 && atoi(e->d_name) == dirfd(dir))
-            continue;
-        count++;
-        n = readlinkat(dirfd(dir), e->d_name, target, sizeof target);
-        if (memfds && n > 7 && strncmp(target, "/memfd:", 7) == 0)
-            ++*memfds;
+        out->all++;
+        n = readlinkat(dirfd(dir), e->d_name, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = '\0';
+        out->memfds += strncmp(target, "/memfd:", 7) == 0;
+        /* One made by O_TMPFILE goes by that number for good. */
+        out->segments += strstr(target, "/seg/") || strstr(target, "/#");
     }
     (void)closedir(dir);
-    return count;
 }
 
 /* Lines of a file of /proc that contain a word. */

@@ -12,9 +12,11 @@
 
 /* pid 0 is this process. */
 
-/* Open descriptors, and how many of them are memfds (NULL: do not care). The
- * one that looks does not count. */
-uint32_t proc_descriptors(pid_t pid, uint32_t *memfds);
+/* Open descriptors; the one that looks does not count. */
+struct proc_descriptors {
+    uint32_t all, memfds, segments;
+};
+void proc_descriptors(pid_t pid, struct proc_descriptors *out);
 /* Mappings of memfds. */
 uint32_t proc_mapped_memfds(pid_t pid);
 

@@ -52,14 +52,15 @@ static void failed(struct rank *r, const char *what, int code)
         violation(r, "%s: code %d has no type", what, code);
     else if (strlen(r->error.message) < 10)
         violation(r, "%s: code %d without words", what, code);
-    else if (!r->job->is_disturbed)
+    else if (!atomic_load(&r->job->is_disturbed))
         violation(r, "%s: %s", what, r->error.message);
 }
 
 static int open_run(struct rank *r)
 {
     const struct job *job = r->job;
-    uint32_t deadline_ms = job->is_disturbed ? DISTURBED_MS : DEADLINE_MS / 2;
+    bool is_disturbed = atomic_load(&job->is_disturbed);
+    uint32_t deadline_ms = is_disturbed ? DISTURBED_MS : DEADLINE_MS / 2;
     struct ckpt_options o;
     int rc;
 
@@ -219,36 +220,57 @@ static void save(struct rank *r, uint64_t step)
     } else if (!is_bad) {
         failed(r, "save", rc);
     } else if (rc != -CKPT_EABORTED && rc != -CKPT_ECONFLICT &&
-               !r->job->is_disturbed) {
+               !atomic_load(&r->job->is_disturbed)) {
         violation(r, "a save that must fail: %s", r->error.message);
     }
     (void)atomic_fetch_add(&r->job->saved, 1);
 }
 
+static bool is_over(const struct job *job)
+{
+    return atomic_load(&job->stop) || atomic_load(&job->has_lost);
+}
+
+/* Whether there is another save to do, once the quota allows it and all ranks
+ * are here. */
+static bool may_save(struct job *job, uint64_t done)
+{
+    uint32_t all = (uint32_t)(done + 1) * job->world;
+
+    while (job->has_quota && done >= atomic_load(&job->quota) && !is_over(job))
+        proc_sleep_us(500);
+    if (done < job->saves)
+        (void)atomic_fetch_add(&job->met, 1);
+    while (done < job->saves && atomic_load(&job->met) < all && !is_over(job))
+        proc_sleep_us(50);
+    return done < job->saves && !atomic_load(&job->stop);
+}
+
 static void work(struct rank *r)
 {
-    const struct job *job = r->job;
-    uint32_t errors;
+    struct job *job = r->job;
+    struct proc_descriptors d;
 
     if (job->loads)
         load(r);
-    for (uint64_t i = 0; i < job->saves && !atomic_load(&job->stop); i++)
+    for (uint64_t i = 0; may_save(job, i); i++)
         save(r, job->first_step + i);
-    errors = r->report->errors;
-    if (errors)
+    if (r->report->errors)
         read_newest(r);
-    r->report->descriptors = proc_descriptors(0, NULL);
+    proc_descriptors(0, &d);
+    r->report->descriptors = d.all;
 }
 
 /* A closed context leaves nothing in this process. */
-static void check_clean(struct rank *r, uint32_t before)
+static void check_clean(struct rank *r, const struct proc_descriptors *before)
 {
-    uint32_t after = proc_descriptors(0, NULL);
     uint32_t memory = proc_mapped_memfds(0);
+    struct proc_descriptors after;
 
-    if (after != before)
-        violation(r, "%u descriptors before open, %u after close", before,
-                  after);
+    proc_descriptors(0, &after);
+    if (after.all != before->all)
+        violation(r, "%u descriptors before open, %u after close", before->all,
+                  after.all);
     if (memory)
         violation(r, "%u memfds are still mapped after close", memory);
 }
@@ -263,8 +285,9 @@ int rank_main(struct job *job, uint32_t number)
                                     .rows = job->rows,
                                     .columns = job->columns,
                                     .layout = JOB_MIXED};
-    uint32_t before = proc_descriptors(0, NULL);
+    struct proc_descriptors before;
 
+    proc_descriptors(0, &before);
     rank_places_arm(job, number);
     r.report->load_code = 1;
     if (job_state_init(&r.state, &shape)) {
@@ -274,7 +297,7 @@ int rank_main(struct job *job, uint32_t number)
     if (open_run(&r) == 0)
         work(&r);
     ckpt_close(r.ctx);
-    check_clean(&r, before);
+    check_clean(&r, &before);
     job_state_fini(&r.state);
     return r.report->violation[0] ? RANK_VIOLATION : RANK_FINE;
 }

@@ -45,13 +45,19 @@ struct job {
     uint32_t change;     /* tensors that change with each save; 0: all */
     uint32_t fail_every; /* every so-many-th save is one that must fail */
     bool loads;
-    bool is_disturbed; /* somebody is killed: errors are no violations */
-    atomic_bool stop;  /* save no more */
+    atomic_bool is_disturbed; /* somebody is killed: errors are no violations */
+    atomic_bool stop;         /* save no more */
+    bool has_quota;           /* save only while there are fewer than `quota` */
+    atomic_uint quota;
     /* Rank `victim` kills itself at place number `place`, the left-th time. */
     uint32_t victim;
     atomic_int place; /* -1: none */
     atomic_uint left;
     atomic_bool has_fired;
+    /* Ranks meet before each save, as they do in training, as long as none
+     * has ended. */
+    atomic_uint met;
+    atomic_bool has_lost;
     /* How far it has come. */
     atomic_uint joined, loaded, saved;
     struct rank_report report[STORM_RANKS];
