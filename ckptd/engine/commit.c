@@ -467,9 +467,11 @@ static void look_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (c->phase == COMMIT_VOTING || result < 0 ||
-        record_decision_decode(data, (size_t)result, &d, &err) < 0 ||
-        save_id_compare(&d.id, &c->id) != 0)
+    if (c->phase == COMMIT_VOTED && result == -ENOENT && !commit_is_alone(c))
+        commit_look_for_tomb(c);
+    else if (c->phase == COMMIT_VOTING || result < 0 ||
+             record_decision_decode(data, (size_t)result, &d, &err) < 0 ||
+             save_id_compare(&d.id, &c->id) != 0)
         commit_step(c);
     else if (state_of(c)->has_voted)
         commit_confirm(c, data, (size_t)result);

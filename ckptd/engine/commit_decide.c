@@ -72,7 +72,7 @@ void commit_settle(struct commit *c)
         return;
     }
     c->decision =
-        s->outcome.status == SAVE_COMMITTED ? DECISION_COMMIT : DECISION_ABORT;
+        s->outcome.status == SAVE_ABORTED ? DECISION_ABORT : DECISION_COMMIT;
     if (c->decision == DECISION_ABORT)
         (void)err_set(&c->error,
                       s->outcome.code < 0 ? s->outcome.code : -CKPT_EABORTED,
@@ -87,6 +87,61 @@ static void outcome_is(struct commit_state *s, const struct record_decision *d)
     memcpy(s->reason, d->reason, sizeof s->reason);
 }
 
+/*
+ * Removed meanwhile.
+ *
+ * A daemon may be so late that the others have committed a save, and retention
+ * has removed it, decision and all. The name is then free for an ABORT, which
+ * the tomb outranks: what was removed had been committed. The tomb is there
+ * before the decision goes, so that looking for it after ABORT was created, or
+ * found, misses nothing.
+ */
+
+static void tomb_done(void *arg, int64_t result, void *data)
+{
+    struct commit *c = arg;
+    struct commit_state *s = state_of(c);
+
+    free(data);
+    if (!commit_resume(c, result))
+        return;
+    if (result >= 0) {
+        if (c->phase != COMMIT_DECIDING)
+            commit_move(c, COMMIT_DECIDING);
+        s->outcome = (struct catalog_save){.id = c->id, .status = SAVE_REMOVED};
+        s->reason[0] = '\0';
+        commit_settle(c);
+    } else if (c->phase != COMMIT_DECIDING) {
+        commit_step(c);
+    } else if (result == -ENOENT) {
+        commit_settle(c);
+    } else {
+        commit_later(c, back_off(&s->delay_ns));
+    }
+}
+
+void commit_look_for_tomb(struct commit *c)
+{
+    char name[RECORD_NAME_BYTES];
+
+    state_of(c)->is_busy = true;
+    recio_get(c->run->home->store,
+              name_save(name, c->run->name, "tomb", &c->id), RECORD_MAX_BYTES,
+              tomb_done, c);
+}
+
+/* The outcome stands, unless it is an ABORT that a tomb outranks. */
+static void outcome_settle(struct commit *c)
+{
+    const struct commit_state *s = state_of(c);
+
+    if (s->outcome.status == SAVE_ABORTED && s->has_voted &&
+        !commit_is_alone(c))
+        commit_look_for_tomb(c);
+    else
+        commit_settle(c);
+}
+
 void commit_follow(struct commit *c, const struct record_decision *d)
 {
     struct commit_state *s = state_of(c);
@@ -97,7 +152,7 @@ void commit_follow(struct commit *c, const struct record_decision *d)
     outcome_is(s, d);
     s->outcome.id = c->id;
     s->delay_ns = 0;
-    commit_settle(c);
+    outcome_settle(c);
 }
 
 /* A decision that cannot be had yet. */
@@ -178,7 +233,7 @@ static void put_done(void *arg, int result)
         return;
     s->put_result = result;
     if (result == 0) { /* ours; the outcome stands ready */
-        commit_settle(c);
+        outcome_settle(c);
         return;
     }
     if (result != -EEXIST)
@@ -374,7 +429,7 @@ void commit_decide_step(struct commit *c)
     struct commit_state *s = state_of(c);
 
     if (s->outcome.status != 0) {
-        commit_settle(c);
+        outcome_settle(c);
         return;
     }
     if (s->trying == DECISION_COMMIT && commit_is_overdue(c))

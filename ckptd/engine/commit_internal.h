@@ -123,6 +123,9 @@ void commit_decide_step(struct commit *c);
 void commit_confirm(struct commit *c, const void *data, size_t bytes);
 /* The decision is known, and durable unless there was no vote. */
 void commit_follow(struct commit *c, const struct record_decision *d);
+/* VOTED, and no decision is there: was it removed already? Then it is followed
+ * as the COMMIT that it was, else the next step is taken. */
+void commit_look_for_tomb(struct commit *c);
 /* The outcome is noted, the pool told. Again later on no memory. */
 void commit_settle(struct commit *c);
 
