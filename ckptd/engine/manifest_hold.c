@@ -5,12 +5,20 @@
  *   -> done
  *
  * The tomb is looked for last: what has none by then was all there.
+ *
+ * A home that comes back may answer -EIO to what was under way, which says
+ * nothing of the checkpoint, and who loads would pass it over: all is read
+ * again before that is believed.
  */
 #include "ckptd/engine/manifest_hold.h"
+
+#include "ckptd/engine/engine.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+
+#define FETCH_TRIES 3
 
 struct fetch {
     struct run *run;
@@ -20,7 +28,10 @@ struct fetch {
     manifest_fetch_fn done;
     void *arg;
     struct err err;
+    uint32_t tries;
 };
+
+static void fetch_begin(struct fetch *f);
 
 void held_manifest_put(struct held_manifest *held)
 {
@@ -34,6 +45,12 @@ static void fetch_end(struct fetch *f)
 {
     struct held_manifest *held = f->held;
 
+    if (f->err.code == -EIO && ++f->tries < FETCH_TRIES &&
+        !f->run->home->engine->is_halted) {
+        held_manifest_put(held);
+        fetch_begin(f);
+        return;
+    }
     if (f->err.code) {
         (void)err_prefix(&f->err, "run %s step %" PRIu64 " (generation %u)",
                          f->run->name, f->id.step, f->id.generation);
@@ -113,6 +130,15 @@ static void decision_read(void *arg, int64_t result, void *data)
     free(data);
 }
 
+static void fetch_begin(struct fetch *f)
+{
+    f->held = NULL;
+    f->err = (struct err){0};
+    recio_get(f->run->home->store,
+              name_save(f->name, f->run->name, "decision", &f->id),
+              RECORD_MAX_BYTES, decision_read, f);
+}
+
 void manifest_fetch(struct run *run, const struct save_id *id,
                     manifest_fetch_fn done, void *arg)
 {
@@ -128,6 +154,5 @@ void manifest_fetch(struct run *run, const struct save_id *id,
     f->id = *id;
     f->done = done;
     f->arg = arg;
-    recio_get(run->home->store, name_save(f->name, run->name, "decision", id),
-              RECORD_MAX_BYTES, decision_read, f);
+    fetch_begin(f);
 }
