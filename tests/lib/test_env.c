@@ -24,6 +24,7 @@ struct owned_timer {
     struct list link;
     struct env_timer *timer;
     struct test_env *owner;
+    uint64_t at_ns; /* by the world's clock */
 };
 
 static struct test_env *of(struct env *env)
@@ -46,12 +47,13 @@ uint64_t test_random(struct test_world *w)
 
 static uint64_t world_now(struct env *env)
 {
-    return of(env)->world->now_ns;
+    return of(env)->world->now_ns + (uint64_t)of(env)->ahead_ns;
 }
 
 static uint64_t world_unix(struct env *env)
 {
-    return 1700000000000u + of(env)->world->now_ns / NS_PER_MS;
+    return 1700000000000u + of(env)->world->now_ns / NS_PER_MS +
+           (uint64_t)of(env)->unix_ahead_ms;
 }
 
 static void world_bytes(struct env *env, void *to, size_t bytes)
@@ -103,6 +105,7 @@ static void world_timer_set(struct env *env, struct env_timer *timer,
     assert(o);
     o->timer = timer;
     o->owner = t;
+    o->at_ns = at_ns - (uint64_t)t->ahead_ns;
     list_append(&t->world->timers, &o->link);
 }
 
@@ -445,7 +448,7 @@ static bool run_timer(struct test_world *w)
     LIST_FOR_EACH (node, &w->timers) {
         struct owned_timer *o = container_of(node, struct owned_timer, link);
 
-        if (o->timer->at_ns > w->now_ns)
+        if (o->at_ns > w->now_ns)
             continue;
         at = test_random(w) % ++count; /* each with equal chance */
         if (at == 0)
@@ -467,8 +470,8 @@ static uint64_t next_timer(const struct test_world *w)
     LIST_FOR_EACH (node, &w->timers) {
         struct owned_timer *o = container_of(node, struct owned_timer, link);
 
-        if (at == 0 || o->timer->at_ns < at)
-            at = max_u64(o->timer->at_ns, 1);
+        if (at == 0 || o->at_ns < at)
+            at = max_u64(o->at_ns, 1);
     }
     return at;
 }

@@ -68,6 +68,10 @@ struct test_env {
     uint32_t fault_count;
     bool is_dead;
     bool is_verbose; /* log lines go to stderr too */
+    /* This machine's clocks, ahead of the world's; the first stays as it is
+     * while the daemon lives, the second may jump at any time. */
+    int64_t ahead_ns, unix_ahead_ms;
+    void *owner; /* the test's */
 };
 
 /* Seed 0: stores answer in order and at once. */
