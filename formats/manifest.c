@@ -74,8 +74,9 @@ int64_t manifest_find(const struct manifest *m, const char *name,
         uint64_t index = m->slot[at].tensor_plus_1 - 1;
         const struct mf_tensor *t = &m->tensor[index];
 
-        if (m->slot[at].hash == hash && t->name_bytes == name_bytes &&
-            memcmp(m->blob + t->name, name, name_bytes) == 0)
+        if (m->slot[at].hash == hash &&
+            mf_name_compare(m->blob + t->name, t->name_bytes, name,
+                            name_bytes) == 0)
             return (int64_t)index;
     }
     return -ENOENT;

@@ -32,6 +32,10 @@ static bool name_is_good(const struct manifest *m, uint64_t at, uint64_t bytes,
            table_name_ok(m->blob + at, bytes);
 }
 
+/* Indices of entries have 32 bits, and no table has room for more. */
+static_assert(MANIFEST_MAX_BYTES / sizeof(struct mf_piece) <= UINT32_MAX,
+              "pieces are the smallest entries that are counted");
+
 static int check_info(const struct manifest *m, struct err *err)
 {
     const struct manifest_info *i = &m->info;
@@ -51,9 +55,6 @@ static int check_info(const struct manifest *m, struct err *err)
         what = "a parent of no generation";
     else if (m->location_count != m->chunk_count)
         what = "as many locations as chunks are needed";
-    else if (m->region_count > UINT32_MAX || m->chunk_count > UINT32_MAX ||
-             m->tensor_count > UINT32_MAX)
-        what = "too many entries";
     return what ? err_set(err, -CKPT_ECORRUPT, "manifest: %s", what) : 0;
 }
 

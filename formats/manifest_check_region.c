@@ -10,6 +10,7 @@
  * dimension; a cut is the difference of two such counts.
  */
 #include "formats/manifest_media.h"
+#include "formats/region_units.h"
 
 #include <inttypes.h>
 
@@ -42,22 +43,15 @@ int mf_check_geometry(const struct mf_tensor *t, struct err *err)
     return 0;
 }
 
-/* Elements of the innermost dimension (or a cut) in units; false when they are
- * not whole bytes. */
+/* Elements of a cut in units; false when they are not whole bytes. */
 static bool to_units(uint32_t dtype, uint64_t elements, uint64_t *units)
 {
-    uint32_t bits = dtype_bits(dtype);
-
-    if (bits >= 8) {
-        *units = elements;
-        return true;
-    }
-    *units = elements / 8 * bits + elements % 8 * bits / 8;
-    return elements % 8 * bits % 8 == 0;
+    *units = region_units(dtype, elements);
+    return elements % 8 * dtype_bits(dtype) % 8 == 0;
 }
 
-/* Box and shape were checked: nothing here can overflow. */
-static bool extent_init(struct extent *x, const struct geometry *g,
+/* Box and shape were checked: nothing here can overflow, all is whole. */
+static void extent_init(struct extent *x, const struct geometry *g,
                         const struct box *box)
 {
     x->ndim = g->ndim;
@@ -65,10 +59,11 @@ static bool extent_init(struct extent *x, const struct geometry *g,
     for (uint32_t d = g->ndim; d-- > 0;) {
         uint64_t at = box->offset[d], n = box->size[d], shape = g->shape[d];
 
-        if (d + 1 == g->ndim &&
-            (!to_units(g->dtype, at, &at) || !to_units(g->dtype, n, &n) ||
-             !to_units(g->dtype, shape, &shape)))
-            return false;
+        if (d + 1 == g->ndim) {
+            at = region_units(g->dtype, at);
+            n = region_units(g->dtype, n);
+            shape = region_units(g->dtype, shape);
+        }
         x->size[d] = n;
         x->inside[d] = at < shape ? min_u64(at + n, shape) - at : 0;
         x->size_after[d] = x->units;
@@ -76,7 +71,6 @@ static bool extent_init(struct extent *x, const struct geometry *g,
             d + 1 == g->ndim ? 1 : x->inside_after[d + 1] * x->inside[d + 1];
         x->units *= n;
     }
-    return true;
 }
 
 /* Of the first n units, how many are inside the logical shape. */
@@ -131,10 +125,12 @@ int mf_check_region(const struct mf_tensor *t, const struct mf_region *r,
         struct box box;
         uint64_t next;
 
-        if (box_open(&g, r, dims, k, &box, err) || !extent_init(&x, &g, &box))
+        if (box_open(&g, r, dims, k, &box, err))
             return err_set(err, -CKPT_ECORRUPT, "box %" PRIu32 " is malformed",
                            k);
-        if (!add_u64(at, x.units, &next) || next > most)
+        extent_init(&x, &g, &box);
+        next = at + x.units; /* each at most INT64_MAX */
+        if (next > most)
             return err_set(err, -CKPT_ECORRUPT, "more than 2^63 - 1 bytes");
         units += units_before(&x, min_u64(max_u64(end, at), next) - at) -
                  units_before(&x, min_u64(max_u64(start, at), next) - at);

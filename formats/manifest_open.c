@@ -94,7 +94,8 @@ static bool is_zero(const uint8_t *p, uint64_t bytes)
     return true;
 }
 
-/* Walks the directory: tables lie end to end, aligned, zeros between. */
+/* Walks the directory: tables lie end to end, aligned, zeros between. None ends
+ * behind digests_at, which is aligned, so that none begins there either. */
 static int directory_check(const uint8_t *data, const struct mf_header *h,
                            struct err *err)
 {
@@ -116,8 +117,7 @@ static int directory_check(const uint8_t *data, const struct mf_header *h,
                            i);
         if (!mul_u64(entry->count, entry->entry_bytes, &bytes) ||
             entry->reserved || entry->offset != start ||
-            start > h->digests_at || bytes > h->digests_at - start ||
-            !is_zero(data + end, start - end))
+            bytes > h->digests_at - start || !is_zero(data + end, start - end))
             return err_set(err, -CKPT_ECORRUPT,
                            "manifest: table %s does not fit",
                            is_known ? mf_table_name[i] : "of a later version");
