@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define DEPTH     8
 #define SAID_MOST 20
@@ -28,7 +29,7 @@ struct checking {
     struct tool *tool;
     const char *run;
     const struct manifest *m;
-    enum check_level level;
+    const struct check_wish *wish;
     struct segments segments;
     struct progress *progress;
     struct check_result *out;
@@ -36,13 +37,12 @@ struct checking {
     uint8_t *raw, *scratch;
     uint64_t next_chunk;
     uint32_t busy;
+    uint64_t begun_ms, begun_bytes; /* for the rate */
 };
 
-/* Which bytes of which tensors a bad chunk takes along. */
-static void say_tensors(const struct checking *k, uint64_t chunk, char *text,
-                        size_t capacity)
+void check_tensors(const struct manifest *m, uint64_t chunk, char *text,
+                   size_t capacity)
 {
-    const struct manifest *m = k->m;
     size_t used = 0;
     uint32_t count = 0;
 
@@ -67,6 +67,25 @@ static void say_tensors(const struct checking *k, uint64_t chunk, char *text,
     }
 }
 
+static void note_bad(struct checking *k, uint64_t chunk)
+{
+    struct chunk_list *bad = k->wish->bad;
+    uint64_t *grown;
+
+    if (!bad)
+        return;
+    if (bad->count == bad->capacity) {
+        size_t capacity = bad->capacity ? bad->capacity * 2 : 64;
+
+        grown = realloc(bad->chunk, capacity * sizeof *grown);
+        if (!grown)
+            return; /* one more to be found by the next turn */
+        bad->chunk = grown;
+        bad->capacity = capacity;
+    }
+    bad->chunk[bad->count++] = chunk;
+}
+
 static void failed(struct checking *k, uint64_t chunk, const struct err *err)
 {
     const struct mf_location *l = &k->m->location[chunk];
@@ -76,7 +95,8 @@ static void failed(struct checking *k, uint64_t chunk, const struct err *err)
     char tensors[700], words[2048];
 
     (*count)++;
-    say_tensors(k, chunk, tensors, sizeof tensors);
+    check_tensors(k->m, chunk, tensors, sizeof tensors);
+    note_bad(k, chunk);
     (void)snprintf(words, sizeof words,
                    "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s (%s)", k->run,
                    k->m->info.id.step, k->m->info.id.generation,
@@ -127,7 +147,7 @@ static void chunk_arrived(struct store_req *req, int64_t result)
                      err_text((int)result));
     else
         rc = chunk_check(lane->extent, req->len, &want, &err);
-    if (rc == 0 && k->level == CHECK_DEEP)
+    if (rc == 0 && k->wish->level == CHECK_DEEP)
         rc = check_content(k, &want, lane->extent + PAGE_BYTES, &err);
     if (rc)
         failed(k, lane->chunk, &err);
@@ -156,10 +176,11 @@ static void lane_start(struct checking *k, struct lane *lane)
         failed(k, chunk, &err);
         return;
     }
-    if (k->level == CHECK_QUICK)
+    if (k->wish->level == CHECK_QUICK)
         return;
     lane->chunk = chunk;
     lane->is_busy = true;
+    k->begun_bytes += bytes;
     k->busy++;
     lane->req = (struct store_req){.op = STORE_READ,
                                    .seg = seg,
@@ -171,12 +192,34 @@ static void lane_start(struct checking *k, struct lane *lane)
     store_submit(k->segments.local, &lane->req);
 }
 
+/* Until what was read is within the rate. */
+static void hold_rate(struct checking *k)
+{
+    uint64_t rate = k->wish->rate_bytes_s, due_ms, spent_ms;
+    struct timespec pause;
+
+    if (!rate)
+        return;
+    if (!k->begun_ms)
+        k->begun_ms = now_ms();
+    due_ms = (uint64_t)((double)k->begun_bytes * 1000 / (double)rate);
+    spent_ms = now_ms() - k->begun_ms;
+    if (due_ms <= spent_ms)
+        return;
+    pause = (struct timespec){(time_t)((due_ms - spent_ms) / 1000),
+                              (long)((due_ms - spent_ms) % 1000) * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
 static int check_chunks(struct checking *k)
 {
     while (k->next_chunk < k->m->chunk_count || k->busy) {
-        for (uint32_t i = 0; i < DEPTH; i++)
-            if (!k->lane[i].is_busy && k->next_chunk < k->m->chunk_count)
-                lane_start(k, &k->lane[i]);
+        for (uint32_t i = 0; i < DEPTH; i++) {
+            if (k->lane[i].is_busy || k->next_chunk == k->m->chunk_count)
+                continue;
+            hold_rate(k);
+            lane_start(k, &k->lane[i]);
+        }
         if (k->busy) {
             int rc = store_poll(k->segments.local, -1);
 
@@ -236,15 +279,11 @@ static int run_check(struct checking *k)
 }
 
 int check_save(struct tool *t, const char *run, const struct manifest *m,
-               enum check_level level, struct progress *p,
+               const struct check_wish *wish, struct progress *p,
                struct check_result *out)
 {
-    struct checking k = {.tool = t,
-                         .run = run,
-                         .m = m,
-                         .level = level,
-                         .progress = p,
-                         .out = out};
+    struct checking k = {
+        .tool = t, .run = run, .m = m, .wish = wish, .progress = p, .out = out};
     int code;
 
     *out = (struct check_result){0};

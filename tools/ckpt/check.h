@@ -13,6 +13,18 @@ enum check_level {
     CHECK_DEEP,   /* and every chunk decoded against its content digest */
 };
 
+/* Chunks that failed, by number, ascending within a turn of reads. */
+struct chunk_list {
+    uint64_t *chunk;
+    size_t count, capacity;
+};
+
+struct check_wish {
+    enum check_level level;
+    uint64_t rate_bytes_s;  /* 0: as fast as it goes */
+    struct chunk_list *bad; /* NULL: only counted */
+};
+
 struct check_result {
     uint64_t chunks, bytes; /* that were read */
     uint64_t corrupt, missing;
@@ -23,7 +35,11 @@ struct check_result {
  * most 20 are). EXIT_FINE, EXIT_CORRUPT, EXIT_PARTIAL (bytes are on another
  * node, or their segment is gone), EXIT_ERROR. */
 int check_save(struct tool *t, const char *run, const struct manifest *m,
-               enum check_level level, struct progress *p,
+               const struct check_wish *wish, struct progress *p,
                struct check_result *out);
+
+/* "tensor T bytes A-B of rank R's part, ...": what hangs on a chunk. */
+void check_tensors(const struct manifest *m, uint64_t chunk, char *text,
+                   size_t capacity);
 
 #endif

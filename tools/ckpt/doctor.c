@@ -289,6 +289,7 @@ static void check_latest(struct doctor *d, const struct catalog *c)
 {
     struct save_id latest = catalog_latest(c);
     struct progress progress = {.what = "check", .is_quiet = true};
+    const struct check_wish wish = {.level = CHECK_QUICK};
     struct check_result result = {0};
     struct manifest m;
     void *data = NULL;
@@ -303,7 +304,7 @@ static void check_latest(struct doctor *d, const struct catalog *c)
                        "%s@%" PRIu64 ": its manifest cannot be read", c->run,
                        latest.step);
     else
-        code = check_save(d->tool, c->run, &m, CHECK_QUICK, &progress, &result);
+        code = check_save(d->tool, c->run, &m, &wish, &progress, &result);
     free(data);
     if (code == EXIT_FINE)
         return;

@@ -159,6 +159,7 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
     struct save_id latest = catalog_latest(c);
     const struct catalog_save *s = catalog_find(c, &latest);
     struct progress progress = {.what = "read back"};
+    const struct check_wish wish = {.level = CHECK_DEEP};
     struct check_result result;
     struct manifest m;
     void *data = NULL;
@@ -169,7 +170,7 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
     code = tool_manifest(g->tool, c->run, &latest, &data, &m);
     if (code == 0) {
         progress.total = m.info.stored_bytes;
-        code = check_save(g->tool, c->run, &m, CHECK_DEEP, &progress, &result);
+        code = check_save(g->tool, c->run, &m, &wish, &progress, &result);
         progress_end(&progress);
     }
     free(data);

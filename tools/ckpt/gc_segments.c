@@ -161,7 +161,8 @@ static int sweep_one(struct gc *g, struct store *local,
 
     (void)snprintf(name, sizeof name, "seg/%s", leaf);
     size = read_header(local, name, page);
-    if (size < 0 || !is_unused(r, page))
+    /* What a repair that was cut short left: nobody's. */
+    if (size < 0 || (strcmp(leaf, "repair") != 0 && !is_unused(r, page)))
         return EXIT_FINE; /* in use, or nobody can tell: it stays */
     gc_say(g, "segment", name, (uint64_t)size);
     if (!g->is_for_real)

@@ -17,8 +17,10 @@ enum option_bit {
     OPTION_JSON = 1,
     OPTION_ALL = 2,
     OPTION_DEPTH = 4,   /* --quick, --deep */
-    OPTION_DESTROY = 8, /* --dry-run, --yes */
+    OPTION_DESTROY = 8, /* --yes */
     OPTION_KEEP = 16,   /* --keep-last, --keep-every */
+    OPTION_REPAIR = 32, /* --repair */
+    OPTION_DRY = 64,    /* --dry-run */
 };
 
 enum target_need {
@@ -41,14 +43,17 @@ static const struct verb {
     {"where", "[--json] RUN@STEP[:TENSOR]",
      "where the bytes are: file, offset, size, codec of every chunk",
      OPTION_JSON, TARGET_REQUIRED, verb_where},
-    {"verify", "[--quick|--deep] [--json] [RUN[@STEP]]",
-     "read back and check every digest (default: all checkpoints)",
-     OPTION_DEPTH | OPTION_JSON, TARGET_OPTIONAL, verb_verify},
+    {"verify", "[--quick|--deep] [--repair [--dry-run]] [--json] [RUN[@STEP]]",
+     "read back and check every digest (default: all checkpoints); --repair\n"
+     "        heals what has a healthy copy, while no daemon serves the store",
+     OPTION_DEPTH | OPTION_REPAIR | OPTION_DRY | OPTION_JSON, TARGET_OPTIONAL,
+     verb_verify},
     {"gc",
      "[--keep-last N] [--keep-every N] [--dry-run] [--yes] [--json] "
      "[RUN]",
      "remove what is no longer needed",
-     OPTION_KEEP | OPTION_DESTROY | OPTION_JSON, TARGET_OPTIONAL, verb_gc},
+     OPTION_KEEP | OPTION_DESTROY | OPTION_DRY | OPTION_JSON, TARGET_OPTIONAL,
+     verb_gc},
     {"pin", "RUN@STEP", "keep a checkpoint whatever the policy", 0,
      TARGET_REQUIRED, verb_pin},
     {"unpin", "RUN@STEP", "let the policy decide again", 0, TARGET_REQUIRED,
@@ -104,6 +109,7 @@ static const struct option long_options[] = {
     {"deep", no_argument, NULL, 'd'},
     {"dry-run", no_argument, NULL, 'n'},
     {"yes", no_argument, NULL, 'y'},
+    {"repair", no_argument, NULL, 'r'},
     {"keep-last", required_argument, NULL, 'k'},
     {"keep-every", required_argument, NULL, 'e'},
     {"version", no_argument, NULL, 'V'},
@@ -123,8 +129,11 @@ static unsigned bit_of(int c)
     case 'd':
         return OPTION_DEPTH;
     case 'n':
+        return OPTION_DRY;
     case 'y':
         return OPTION_DESTROY;
+    case 'r':
+        return OPTION_REPAIR;
     case 'k':
     case 'e':
         return OPTION_KEEP;
@@ -163,6 +172,9 @@ static int take_option(struct tool *t, int c)
         break;
     case 'y':
         o->yes = true;
+        break;
+    case 'r':
+        o->repair = true;
         break;
     case 'k':
         ok = parse_count(optarg, &o->keep_last);

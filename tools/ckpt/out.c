@@ -198,7 +198,7 @@ bool json_line(json_t *object)
  * Progress.
  */
 
-static uint64_t now_ms(void)
+uint64_t now_ms(void)
 {
     struct timespec ts;
 

@@ -54,6 +54,8 @@ struct progress {
     uint32_t printed_tenths;
     bool is_quiet, is_drawn;
 };
+/* Of a clock that only goes forward. */
+uint64_t now_ms(void);
 void progress_add(struct progress *p, uint64_t more);
 void progress_end(struct progress *p);
 

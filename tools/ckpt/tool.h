@@ -26,7 +26,7 @@ enum exit_code {
 /* Options of all verbs; each verb says which it takes. */
 struct options {
     const char *home, *local;
-    bool json, all, quick, deep, dry_run, yes;
+    bool json, all, quick, deep, dry_run, yes, repair;
     uint32_t keep_last, keep_every;
 };
 

@@ -1,12 +1,16 @@
 /*
  * verify.c - `ckpt verify`: read checkpoints back and check every digest.
  *
+ * With --repair, what was found bad is then healed from healthy copies
+ * (repair.h) and checked once more.
+ *
  * While it reads, a lease in the home keeps retention away from the save, if
  * the home may be written; otherwise a save that vanishes meanwhile is said to
  * have been removed.
  */
 #include "tools/ckpt/check.h"
 #include "tools/ckpt/lease.h"
+#include "tools/ckpt/repair.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,6 +36,8 @@ static const char *word_of(int code)
         return "corrupt";
     case EXIT_ABSENT:
         return "removed";
+    case EXIT_LOCKED:
+        return "busy";
     default:
         return "error";
     }
@@ -69,10 +75,40 @@ static bool is_gone(struct tool *t, const char *run, const struct save_id *id)
     return store_run(t->home, &stat) >= 0;
 }
 
+/* Checks; heals if that is wanted and something is bad; and checks again. */
+static int check_and_heal(struct tool *t, const char *run,
+                          const struct manifest *m, struct check_result *result)
+{
+    struct progress progress = {.what = "verify",
+                                .total = m->info.stored_bytes,
+                                .is_quiet = t->options.quick};
+    struct chunk_list bad = {0};
+    struct check_wish wish = {.level = level_of(t), .bad = &bad};
+    struct repair repair = {.tool = t,
+                            .run = run,
+                            .m = m,
+                            .bad = &bad,
+                            .is_dry = t->options.dry_run};
+    int code = check_save(t, run, m, &wish, &progress, result);
+    int failed = EXIT_FINE;
+
+    progress_end(&progress);
+    if (t->options.repair && bad.count)
+        failed = repair_save(&repair);
+    if (repair.healed && !repair.is_dry) {
+        progress = (struct progress){.what = "verify again",
+                                     .total = m->info.stored_bytes};
+        wish.bad = NULL;
+        code = check_save(t, run, m, &wish, &progress, result);
+        progress_end(&progress);
+    }
+    free(bad.chunk);
+    return failed ? failed : code;
+}
+
 static int verify_save(struct tool *t, const char *run,
                        const struct save_id *id)
 {
-    struct progress progress = {.what = "verify", .is_quiet = t->options.quick};
     struct check_result result = {0};
     struct lease lease = {0};
     struct manifest m;
@@ -81,11 +117,8 @@ static int verify_save(struct tool *t, const char *run,
 
     lease_take(&lease, t, run, id);
     code = tool_manifest(t, run, id, &data, &m);
-    if (code == 0) {
-        progress.total = m.info.stored_bytes;
-        code = check_save(t, run, &m, level_of(t), &progress, &result);
-        progress_end(&progress);
-    }
+    if (code == 0)
+        code = check_and_heal(t, run, &m, &result);
     if (code && is_gone(t, run, id))
         code = EXIT_ABSENT;
     lease_drop(&lease);
@@ -159,7 +192,15 @@ static int verify_target(struct tool *t, uint32_t *count)
 int verb_verify(struct tool *t)
 {
     uint32_t count = 0;
-    int code = tool_open_home(t, false);
+    int code;
+
+    if (t->options.repair && t->options.quick)
+        return complain(t, EXIT_USAGE,
+                        "--repair reads everything: it goes with --deep or "
+                        "alone, not with --quick");
+    if (t->options.dry_run && !t->options.repair)
+        return complain(t, EXIT_USAGE, "--dry-run goes with --repair");
+    code = tool_open_home(t, false);
 
     if (code == 0)
         code = t->target ? verify_target(t, &count) : verify_all(t, &count);
