@@ -24,8 +24,10 @@ $(FAILNTH_TESTS): $(TESTLIB:%.c=$(B)/failnth/counted/%.o) \
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
 
-$(B)/tests/test_failnth_engine: \
-		$(B)/failnth/counted/tests/unit/test_failnth_engine.o \
+FAILNTH_SUITES := $(patsubst tests/unit/%.c,$(B)/tests/%,\
+	$(wildcard tests/unit/test_failnth_*.c))
+
+$(FAILNTH_SUITES): $(B)/tests/%: $(B)/failnth/counted/tests/unit/%.o \
 		$(FAILNTH_OWN) $(FAILNTH_TESTS) $(FAILNTH_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ \

@@ -48,6 +48,9 @@ struct test_commit {
     bool vote_at_once;
     uint32_t first_rank, rank_count; /* of the vote */
     const char *value;               /* of the vote's value "x" */
+    /* What a test does at these moments; NULL: nothing. */
+    void (*on_opened)(struct test_commit *v);
+    void (*on_local)(struct test_commit *v);
     uint32_t decision;
     struct err err;
 };
@@ -55,6 +58,9 @@ struct test_commit {
 /* Begin; when opened, vote at once if v->vote_at_once. */
 void test_commit_begin(struct test_daemon *d, uint64_t step,
                        struct test_commit *v);
+/* The same; false when there is no memory for it. */
+bool test_commit_try(struct test_daemon *d, uint64_t step,
+                     struct test_commit *v);
 void test_commit_vote(struct test_commit *v);
 /* Until decided: the decision, 0 when limit_ms have passed. */
 uint32_t test_commit_wait(struct test_commit *v, uint64_t limit_ms);
