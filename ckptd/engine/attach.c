@@ -34,17 +34,37 @@ struct attaching {
     struct err err;     /* code: the result */
 };
 
+void attach_waiters_end(struct list *waiters, struct run *run,
+                        const struct err *err)
+{
+    struct list *node;
+
+    while ((node = list_pop(waiters))) {
+        struct attach_waiter *w =
+            container_of(node, struct attach_waiter, link);
+
+        w->done(w->arg, err->code, run, err);
+        free(w);
+    }
+}
+
+void attach_waiters_cancel(struct list *waiters)
+{
+    struct err err;
+
+    (void)err_set(&err, -ECANCELED, "the daemon ends");
+    attach_waiters_end(waiters, NULL, &err);
+}
+
 void run_free(struct run *run)
 {
     struct attaching *a = run->attaching;
-    struct list *node;
 
     joinings_free(run);
     commits_free(run);
     if (a) {
         run_env(run)->ops->timer_stop(run_env(run), &a->timer);
-        while ((node = list_pop(&a->waiters)))
-            free(container_of(node, struct attach_waiter, link));
+        attach_waiters_cancel(&a->waiters);
         free(a);
     }
     members_fini(&run->members);
@@ -69,13 +89,7 @@ static void attaching_fire(struct env_timer *timer)
         run_free(run);
         run = NULL;
     }
-    while ((node = list_pop(&waiters))) {
-        struct attach_waiter *w =
-            container_of(node, struct attach_waiter, link);
-
-        w->done(w->arg, err.code, run, &err);
-        free(w);
-    }
+    attach_waiters_end(&waiters, run, &err);
 }
 
 static void attaching_end(struct attaching *a)

@@ -53,8 +53,7 @@ static void home_free(struct home *h)
         run_free(container_of(node, struct run, link));
     if (o) {
         env->ops->timer_stop(env, &o->timer);
-        while ((node = list_pop(&o->waiters)))
-            free(container_of(node, struct attach_waiter, link));
+        attach_waiters_cancel(&o->waiters);
         free(o);
     }
     list_remove(&h->link);
@@ -111,17 +110,12 @@ static void opening_fire(struct env_timer *timer)
         target = home_twin(h) ? home_twin(h) : h;
     if (err.code < 0 || target != h)
         home_free(h);
-    while ((node = list_pop(&waiters))) {
-        struct attach_waiter *w =
-            container_of(node, struct attach_waiter, link);
-
-        if (err.code == 0) {
-            attach_to_run(target, w);
-            continue;
-        }
-        w->done(w->arg, err.code, NULL, &err);
-        free(w);
+    if (err.code < 0) {
+        attach_waiters_end(&waiters, NULL, &err);
+        return;
     }
+    while ((node = list_pop(&waiters)))
+        attach_to_run(target, container_of(node, struct attach_waiter, link));
 }
 
 static void opening_end(struct opening *o)

@@ -79,7 +79,7 @@ typedef void (*run_fn)(void *arg, int result, struct run *run,
                        const struct err *err);
 
 /* Home and run ready for use. Creates runs/NAME if it is not there. Many calls
- * for one run share the work. */
+ * for one run share the work. -ECANCELED when the homes are closed first. */
 void run_attach(struct engine *engine, const char *home_path,
                 const char *run_name, run_fn done, void *arg);
 /* Everything of all homes is freed; stores are closed. What was undecided

@@ -47,6 +47,11 @@ void mark_fill(struct env *env, struct record_mark *mark,
 
 /* attach.c: the home is open; find or attach its run. Takes the waiter over. */
 void attach_to_run(struct home *home, struct attach_waiter *waiter);
+/* Tells and frees those who wait. */
+void attach_waiters_end(struct list *waiters, struct run *run,
+                        const struct err *err);
+/* -ECANCELED: what they wait for goes. */
+void attach_waiters_cancel(struct list *waiters);
 /* Frees everything of a run; no request of it is in flight. */
 void run_free(struct run *run);
 
