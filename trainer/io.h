@@ -60,6 +60,7 @@ struct link_result {
     struct wire_open_ok open;
     struct arena *arena; /* NULL when none was asked for */
     pid_t daemon_pid;
+    bool has_said_open; /* in this call: we may have joined */
 };
 
 struct link_wish {

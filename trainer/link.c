@@ -5,7 +5,9 @@
  * while a forked child keeps the socket open. Where pidfd_open() is refused
  * the daemon has only the socket's end to go by. A daemon that ends between
  * connect and HELLO (its linger ran out) is simply looked for again, and one
- * that has all the connections it takes asked again.
+ * that has all the connections it takes asked again. Where the connection is
+ * lost over OPEN, we may have joined or not: OPEN is then said as by one who
+ * comes back.
  */
 #include "trainer/arena.h"
 #include "trainer/io.h"
@@ -126,12 +128,14 @@ static int handshake(const struct ckpt *ctx, const struct link_wish *wish,
 
     if (rc)
         return err_set(err, rc, "the daemon is unknown: %s", err_text(rc));
-    open.rejoin = wish->is_rejoin;
+    open.rejoin = wish->is_rejoin || out->has_said_open;
     /* The daemon's own deadline comes first: it knows whom it waits for. */
     more.deadline_ms += GRACE_MS;
     rc = say_hello(c, p, &out->hello, err);
-    if (rc == 0)
+    if (rc == 0) {
+        out->has_said_open = true;
         rc = join(c, &open, &more, &out->open, err);
+    }
     if (rc == 0 && wish->arena_bytes)
         rc = ask_arena(c, wish->arena_bytes, &more, &out->arena, err);
     return rc;
@@ -140,13 +144,14 @@ static int handshake(const struct ckpt *ctx, const struct link_wish *wish,
 int link_open(struct ckpt *ctx, const struct link_wish *wish, pid_t *child,
               struct conn *conn, struct link_result *result, struct err *err)
 {
+    *result = (struct link_result){0};
     for (;;) {
         struct err pause;
         int rc = daemon_connect(&ctx->place, &wish->patience, child, err);
 
         if (rc < 0)
             return rc;
-        *result = (struct link_result){0};
+        *result = (struct link_result){.has_said_open = result->has_said_open};
         rc = conn_init(conn, rc);
         if (rc)
             (void)err_set(err, rc, "the socket: %s", err_text(rc));

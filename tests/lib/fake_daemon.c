@@ -90,7 +90,7 @@ static void on_open(struct fake *f, const struct frame *in)
     struct wr w = {0};
 
     assert(wire_open_decode(in->payload, in->header.length, &f->open) == 0);
-    if (!f->open.rejoin) {
+    if (!f->open.rejoin || f->generation == 0) {
         ok.generation = ++f->generation;
         f->parent = fake_newest(f);
     }
