@@ -18,14 +18,31 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum failnth_class {
     FAILNTH_MEMORY, /* malloc and its kin */
     FAILNTH_ENV,    /* what an environment may refuse the engine */
     FAILNTH_LOCAL,  /* requests to a local store, and */
     FAILNTH_HOME,   /* to a home (store_fault.c counts these) */
+    FAILNTH_SOCKET,
+    FAILNTH_FILE,
+    FAILNTH_SHARED, /* memfds, mappings, sealing */
+    FAILNTH_EVENT,  /* epoll, eventfds, signalfd, pidfds, poll */
+    FAILNTH_THREAD,
+    FAILNTH_SPAWN,
+    FAILNTH_RING,    /* setting up and registering with io_uring */
+    FAILNTH_RING_OP, /* what is submitted to it */
     FAILNTH_CLASSES
 };
+
+enum failnth_role {
+    FAILNTH_HERE, /* the process that is under test itself; a trainer */
+    FAILNTH_DAEMON,
+    FAILNTH_TOOL,
+};
+
+#define FAILNTH_PROCESSES 16
 
 struct failnth {
     atomic_bool is_armed;
@@ -34,7 +51,18 @@ struct failnth {
     atomic_bool is_persistent;
     atomic_ullong seen[FAILNTH_CLASSES];
     atomic_ullong fired;
+    _Atomic enum failnth_role role; /* whose calls count, and fail */
+    atomic_bool has_no_ring;        /* io_uring is refused throughout */
+    /* Programs that were started with this block: */
+    atomic_uint started;
+    _Atomic pid_t pid[FAILNTH_PROCESSES];
+    atomic_uint ended;       /* in order, by exit() */
+    atomic_llong live_left;  /* blocks that they had not freed by then, */
+    atomic_llong files_left; /* and descriptors not closed */
 };
+
+/* The variable that names the block's file to programs. */
+#define FAILNTH_CONTROL "CKPT_FAILNTH_CONTROL"
 
 /* The block in force: this process's own, unless set to a shared one. */
 extern struct failnth *failnth;
@@ -50,5 +78,10 @@ bool failnth_hit(enum failnth_class kind);
 
 /* Blocks that were allocated and not freed by all code of this program. */
 int64_t failnth_live(void);
+/* Descriptors that are open. */
+int64_t failnth_files(void);
+
+/* For sites in other files: realpath(), counted. */
+char *counted_realpath(const char *path, char *to);
 
 #endif

@@ -33,3 +33,19 @@ $(FAILNTH_SUITES): $(B)/tests/%: $(B)/failnth/counted/tests/unit/%.o \
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ \
 	  $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	  $(PKG_LIBS) -lcmocka -lseccomp -lm
+
+# The same of the programs, for tests with real processes.
+FAILNTH_BIN := $(B)/failnth/bin
+$(FAILNTH_BIN)/ckptd: $(B)/failnth/sites/ckptd/daemon/main.o
+$(FAILNTH_BIN)/ckpt: $(CKPT:%.c=$(B)/failnth/sites/%.o)
+$(FAILNTH_BIN)/%: $(FAILNTH_OWN) $(FAILNTH_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+	  $(filter %.a,$^) $(PKG_LIBS) -lm
+$(B)/tests/test_failnth_process: \
+		$(B)/failnth/counted/tests/unit/test_failnth_process.o \
+		$(FAILNTH_OWN) $(FAILNTH_LIB) \
+		| $(FAILNTH_BIN)/ckptd $(FAILNTH_BIN)/ckpt
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+	  $(filter %.a,$^) $(PKG_LIBS) -lcmocka -lm

@@ -52,10 +52,16 @@ static uint64_t now_ms(void)
  */
 
 struct child {
-    pid_t pid;
+    pid_t pid;  /* 0: none */
+    int fd;     /* its pidfd */
     int output; /* a memfd, or -1: ours */
+    uint64_t end_ms;
+    struct sweep_fault fault;
     struct sweep_result *result;
 };
+
+static struct child child[SWEEP_JOBS_MAX];
+uint32_t sweep_job;
 
 /* cmocka's handlers would go on with the next test, in the child. */
 static void default_signals(void)
@@ -66,18 +72,8 @@ static void default_signals(void)
         (void)signal(signals[i], SIG_DFL);
 }
 
-static void child_start(struct child *c, const struct sweep *sweep,
-                        const struct sweep_fault *fault)
+static void child_main(const struct child *c, const struct sweep *sweep)
 {
-    c->result = mmap(NULL, sizeof *c->result, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert(c->result != MAP_FAILED);
-    c->output = sweep_is_replay() ? -1 : memfd_create("output", MFD_CLOEXEC);
-    (void)fflush(NULL);
-    c->pid = fork();
-    assert(c->pid >= 0);
-    if (c->pid > 0)
-        return;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     default_signals();
     if (c->output >= 0) {
@@ -86,40 +82,105 @@ static void child_start(struct child *c, const struct sweep *sweep,
         rc = rc < 0 ? rc : dup2(c->output, STDERR_FILENO);
         assert(rc >= 0);
     }
-    sweep->run(sweep, fault, c->result);
+    sweep->run(sweep, &c->fault, c->result);
     c->result->is_complete = true;
     (void)fflush(NULL);
     _exit(0);
 }
 
-/* "" when it ended well, else in words how it did not. */
-static void child_wait(const struct child *c, int limit_ms, char words[64])
+static void child_start(const struct sweep *sweep,
+                        const struct sweep_fault *fault)
 {
-    int fd = pidfd_open(c->pid, 0), status, n;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct child *c = child;
+
+    while (c->pid)
+        c++;
+    c->fault = *fault;
+    c->end_ms = now_ms() + (uint64_t)sweep->limit_ms;
+    c->result = mmap(NULL, sizeof *c->result, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert(c->result != MAP_FAILED);
+    c->output = sweep_is_replay() ? -1 : memfd_create("output", MFD_CLOEXEC);
+    (void)fflush(NULL);
+    sweep_job = (uint32_t)(c - child);
+    c->pid = fork();
+    assert(c->pid >= 0);
+    if (c->pid == 0)
+        child_main(c, sweep);
+    c->fd = pidfd_open(c->pid, 0);
+    assert(c->fd >= 0);
+}
+
+/* Takes up one that has ended; "", or in words how it did not end well. */
+static void child_reap(struct child *c, const struct sweep *sweep,
+                       char words[128])
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    bool is_late = poll(&p, 1, 0) == 0;
+    const char *found;
+    int status;
     pid_t pid;
 
-    assert(fd >= 0);
     words[0] = '\0';
-    do
-        n = poll(&p, 1, sweep_is_replay() ? -1 : limit_ms);
-    while (n < 0);
-    (void)close(fd);
-    if (n == 0) {
-        (void)snprintf(words, 64, "hangs: still there after %d ms", limit_ms);
+    if (is_late) {
+        (void)snprintf(words, 128, "hangs: still there after %d ms",
+                       sweep->limit_ms);
         (void)kill(c->pid, SIGABRT); /* a sanitizer says where it is */
-        (void)usleep(200000);
+        (void)poll(&p, 1, 1000);
         (void)kill(c->pid, SIGKILL);
     }
     do
         pid = waitpid(c->pid, &status, 0);
     while (pid < 0);
-    if (n == 0)
+    (void)close(c->fd);
+    c->pid = 0;
+    found = sweep->look ? sweep->look(sweep, (uint32_t)(c - child)) : NULL;
+    if (is_late)
         return;
     if (WIFSIGNALED(status))
-        (void)snprintf(words, 64, "dies of signal %d", WTERMSIG(status));
+        (void)snprintf(words, 128, "dies of signal %d", WTERMSIG(status));
     else if (WEXITSTATUS(status) || !c->result->is_complete)
-        (void)snprintf(words, 64, "exits with %d", WEXITSTATUS(status));
+        (void)snprintf(words, 128, "exits with %d", WEXITSTATUS(status));
+    else if (found)
+        (void)snprintf(words, 128, "%s", found);
+}
+
+/* One whose time is over, or NULL; and how long the next one has. */
+static struct child *child_late(int *left_ms)
+{
+    uint64_t now = now_ms();
+
+    *left_ms = 1000;
+    for (uint32_t i = 0; i < SWEEP_JOBS_MAX; i++) {
+        struct child *c = &child[i];
+
+        if (c->pid && c->end_ms <= now)
+            return c;
+        if (c->pid)
+            *left_ms = (int)min_u64((uint64_t)*left_ms, c->end_ms - now + 1);
+    }
+    return NULL;
+}
+
+/* One that has ended, or whose time is over. */
+static struct child *child_wait(void)
+{
+    for (;;) {
+        struct pollfd p[SWEEP_JOBS_MAX];
+        int left_ms;
+        struct child *c = child_late(&left_ms);
+
+        if (c && !sweep_is_replay())
+            return c;
+        for (uint32_t i = 0; i < SWEEP_JOBS_MAX; i++)
+            p[i] = (struct pollfd){.fd = child[i].pid ? child[i].fd : -1,
+                                   .events = POLLIN};
+        if (poll(p, SWEEP_JOBS_MAX, left_ms) <= 0)
+            continue;
+        for (uint32_t i = 0; i < SWEEP_JOBS_MAX; i++)
+            if (p[i].revents)
+                return &child[i];
+    }
 }
 
 static void show_output(const struct child *c)
@@ -134,8 +195,10 @@ static void show_output(const struct child *c)
 }
 
 static void violation(const struct child *c, const struct sweep *sweep,
-                      const struct sweep_fault *fault, const char *words)
+                      const char *words)
 {
+    const struct sweep_fault *fault = &c->fault;
+
     sweep_totals.violations++;
     if (shown++ >= SHOWN_MAX)
         return;
@@ -145,29 +208,48 @@ static void violation(const struct child *c, const struct sweep *sweep,
         show_output(c);
 }
 
-/* false: the Nth call was not made. */
-static bool inject(const struct sweep *sweep, const struct sweep_fault *fault,
-                   struct sweep_result *result)
-{
-    struct child c;
-    char words[64];
+static uint32_t running;
 
-    child_start(&c, sweep, fault);
-    child_wait(&c, sweep->limit_ms, words);
-    *result = *c.result;
+/* Waits for one, and adds it up. */
+static void take_one(const struct sweep *sweep, struct sweep_result *result)
+{
+    struct child *c = child_wait();
+    char words[128];
+
+    running--;
+    child_reap(c, sweep, words);
+    *result = *c->result;
     if (words[0])
-        violation(&c, sweep, fault, words);
-    (void)munmap(c.result, sizeof *c.result);
-    if (c.output >= 0)
-        (void)close(c.output);
-    if (fault->mode == SWEEP_COUNT || (result->is_complete && !result->fired))
-        return false;
+        violation(c, sweep, words);
+    (void)munmap(c->result, sizeof *c->result);
+    if (c->output >= 0)
+        (void)close(c->output);
+    /* Where threads race, the Nth call may not be made this time. */
+    if (c->fault.mode == SWEEP_COUNT || (result->is_complete && !result->fired))
+        return;
     sweep_totals.injections++;
     if (!words[0] && result->code)
         sweep_totals.typed++;
     else if (!words[0])
         sweep_totals.absorbed++;
-    return true;
+}
+
+static void take_all(const struct sweep *sweep)
+{
+    struct sweep_result result;
+
+    while (running > 0)
+        take_one(sweep, &result);
+}
+
+static void inject(const struct sweep *sweep, const struct sweep_fault *fault)
+{
+    struct sweep_result result;
+
+    if (running == max_u64(sweep->jobs, 1))
+        take_one(sweep, &result);
+    child_start(sweep, fault);
+    running++;
 }
 
 /*
@@ -183,32 +265,33 @@ static uint64_t next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-static uint64_t seed(void)
+static uint64_t number_of(const char *variable, uint64_t otherwise)
 {
-    const char *text = getenv("CKPT_FAILNTH_SEED");
+    const char *text = getenv(variable);
 
-    return text ? strtoull(text, NULL, 10) : 1;
+    return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 static void inject_all(const struct sweep *sweep, uint64_t count)
 {
     uint64_t modes = sweep->has_after ? 3 : 2, left = count * modes;
-    uint64_t wanted = getenv("CKPT_TEST_LONG") ? left : sweep->share;
-    uint64_t random = seed() + count;
+    uint64_t share = getenv("CKPT_TEST_LONG") ? left : sweep->share;
+    uint64_t wanted = number_of("CKPT_FAILNTH_SHARE", share);
+    uint64_t random = number_of("CKPT_FAILNTH_SEED", 1) + count;
 
     for (uint64_t nth = 1; nth <= count; nth++) {
         for (uint64_t mode = 0; mode < modes; mode++, left--) {
             struct sweep_fault fault = {SWEEP_ONCE + (enum sweep_mode)mode,
                                         nth};
-            struct sweep_result result;
 
             /* Each of those left with equal chance. */
             if (next_random(&random) % left >= wanted)
                 continue;
             wanted--;
-            (void)inject(sweep, &fault, &result);
+            inject(sweep, &fault);
         }
     }
+    take_all(sweep);
 }
 
 bool sweep_is_replay(void)
@@ -244,23 +327,34 @@ static uint64_t replay(const struct sweep *sweep)
 
     if (!replay_of(sweep, &fault))
         return 0;
-    (void)inject(sweep, &fault, &result);
+    inject(sweep, &fault);
+    take_one(sweep, &result);
     printf("# %llu fired of %llu calls; told: %d %s\n",
            (unsigned long long)result.fired, (unsigned long long)result.seen,
            result.code, result.code ? result.text : "nothing");
     return sweep_totals.violations - before;
 }
 
+uint64_t sweep_count(const struct sweep *sweep, struct sweep_result *result)
+{
+    const struct sweep_fault count = {SWEEP_COUNT, 0};
+    uint64_t before = sweep_totals.violations;
+
+    inject(sweep, &count);
+    take_one(sweep, result);
+    return sweep_totals.violations - before;
+}
+
 uint64_t sweep_run(const struct sweep *sweep)
 {
     struct sweep_totals before = sweep_totals;
-    const struct sweep_fault count = {SWEEP_COUNT, 0};
-    struct sweep_result result;
+    struct sweep_result result = {.seen = sweep->sites};
     uint64_t started = now_ms();
 
     if (sweep_is_replay())
         return replay(sweep);
-    (void)inject(sweep, &count, &result);
+    if (result.seen == 0)
+        (void)sweep_count(sweep, &result);
     inject_all(sweep, result.seen);
     printf("# %-14s %-8s %5llu sites %6llu injections %6llu absorbed "
            "%6llu typed errors %3llu violations %6.1f s\n",

@@ -9,8 +9,8 @@
  *
  *   CKPT_FAILNTH=SCENARIO/CLASS/N/MODE build/tests/test_failnth_engine
  *
- * With CKPT_TEST_LONG every N is injected, else so many as `share` says, drawn
- * by CKPT_FAILNTH_SEED (1).
+ * With CKPT_TEST_LONG every N is injected, else so many as `share` says, or
+ * CKPT_FAILNTH_SHARE, drawn by CKPT_FAILNTH_SEED (1).
  */
 #ifndef TESTS_FAILNTH_SWEEP_H
 #define TESTS_FAILNTH_SWEEP_H
@@ -47,10 +47,19 @@ struct sweep {
     void (*run)(const struct sweep *sweep, const struct sweep_fault *fault,
                 struct sweep_result *result);
     const void *scenario_arg, *class_arg;
+    /* In the parent, when that child has ended; NULL, or in words what is not
+     * as it must be. The member itself may be NULL. */
+    const char *(*look)(const struct sweep *sweep, uint32_t job);
     bool has_after; /* SWEEP_AFTER too */
+    uint64_t sites; /* if they were counted already; 0: a child counts */
     uint32_t share; /* injections at most, unless CKPT_TEST_LONG */
+    uint32_t jobs;  /* children at a time, SWEEP_JOBS_MAX at most; 0: one */
     int limit_ms;   /* of one child */
 };
+
+#define SWEEP_JOBS_MAX 16
+/* Which of the jobs this child is. */
+extern uint32_t sweep_job;
 
 /* What all sweeps of a program have found together. */
 struct sweep_totals {
@@ -60,6 +69,8 @@ extern struct sweep_totals sweep_totals;
 
 /* Prints a line; the number of violations. */
 uint64_t sweep_run(const struct sweep *sweep);
+/* Only the child without a fault; the number of violations. */
+uint64_t sweep_count(const struct sweep *sweep, struct sweep_result *result);
 
 /* Whether CKPT_FAILNTH asks for a replay, which is then all that happens. */
 bool sweep_is_replay(void);
