@@ -26,7 +26,8 @@ static const char *kind_name(uint32_t kind)
         [RECORD_DECISION] = "decision", [RECORD_TOMB] = "tomb",
         [RECORD_LOAD] = "load",         [RECORD_VERIFIED] = "verified",
         [RECORD_PIN] = "pin",           [RECORD_LEASE] = "lease",
-        [RECORD_PARTS] = "parts",
+        [RECORD_PARTS] = "parts",       [RECORD_DAMAGED] = "damaged",
+        [RECORD_SCRUBBED] = "scrubbed",
     };
 
     return kind < ARRAY_LEN(names) && names[kind] ? names[kind] : "unknown";

@@ -24,6 +24,9 @@
  *   runs/RUN/load/GEN.K.DAEMON         a daemon's vote on it
  *   runs/RUN/verified/SAVE             was read back entirely
  *   runs/RUN/verified/SAVE.DAEMON      what of it is in that daemon's store was
+ *   runs/RUN/damaged/SAVE.DAEMON       bad bytes were found there; taken away
+ *                                      once they are good
+ *   runs/RUN/scrubbed/SAVE.PASS        was read by the scrub that began at PASS
  *   runs/RUN/pin/SAVE                  not to be removed
  *   runs/RUN/lease/LEASE.N             a reader is at work (N counts up)
  *
@@ -51,6 +54,8 @@ enum record_kind {
     RECORD_PIN = 11,
     RECORD_LEASE = 12,
     RECORD_PARTS = 13, /* stands for a container that was split */
+    RECORD_DAMAGED = 14,
+    RECORD_SCRUBBED = 15,
 };
 
 #define RECORD_MAX_BYTES  ((uint64_t)64 << 10) /* of an envelope with body */

@@ -289,7 +289,7 @@ static void load_record(struct load *l, const char *name, int64_t result,
 }
 
 /*
- * verified, pin, lease, tomb
+ * verified, pin, damaged, lease, tomb
  */
 
 /* "SAVE"; a daemon's "SAVE.DAEMON" is about its share only. */
@@ -318,6 +318,22 @@ static void pin_end(struct load *l)
         if (save_id_parse(l->names.name[i], &id, &rest) == 0 && *rest == '\0' &&
             (s = catalog_find(l->c, &id)))
             s->is_pinned = true;
+    }
+}
+
+/* "SAVE.DAEMON"; as of pins, exactly what is listed. */
+static void damaged_end(struct load *l)
+{
+    for (size_t i = 0; i < l->c->save_count; i++)
+        l->c->save[i].is_damaged = false;
+    for (size_t i = 0; i < l->names.count; i++) {
+        struct catalog_save *s;
+        struct save_id id;
+        const char *rest;
+
+        if (save_id_parse(l->names.name[i], &id, &rest) == 0 && *rest == '.' &&
+            (s = catalog_find(l->c, &id)))
+            s->is_damaged = true;
     }
 }
 
@@ -404,6 +420,7 @@ static const struct stage stages[] = {
     {"verified", verified_name, NULL, NULL},
     {"lease", lease_name, lease_record, lease_end},
     {"pin", NULL, NULL, pin_end},
+    {"damaged", NULL, NULL, damaged_end},
     {"tomb", tomb_name, NULL, NULL},
 };
 

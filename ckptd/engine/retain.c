@@ -159,7 +159,12 @@ void retain_looked(struct retention *t)
         retain_end(t, 0, "");
         return;
     }
-    if (newest->is_lost) { /* whoever verified it saw it before that */
+    if (newest->is_damaged) { /* whoever verified it saw it before that */
+        retain_end(t, -CKPT_ECORRUPT,
+                   "the newest checkpoint was found damaged (ckpt verify)");
+        return;
+    }
+    if (newest->is_lost) {
         retain_end(t, newest->code, catalog_reason(newest));
         return;
     }

@@ -33,7 +33,7 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         if (s->status != SAVE_COMMITTED)
             continue;
         is_recent = newer < keep_last;
-        newer += !s->is_lost; /* one without its data stands for nothing */
+        newer += !s->is_lost && !s->is_damaged; /* it stands for nothing */
         /* What is not older than `latest` has nothing newer behind it. */
         if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
             (keep_every && s->id.step % keep_every == 0) || s->is_pinned ||

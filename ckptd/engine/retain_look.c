@@ -1,10 +1,11 @@
 /*
- * retain_look.c - pins and leases as they are in the home now.
+ * retain_look.c - pins, damage and leases as they are in the home now.
  *
  * Tools and readers write them at any time, so a pass reads them afresh:
- * pin/ is one list; of lease/ each new record is read once to learn its save.
- * A lease that stands unchanged for LEASE_DEAD_NS (by our own clock, from the
- * moment we first saw it) is dead. A record that cannot be read stops the pass.
+ * pin/ and damaged/ are one list each; of lease/ each new record is read once
+ * to learn its save. A lease that stands unchanged for LEASE_DEAD_NS (by our
+ * own clock, from the moment we first saw it) is dead. A record that cannot be
+ * read stops the pass.
  */
 #include "ckptd/engine/retain_internal.h"
 
@@ -136,6 +137,33 @@ static void leases_listed(void *arg, int result, struct store_names *names)
     next_lease(t);
 }
 
+static void damaged_listed(void *arg, int result, struct store_names *names)
+{
+    struct retention *t = arg;
+    struct catalog *c = &t->run->catalog;
+    char name[RECORD_NAME_BYTES];
+
+    if (result < 0) {
+        retain_end(t, result, "cannot list damaged/");
+        return;
+    }
+    for (size_t i = 0; i < c->save_count; i++)
+        c->save[i].is_damaged = false;
+    for (size_t i = 0; i < names->count; i++) {
+        struct catalog_save *s;
+        struct save_id id;
+        const char *rest;
+
+        if (save_id_parse(names->name[i], &id, &rest) || *rest != '.')
+            continue;
+        s = catalog_find(c, &id);
+        if (s)
+            s->is_damaged = true;
+    }
+    recio_list(t->run->home->store, name_run(name, t->run->name, "lease"),
+               leases_listed, t);
+}
+
 static void pins_listed(void *arg, int result, struct store_names *names)
 {
     struct retention *t = arg;
@@ -159,8 +187,8 @@ static void pins_listed(void *arg, int result, struct store_names *names)
         if (s)
             s->is_pinned = true;
     }
-    recio_list(t->run->home->store, name_run(name, t->run->name, "lease"),
-               leases_listed, t);
+    recio_list(t->run->home->store, name_run(name, t->run->name, "damaged"),
+               damaged_listed, t);
 }
 
 void retain_look(struct retention *t)

@@ -27,7 +27,8 @@ struct removal {
 };
 
 /* The decision last: until then the rest can still be told apart. */
-static const char *const folders[] = {"manifest", "vote", "intent", "verified",
+static const char *const folders[] = {"manifest", "vote",    "intent",
+                                      "verified", "damaged", "scrubbed",
                                       "decision"};
 
 static void next_folder(struct removal *r);

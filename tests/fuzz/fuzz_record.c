@@ -109,6 +109,8 @@ static int try_kind(const struct media *m, uint32_t kind)
     case RECORD_VERIFIED:
     case RECORD_PIN:
     case RECORD_LEASE:
+    case RECORD_DAMAGED:
+    case RECORD_SCRUBBED:
         return try_mark(m, kind);
     default:
         return -1;

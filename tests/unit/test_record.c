@@ -71,6 +71,8 @@ static void encode(enum record_kind kind, struct wr *w)
     case RECORD_VERIFIED:
     case RECORD_PIN:
     case RECORD_LEASE:
+    case RECORD_DAMAGED:
+    case RECORD_SCRUBBED:
         record_mark_encode(kind, &mark, w);
         break;
     }
@@ -119,6 +121,8 @@ static int decode(enum record_kind kind, const void *data, size_t bytes,
     case RECORD_VERIFIED:
     case RECORD_PIN:
     case RECORD_LEASE:
+    case RECORD_DAMAGED:
+    case RECORD_SCRUBBED:
         return record_mark_decode(data, bytes, kind, &v->mark, err);
     }
     return -EINVAL;

@@ -39,7 +39,8 @@ static bool oracle_keeps(const struct small *s, size_t i, uint32_t keep_last,
     for (size_t k = 0; k < s->c.save_count; k++) {
         if (s->save[k].status == SAVE_UNREADABLE)
             return true;
-        newer += k > i && s->save[k].status == SAVE_COMMITTED;
+        newer += k > i && s->save[k].status == SAVE_COMMITTED &&
+                 !s->save[k].is_damaged;
     }
     if (keep_last == 0 && keep_every == 0)
         return true;
@@ -110,6 +111,7 @@ static void the_choice_is_the_oracles(void **state)
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         s.save[seed >> 33 & 3].is_pinned = seed >> 40 & 1;
         s.save[seed >> 35 & 3].is_leased = seed >> 41 & 1;
+        s.save[seed >> 45 & 3].is_damaged = seed >> 47 & 1;
         *parent = s.save[seed >> 37 & 3].id;
         if (parent->generation >= 3)
             *parent = (struct save_id){0};

@@ -90,11 +90,12 @@ static void failed(struct checking *k, uint64_t chunk, const struct err *err)
 {
     const struct mf_location *l = &k->m->location[chunk];
     const struct mf_file *f = &k->m->file[l->file];
-    uint64_t *count =
-        err->code == -ENOENT ? &k->out->missing : &k->out->corrupt;
+    bool is_missing = err->code == -ENOENT || err->code == -EXDEV;
+    uint64_t *count = is_missing ? &k->out->missing : &k->out->corrupt;
     char tensors[700], words[2048];
 
     (*count)++;
+    k->out->elsewhere += err->code == -EXDEV;
     check_tensors(k->m, chunk, tensors, sizeof tensors);
     note_bad(k, chunk);
     (void)snprintf(words, sizeof words,
@@ -268,6 +269,7 @@ static int run_check(struct checking *k)
                         "%s@%" PRIu64 "/%u: %s", k->run, k->m->info.id.step,
                         k->m->info.id.generation, err.text);
     }
+    k->out->store = k->segments.uuid;
     rc = memory(k);
     if (rc == 0)
         rc = check_chunks(k);

@@ -28,7 +28,9 @@ struct check_wish {
 struct check_result {
     uint64_t chunks, bytes; /* that were read */
     uint64_t corrupt, missing;
-    char first[1200]; /* words of the first failure */
+    uint64_t elsewhere; /* of the missing: in other local stores */
+    struct id128 store; /* whose chunks were read */
+    char first[1200];   /* words of the first failure */
 };
 
 /* Checks; each failure is said on stderr with file, tensor and byte range (at

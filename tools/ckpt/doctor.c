@@ -6,6 +6,7 @@
  */
 #include "formats/record.h"
 #include "tools/ckpt/check.h"
+#include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/tool.h"
 
@@ -340,6 +341,18 @@ static void check_run(struct doctor *d, const char *run)
         found(d, "run", FINDING_FAIL, seen,
               "its record is damaged: older checkpoints still load; nothing "
               "is collected until it is removed by hand");
+    }
+    for (size_t i = 0; i < c.save_count; i++) {
+        char damage[1024];
+
+        if (c.save[i].status != SAVE_COMMITTED || !c.save[i].is_damaged)
+            continue;
+        marks_damage_words(d->tool->home, run, &c.save[i].id, damage,
+                           sizeof damage);
+        (void)snprintf(seen, sizeof seen, "a scrub found: %s", damage);
+        found(d, "damaged", FINDING_FAIL, seen,
+              "ckpt verify --repair, while no daemon serves the store; else a "
+              "load falls back to an older checkpoint");
     }
     if (c.bad_load.code)
         found(d, "run", FINDING_WARN, c.bad_load.text,

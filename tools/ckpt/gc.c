@@ -102,8 +102,9 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
 
 static int sweep(struct gc *g, const struct catalog *c)
 {
-    static const char *const folders[] = {"manifest", "vote", "intent",
-                                          "verified", "decision"};
+    static const char *const folders[] = {"manifest", "vote",    "intent",
+                                          "verified", "damaged", "scrubbed",
+                                          "decision"};
     int code = EXIT_FINE;
 
     for (size_t i = 0; !code && i < ARRAY_LEN(folders); i++)
@@ -165,7 +166,7 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
     void *data = NULL;
     int code;
 
-    if (s && s->is_verified)
+    if (s && s->is_verified && !s->is_damaged)
         return EXIT_FINE;
     code = tool_manifest(g->tool, c->run, &latest, &data, &m);
     if (code == 0) {

@@ -21,6 +21,7 @@ enum option_bit {
     OPTION_KEEP = 16,   /* --keep-last, --keep-every */
     OPTION_REPAIR = 32, /* --repair */
     OPTION_DRY = 64,    /* --dry-run */
+    OPTION_PASS = 128,  /* --rate, --resume */
 };
 
 enum target_need {
@@ -48,6 +49,10 @@ static const struct verb {
      "        heals what has a healthy copy, while no daemon serves the store",
      OPTION_DEPTH | OPTION_REPAIR | OPTION_DRY | OPTION_JSON, TARGET_OPTIONAL,
      verb_verify},
+    {"scrub", "[--rate BYTES] [--resume] [--json] [RUN[@STEP]]",
+     "read what is committed again and remember what is bad; --rate: bytes a\n"
+     "        second (100M), --resume: go on with a pass that was cut short",
+     OPTION_PASS | OPTION_JSON, TARGET_OPTIONAL, verb_scrub},
     {"gc",
      "[--keep-last N] [--keep-every N] [--dry-run] [--yes] [--json] "
      "[RUN]",
@@ -100,6 +105,25 @@ static bool parse_count(const char *text, uint32_t *out)
            value <= UINT32_MAX;
 }
 
+/* Bytes a second: a number above 0, then K, M, G or T (IEC) or nothing. */
+static bool parse_rate(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    unsigned long long value;
+    const char *unit;
+    unsigned shift = 0;
+
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    unit = *end ? strchr(units, *end) : NULL;
+    if (unit)
+        shift = 10 * (unsigned)(unit - units + 1);
+    *out = (uint64_t)value << shift;
+    return text[0] >= '0' && text[0] <= '9' && !errno && value > 0 &&
+           (*end == '\0' || (unit && end[1] == '\0')) && *out >> shift == value;
+}
+
 static const struct option long_options[] = {
     {"home", required_argument, NULL, 'H'},
     {"local", required_argument, NULL, 'L'},
@@ -110,6 +134,8 @@ static const struct option long_options[] = {
     {"dry-run", no_argument, NULL, 'n'},
     {"yes", no_argument, NULL, 'y'},
     {"repair", no_argument, NULL, 'r'},
+    {"resume", no_argument, NULL, 'R'},
+    {"rate", required_argument, NULL, 'b'},
     {"keep-last", required_argument, NULL, 'k'},
     {"keep-every", required_argument, NULL, 'e'},
     {"version", no_argument, NULL, 'V'},
@@ -134,6 +160,9 @@ static unsigned bit_of(int c)
         return OPTION_DESTROY;
     case 'r':
         return OPTION_REPAIR;
+    case 'R':
+    case 'b':
+        return OPTION_PASS;
     case 'k':
     case 'e':
         return OPTION_KEEP;
@@ -176,6 +205,12 @@ static int take_option(struct tool *t, int c)
     case 'r':
         o->repair = true;
         break;
+    case 'R':
+        o->resume = true;
+        break;
+    case 'b':
+        ok = parse_rate(optarg, &o->rate_bytes_s);
+        break;
     case 'k':
         ok = parse_count(optarg, &o->keep_last);
         break;
@@ -188,8 +223,11 @@ static int take_option(struct tool *t, int c)
     }
     if (ok)
         return 0;
-    (void)fprintf(stderr, "ckpt: --keep-%s: not a number: '%s'\n",
-                  c == 'k' ? "last" : "every", optarg);
+    (void)fprintf(stderr, "ckpt: --%s: not a number: '%s'\n",
+                  c == 'b'   ? "rate"
+                  : c == 'k' ? "keep-last"
+                             : "keep-every",
+                  optarg);
     return EXIT_USAGE;
 }
 

@@ -111,7 +111,7 @@ int segments_get(struct segments *s, uint32_t file, struct store_seg **seg,
     memcpy(name, s->manifest->blob + f->name, f->name_bytes);
     name[f->name_bytes] = '\0';
     if (!id_equal(&f->store, &s->uuid))
-        return err_set(err, -ENOENT, "%s is in another local store (%s)", name,
+        return err_set(err, -EXDEV, "%s is in another local store (%s)", name,
                        id_format(&f->store, store));
     if (rc)
         return err_set(err, rc, "%s/%s: failed before", s->path, name);

@@ -27,9 +27,9 @@ int segments_open(const struct tool *t, const struct manifest *m,
                   struct segments *out, struct err *err) MUST_USE;
 void segments_close(struct segments *s);
 
-/* The open segment of file `file`, its header checked. -ENOENT (gone, or in
- * another store), -CKPT_ECORRUPT (another incarnation, damaged header), with
- * words that name it. Blocks. */
+/* The open segment of file `file`, its header checked. -ENOENT (gone), -EXDEV
+ * (in another store), -CKPT_ECORRUPT (another incarnation, damaged header),
+ * with words that name it. Blocks. */
 int segments_get(struct segments *s, uint32_t file, struct store_seg **seg,
                  struct err *err) MUST_USE;
 

@@ -1,6 +1,7 @@
 /*
  * show.c - `ckpt show`: what a checkpoint holds.
  */
+#include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/tool.h"
 
@@ -86,7 +87,7 @@ static json_t *tensor_json(const struct manifest *m, const struct mf_tensor *t)
 }
 
 static int show_json(struct tool *t, const struct target *target,
-                     const struct manifest *m)
+                     const struct manifest *m, const char *damage)
 {
     char layout[256], created[32];
     json_t *tensors = json_array(), *notes = json_object(), *all;
@@ -106,7 +107,7 @@ static int show_json(struct tool *t, const struct target *target,
     }
     all = json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:I, s:i, s:s, s:i, s:I, s:I, s:I, s:s, "
-        "s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o}",
         "schema", 1, "run", target->run, "step", (json_int_t)m->info.id.step,
         "generation", (int)m->info.id.generation, "attempt",
         (int)m->info.id.attempt, "parent_step", (json_int_t)m->info.parent.step,
@@ -116,11 +117,13 @@ static int show_json(struct tool *t, const struct target *target,
         (json_int_t)m->info.stored_bytes, "written_bytes",
         (json_int_t)m->info.written_bytes, "created",
         time_text(m->info.created_unix_ms, created), "tensors", tensors,
-        "values", values_json(m), "notes", notes);
+        "values", values_json(m), "notes", notes, "damaged",
+        json_words(damage));
     return json_line(all) ? EXIT_FINE : complain(t, EXIT_ERROR, "cannot print");
 }
 
-static void print_head(const struct target *target, const struct manifest *m)
+static void print_head(const struct target *target, const struct manifest *m,
+                       const char *damage)
 {
     char layout[256], text[32];
 
@@ -136,6 +139,10 @@ static void print_head(const struct target *target, const struct manifest *m)
     (void)printf(", of which written by this save %s\n",
                  size_text(m->info.written_bytes, text));
     (void)printf("created  %s\n", time_text(m->info.created_unix_ms, text));
+    if (damage[0]) {
+        out_words("damaged  %s", damage);
+        (void)putchar('\n');
+    }
     for (uint64_t i = 0; i < m->note_count; i++) {
         out_words("%.*s: %.*s", (int)m->note[i].key_bytes,
                   m->blob + m->note[i].key, (int)m->note[i].text_bytes,
@@ -218,16 +225,19 @@ static int print_regions(const struct manifest *m, uint64_t tensor)
 static int show(struct tool *t, const struct target *target,
                 const struct manifest *m)
 {
+    char damage[1024];
     uint64_t tensor;
 
+    marks_damage_words(t->home, target->run, &m->info.id, damage,
+                       sizeof damage);
     if (t->options.json)
-        return show_json(t, target, m);
+        return show_json(t, target, m, damage);
     if (target->tensor) {
         int code = tool_tensor(t, m, target->tensor, &tensor);
 
         return code ? code : print_regions(m, tensor);
     }
-    print_head(target, m);
+    print_head(target, m, damage);
     return print_tensors(t, m);
 }
 

@@ -26,7 +26,8 @@ enum exit_code {
 /* Options of all verbs; each verb says which it takes. */
 struct options {
     const char *home, *local;
-    bool json, all, quick, deep, dry_run, yes, repair;
+    bool json, all, quick, deep, dry_run, yes, repair, resume;
+    uint64_t rate_bytes_s; /* 0: no limit */
     uint32_t keep_last, keep_every;
 };
 
@@ -85,6 +86,7 @@ int verb_ls(struct tool *t);
 int verb_show(struct tool *t);
 int verb_where(struct tool *t);
 int verb_verify(struct tool *t);
+int verb_scrub(struct tool *t);
 int verb_gc(struct tool *t);
 int verb_pin(struct tool *t);
 int verb_unpin(struct tool *t);

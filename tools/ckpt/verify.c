@@ -9,7 +9,9 @@
  * have been removed.
  */
 #include "tools/ckpt/check.h"
+#include "tools/ckpt/each.h"
 #include "tools/ckpt/lease.h"
+#include "tools/ckpt/marks.h"
 #include "tools/ckpt/repair.h"
 
 #include <errno.h>
@@ -25,31 +27,13 @@ static enum check_level level_of(const struct tool *t)
     return t->options.deep ? CHECK_DEEP : CHECK_STORED;
 }
 
-static const char *word_of(int code)
-{
-    switch (code) {
-    case EXIT_FINE:
-        return "ok";
-    case EXIT_PARTIAL:
-        return "partial";
-    case EXIT_CORRUPT:
-        return "corrupt";
-    case EXIT_ABSENT:
-        return "removed";
-    case EXIT_LOCKED:
-        return "busy";
-    default:
-        return "error";
-    }
-}
-
 static bool print_json(const char *run, const struct save_id *id, int code,
                        const struct check_result *r)
 {
     return json_line(json_pack(
         "{s:i, s:s, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:o}", "schema", 1,
         "run", run, "step", (json_int_t)id->step, "generation",
-        (int)id->generation, "result", word_of(code), "chunks_read",
+        (int)id->generation, "result", each_word(code), "chunks_read",
         (json_int_t)r->chunks, "bytes_read", (json_int_t)r->bytes, "corrupt",
         (json_int_t)r->corrupt, "missing", (json_int_t)r->missing,
         "first_failure", json_words(r->first)));
@@ -62,17 +46,8 @@ static void print_line(const char *run, const struct save_id *id, int code,
 
     (void)printf("%s@%" PRIu64 "\tgeneration %u\t%s\t%" PRIu64
                  " chunks\t%s read\n",
-                 run, id->step, id->generation, word_of(code), r->chunks,
+                 run, id->step, id->generation, each_word(code), r->chunks,
                  size_text(r->bytes, size));
-}
-
-static bool is_gone(struct tool *t, const char *run, const struct save_id *id)
-{
-    char name[RECORD_NAME_BYTES];
-    struct store_req stat = {.op = STORE_STAT,
-                             .name = name_save(name, run, "tomb", id)};
-
-    return store_run(t->home, &stat) >= 0;
 }
 
 /* Checks; heals if that is wanted and something is bad; and checks again. */
@@ -106,9 +81,31 @@ static int check_and_heal(struct tool *t, const char *run,
     return failed ? failed : code;
 }
 
-static int verify_save(struct tool *t, const char *run,
-                       const struct save_id *id)
+/* Healed, or found good again: it is not on record as damaged any more. */
+static void drop_damaged(struct tool *t, const char *run,
+                         const struct save_id *id, const struct check_result *r)
 {
+    struct store *marks;
+    struct err err = {0};
+    int rc = marks_open(t, &marks, &err);
+
+    if (rc == 0) {
+        rc = marks_drop_damaged(marks, run, id, &r->store);
+        (void)err_set(&err, rc, "%s", err_text(rc));
+    }
+    if (rc)
+        (void)complain(t, 0,
+                       "%s@%" PRIu64 " is good, but stays on record as "
+                       "damaged: %s",
+                       run, id->step, err.text);
+    store_close(marks);
+}
+
+static int verify_one(struct each *e, const char *run,
+                      const struct catalog_save *save)
+{
+    const struct save_id *id = &save->id;
+    struct tool *t = e->tool;
     struct check_result result = {0};
     struct lease lease = {0};
     struct manifest m;
@@ -119,9 +116,12 @@ static int verify_save(struct tool *t, const char *run,
     code = tool_manifest(t, run, id, &data, &m);
     if (code == 0)
         code = check_and_heal(t, run, &m, &result);
-    if (code && is_gone(t, run, id))
+    if (code && each_is_gone(t, run, id))
         code = EXIT_ABSENT;
     lease_drop(&lease);
+    if (code == 0 && t->options.repair && save->is_damaged &&
+        !t->options.dry_run)
+        drop_damaged(t, run, id, &result);
     if (!t->options.json)
         print_line(run, id, code, &result);
     else if (!print_json(run, id, code, &result))
@@ -130,68 +130,9 @@ static int verify_save(struct tool *t, const char *run,
     return code;
 }
 
-static int worse(int a, int b)
-{
-    return a == EXIT_CORRUPT || (b != EXIT_CORRUPT && a > b) ? a : b;
-}
-
-static int verify_run(struct tool *t, const char *run, uint32_t *count)
-{
-    struct catalog c;
-    int worst = tool_catalog(t, run, &c);
-
-    for (size_t i = 0; i < c.save_count; i++) {
-        const struct catalog_save *s = &c.save[i];
-
-        if (s->status == SAVE_UNREADABLE)
-            worst =
-                worse(complain(t, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", run,
-                               s->id.step, s->id.generation, catalog_reason(s)),
-                      worst);
-        if (s->status != SAVE_COMMITTED)
-            continue;
-        (*count)++;
-        worst = worse(verify_save(t, run, &s->id), worst);
-    }
-    catalog_free(&c);
-    return worst;
-}
-
-static int verify_all(struct tool *t, uint32_t *count)
-{
-    struct store_names runs;
-    int worst = tool_runs(t, &runs);
-
-    for (size_t i = 0; i < runs.count; i++)
-        worst = worse(verify_run(t, runs.name[i], count), worst);
-    store_names_free(&runs);
-    return worst;
-}
-
-static int verify_target(struct tool *t, uint32_t *count)
-{
-    struct target target;
-    struct catalog c = {0};
-    struct save_id id;
-    int code = target_parse(t, t->target, &target);
-
-    if (code)
-        return code;
-    if (!target.has_step)
-        return verify_run(t, target.run, count);
-    code = tool_catalog(t, target.run, &c);
-    if (code == 0)
-        code = tool_find_save(t, &c, &target, &id);
-    if (code == 0)
-        code = verify_save(t, target.run, &id);
-    *count = 1;
-    catalog_free(&c);
-    return code;
-}
-
 int verb_verify(struct tool *t)
 {
-    uint32_t count = 0;
+    struct each each = {.tool = t, .one = verify_one};
     int code;
 
     if (t->options.repair && t->options.quick)
@@ -201,10 +142,5 @@ int verb_verify(struct tool *t)
     if (t->options.dry_run && !t->options.repair)
         return complain(t, EXIT_USAGE, "--dry-run goes with --repair");
     code = tool_open_home(t, false);
-
-    if (code == 0)
-        code = t->target ? verify_target(t, &count) : verify_all(t, &count);
-    if (code == 0 && count == 0)
-        return complain(t, EXIT_ABSENT, "there is no checkpoint to verify");
-    return code;
+    return code ? code : each_save(&each);
 }
