@@ -214,41 +214,6 @@ static void pins_are_kept_until_they_are_taken_away(void **state)
     rig_free(f.g);
 }
 
-/* One that a scrub found damaged does not count, and is nothing to stand on. */
-static void nothing_goes_behind_a_damaged_newest(void **state)
-{
-    char pin[RECORD_NAME_BYTES], name[RECORD_NAME_BYTES];
-    struct id128 store = {.b = {7}};
-    struct store_req req = {.op = STORE_REMOVE, .done = nothing};
-    struct save_id id;
-    struct fixture f;
-
-    (void)state;
-    begin(&f, 4, 1, 0);
-    commit(&f, 10);
-    id = f.v[0]->id;
-    put_mark(&f, RECORD_PIN, name_save(pin, RIG_RUN, "pin", &id), &id);
-    commit(&f, 20);
-    settle(&f);
-    req.name = pin;
-    assert_int_equal(store_run(test_world_store(f.g->world, RIG_HOME), &req),
-                     0);
-    id.step = 30;
-    put_mark(&f, RECORD_DAMAGED,
-             name_save_daemon(name, RIG_RUN, "damaged", &id, &store), &id);
-    commit(&f, 30);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
-    assert_int_equal(status_of(&f, 20), SAVE_COMMITTED);
-    commit(&f, 40);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 20), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 30), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 40), SAVE_COMMITTED);
-    rig_free(f.g);
-}
-
 /* A lease counts while its record changes; 60 s without, and it is dead. */
 static void leases_are_kept_while_they_live(void **state)
 {
@@ -797,7 +762,6 @@ int main(void)
         cmocka_unit_test(every_nth_is_kept),
         cmocka_unit_test(without_a_policy_all_stay),
         cmocka_unit_test(pins_are_kept_until_they_are_taken_away),
-        cmocka_unit_test(nothing_goes_behind_a_damaged_newest),
         cmocka_unit_test(leases_are_kept_while_they_live),
         cmocka_unit_test(a_lease_that_cannot_be_read_stops_the_pass),
         cmocka_unit_test(nothing_goes_before_the_newest_is_read_back),
