@@ -42,10 +42,4 @@ $(FAILNTH_BIN)/%: $(FAILNTH_OWN) $(FAILNTH_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
 	  $(filter %.a,$^) $(PKG_LIBS) -lm
-$(B)/tests/test_failnth_process: \
-		$(B)/failnth/counted/tests/unit/test_failnth_process.o \
-		$(FAILNTH_OWN) $(FAILNTH_LIB) \
-		| $(FAILNTH_BIN)/ckptd $(FAILNTH_BIN)/ckpt
-	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
-	  $(filter %.a,$^) $(PKG_LIBS) -lcmocka -lm
+$(B)/tests/test_failnth_process: | $(FAILNTH_BIN)/ckptd $(FAILNTH_BIN)/ckpt
