@@ -45,7 +45,7 @@ under "ASan and UBSan" address,undefined
 unset CKPT_TEST_LONG
 under "TSan" thread unit
 export CKPT_TEST_LONG=1
-under "the plain build" "" storm soak
+under "the plain build" "" rot storm soak
 echo
 echo "took $(($(date +%s) - started)) s in all"
 awk '
