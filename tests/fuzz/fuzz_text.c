@@ -240,6 +240,11 @@ int verb_verify(struct tool *t)
     return verb(t);
 }
 
+int verb_scrub(struct tool *t)
+{
+    return verb(t);
+}
+
 int verb_gc(struct tool *t)
 {
     return verb(t);
