@@ -56,6 +56,10 @@ const char *err_text(int code)
         return "too many saves failed in a row";
     case CKPT_EABORTED:
         return "save aborted";
+    case CKPT_EDIVERGED:
+        return "replicas differ";
+    case CKPT_ESTALE:
+        return "optimizer state did not change";
     default:
         text = strerrordesc_np(positive);
         return text ? text : "unknown error";

@@ -18,6 +18,8 @@
 #define CKPT_ECONFLICT    4005 /* two different claims to one name */
 #define CKPT_EUNCOMMITTED 4006 /* max_uncommitted saves failed in a row */
 #define CKPT_EABORTED     4007 /* this save was decided ABORT */
+#define CKPT_EDIVERGED    4008 /* replicas of a tensor differ */
+#define CKPT_ESTALE       4009 /* the optimizer's state has not changed */
 
 #define ERR_TEXT_BYTES 1024
 

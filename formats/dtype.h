@@ -38,6 +38,13 @@ uint32_t dtype_bits(uint32_t dtype);
 /* safetensors' name ("BF16"), static; "?" for a number that is no dtype. */
 const char *dtype_name(uint32_t dtype);
 
+/* One element of at least a byte, or one byte of a narrower type, in words:
+ * "1.5 (0x3fc00000)"; types without a number in C's sense: "0x1f". `bytes` is
+ * as in memory, little-endian. */
+#define DTYPE_VALUE_TEXT 64
+void dtype_value_text(uint32_t dtype, const uint8_t bytes[8], char *text,
+                      size_t capacity);
+
 /* The dtype of that name, 0 if there is none. */
 uint32_t dtype_parse(const char *name);
 

@@ -29,11 +29,16 @@ static_assert(sizeof(struct mf_value) == 72, "value");
 static_assert(offsetof(struct mf_value, name_bytes) == 24, "value.name");
 static_assert(sizeof(struct mf_note) == 24, "note");
 static_assert(sizeof(struct mf_slot) == 16, "slot");
+static_assert(sizeof(struct mf_check) == 64, "check");
+static_assert(offsetof(struct mf_check, content) == 16, "check.content");
+static_assert(offsetof(struct mf_check, own) == 48, "check.own");
+static_assert(sizeof(struct mf_trust) == 64, "trust");
+static_assert(offsetof(struct mf_trust, optimizer) == 32, "trust.optimizer");
 
 const uint8_t mf_magic[8] = {'C', 'K', 'P', 'T', 'M', 'A', 'N', 'I'};
 const uint8_t mf_trailer_magic[8] = {'C', 'K', 'P', 'T', 'M', 'E', 'N', 'D'};
 
-const uint32_t mf_entry_bytes[MF_TABLE_COUNT] = {
+const uint32_t mf_entry_bytes[MF_TABLE_KNOWN] = {
     [MF_AXIS] = sizeof(struct mf_axis),
     [MF_TENSOR] = sizeof(struct mf_tensor),
     [MF_REGION] = sizeof(struct mf_region),
@@ -48,9 +53,11 @@ const uint32_t mf_entry_bytes[MF_TABLE_COUNT] = {
     [MF_NOTE] = sizeof(struct mf_note),
     [MF_SLOT] = sizeof(struct mf_slot),
     [MF_BLOB] = 1,
+    [MF_CHECK] = sizeof(struct mf_check),
+    [MF_TRUST] = sizeof(struct mf_trust),
 };
 
-const char *const mf_table_name[MF_TABLE_COUNT] = {
+const char *const mf_table_name[MF_TABLE_KNOWN] = {
     [MF_AXIS] = "axis",         [MF_TENSOR] = "tensor",
     [MF_REGION] = "region",     [MF_DIM] = "dim",
     [MF_PIECE] = "piece",       [MF_CHUNK] = "chunk",
@@ -58,6 +65,7 @@ const char *const mf_table_name[MF_TABLE_COUNT] = {
     [MF_LOCATION] = "location", [MF_RANK] = "rank",
     [MF_VALUE] = "value",       [MF_NOTE] = "note",
     [MF_SLOT] = "slot",         [MF_BLOB] = "blob",
+    [MF_CHECK] = "check",       [MF_TRUST] = "trust",
 };
 
 int64_t manifest_find(const struct manifest *m, const char *name,
@@ -145,6 +153,23 @@ void manifest_chunk_header(const struct manifest *m, uint64_t chunk,
         .stored_digest = at->stored_digest,
         .content = c->content,
     };
+}
+
+const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank)
+{
+    uint64_t low = 0, high = m->trust_count;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+
+        if (m->trust[middle].rank == rank)
+            return &m->trust[middle];
+        if (m->trust[middle].rank < rank)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }
 
 const char *manifest_note(const struct manifest *m, const char *key,

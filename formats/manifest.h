@@ -128,6 +128,36 @@ struct mf_slot {
     uint64_t tensor_plus_1;
 };
 
+/* In a vote: a block of a region of which others hold replicas, as this rank
+ * has it (checklist.h). Where the voter found another of its ranks to differ
+ * while it had the bytes of both: in which first unit, and how. */
+struct mf_check {
+    uint32_t region, bytes;
+    uint64_t start; /* byte in packed order */
+    struct digest content;
+    uint64_t differs_at; /* byte in packed order; CHECK_UNKNOWN: not known */
+    uint32_t other;      /* that rank; 0 when not known */
+    uint32_t reserved;
+    uint8_t own[8], others[8]; /* the unit's bytes, zeros behind them */
+};
+#define CHECK_UNKNOWN UINT64_MAX
+
+/* What a rank was asked to find out (trust.h), and has found. */
+struct mf_trust {
+    uint32_t rank, flags; /* enum mf_trust_flags */
+    struct save_id same;  /* an earlier save with this very optimizer state */
+    uint64_t optimizer_bytes; /* that it wrote */
+    struct digest optimizer;  /* of their pieces' digests, in order */
+    uint64_t compared_bytes;  /* of replicas, by this rank, in this save */
+    uint64_t reserved;
+};
+
+enum mf_trust_flags {
+    MF_TRUST_FAIL_DIVERGENCE = 1,
+    MF_TRUST_FAIL_STALE = 2,
+    MF_TRUST_FLAGS = 3,
+};
+
 /* What stands in the header, decoded. */
 struct manifest_info {
     uint32_t kind;
@@ -162,10 +192,12 @@ struct manifest {
     const struct mf_value *value;
     const struct mf_note *note;
     const struct mf_slot *slot;
+    const struct mf_check *check; /* none in a manifest */
+    const struct mf_trust *trust; /* by rank */
     const char *blob;
     uint64_t tensor_count, region_count, dim_count, piece_count, chunk_count,
         segment_count, file_count, location_count, rank_count, value_count,
-        note_count, slot_count, blob_bytes;
+        note_count, slot_count, check_count, trust_count, blob_bytes;
 };
 
 /* `data` is 8-byte aligned. -CKPT_ECORRUPT, -CKPT_EVERSION with words. */
@@ -186,6 +218,8 @@ int manifest_region(const struct manifest *m, uint64_t region,
 /* The header that chunk i must show on media. */
 void manifest_chunk_header(const struct manifest *m, uint64_t chunk,
                            struct chunk_header *out);
+/* The row of a rank, NULL if it has none. */
+const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank);
 /* A note by key, NULL if there is none; *bytes its length (no NUL). */
 const char *manifest_note(const struct manifest *m, const char *key,
                           size_t *bytes);
@@ -221,6 +255,11 @@ void manifest_builder_free(struct manifest_builder *b);
  * copied. -CKPT_ECONFLICT when a tensor's dtype or shape differs from another
  * rank's (both ranks named), or the rank is there already.
  */
+struct built_check {
+    uint32_t entry;      /* of the rank's */
+    struct mf_check row; /* all but `region` */
+};
+
 struct built_rank {
     uint32_t rank;
     uint32_t coordinate[MAX_AXES];
@@ -230,6 +269,9 @@ struct built_rank {
     size_t entry_count;
     const struct writelist *list;
     const struct built_chunk *chunks; /* list->chunk_count of them */
+    const struct mf_trust *trust;     /* NULL: was asked for nothing */
+    const struct built_check *checks;
+    size_t check_count;
 };
 
 int manifest_add_rank(struct manifest_builder *b, const struct built_rank *r,
@@ -242,8 +284,9 @@ int manifest_add_value(struct manifest_builder *b, uint32_t rank,
 /* -ENOMEM. Of equal keys the first one wins. */
 int manifest_add_note(struct manifest_builder *b, const char *key,
                       const char *text) MUST_USE;
-/* Everything of an opened vote (same run and save; -CKPT_ECONFLICT for a rank
- * that is there already). Notes of the first vote win. */
+/* Everything of an opened vote but its checks (same run and save;
+ * -CKPT_ECONFLICT for a rank that is there already). Notes of the first vote
+ * win. */
 int manifest_add_vote(struct manifest_builder *b, const struct manifest *vote,
                       struct err *err) MUST_USE;
 

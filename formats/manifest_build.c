@@ -32,6 +32,8 @@ void manifest_builder_free(struct manifest_builder *b)
     wr_free(&b->ranks);
     wr_free(&b->values);
     wr_free(&b->notes);
+    wr_free(&b->checks);
+    wr_free(&b->trusts);
     free(b->tensor_index.slot);
     free(b->segment_index.slot);
     free(b->file_index.slot);
@@ -44,7 +46,8 @@ int mb_memory(struct manifest_builder *b, struct err *err)
     if (b->strings.failed || b->tensors.failed || b->regions.failed ||
         b->dims.failed || b->pieces.failed || b->chunks.failed ||
         b->locations.failed || b->segments.failed || b->files.failed ||
-        b->ranks.failed || b->values.failed || b->notes.failed)
+        b->ranks.failed || b->values.failed || b->notes.failed ||
+        b->checks.failed || b->trusts.failed)
         b->failed = err_set(err, -ENOMEM, "manifest: no memory to build it");
     return b->failed;
 }
@@ -171,6 +174,23 @@ static int add_entry(struct manifest_builder *b, const struct built_rank *r,
     return 0;
 }
 
+/* Entry i became region first + i. */
+static void add_trust(struct manifest_builder *b, const struct built_rank *r,
+                      uint64_t first)
+{
+    struct mf_check *to;
+
+    if (!r->trust)
+        return;
+    wr_bytes(&b->trusts, r->trust, sizeof *r->trust);
+    to = MB_ADD(b->checks, struct mf_check, r->check_count);
+    for (size_t i = 0; to && i < r->check_count; i++) {
+        assert(r->checks[i].entry < r->entry_count);
+        to[i] = r->checks[i].row;
+        to[i].region = (uint32_t)(first + r->checks[i].entry);
+    }
+}
+
 int manifest_add_rank(struct manifest_builder *b, const struct built_rank *r,
                       struct err *err)
 {
@@ -182,6 +202,7 @@ int manifest_add_rank(struct manifest_builder *b, const struct built_rank *r,
         .chunk_count = r->list->chunk_count,
         .logical_bytes = r->list->bytes,
     };
+    uint64_t first_region = MB_COUNT(b->regions, struct mb_region);
     int64_t rc;
 
     assert(r->list->slice_count == r->entry_count);
@@ -195,6 +216,8 @@ int manifest_add_rank(struct manifest_builder *b, const struct built_rank *r,
     }
     for (size_t i = 0; i < r->entry_count && rc >= 0; i++)
         rc = add_entry(b, r, i, &rank, err);
+    if (rc >= 0)
+        add_trust(b, r, first_region);
     return rc < 0 ? (int)rc : mb_memory(b, err);
 }
 

@@ -58,6 +58,8 @@ struct manifest_builder {
     struct wr ranks;     /* struct mf_rank; first_chunk is the builder's */
     struct wr values;    /* struct mb_value */
     struct wr notes;     /* struct mf_note */
+    struct wr checks;    /* struct mf_check; region is the builder's */
+    struct wr trusts;    /* struct mf_trust */
     struct intern tensor_index, segment_index, file_index, rank_index;
     uint64_t written_bytes;
     bool has_vote; /* then these are what all votes agree on */
@@ -99,7 +101,7 @@ int mb_memory(struct manifest_builder *b, struct err *err) MUST_USE;
 struct mb_order {
     uint32_t *rank_order;
     uint32_t *tensor_order, *tensor_place;
-    uint32_t *region_order;
+    uint32_t *region_order, *region_place;
     uint32_t *chunk_order, *chunk_place;
     uint32_t *segment_order, *segment_place;
     uint32_t *file_order, *file_place;

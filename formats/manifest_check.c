@@ -376,8 +376,8 @@ static int check_slots(const struct manifest *m, struct err *err)
 int mf_check_tables(const struct manifest *m, struct err *err)
 {
     static int (*const checks[])(const struct manifest *, struct err *) = {
-        check_info,    check_ranks,  check_chunks, check_files,
-        check_tensors, check_values, check_notes,  check_slots,
+        check_info,   check_ranks, check_chunks, check_files,    check_tensors,
+        check_values, check_notes, check_slots,  mf_check_trust,
     };
     int rc = 0;
 

@@ -17,7 +17,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "that swaps");
 
 #define MF_VERSION_MAJOR 1
-#define MF_VERSION_MINOR 0
+#define MF_VERSION_MINOR 1 /* of those with tables beyond MF_BLOB, else 0 */
 #define MF_ALIGN         ((uint64_t)64)
 #define MF_DIRECTORY_AT  256
 #define MF_TABLES_MAX    64
@@ -39,7 +39,10 @@ enum mf_table {
     MF_NOTE,
     MF_SLOT,
     MF_BLOB,
-    MF_TABLE_COUNT,
+    MF_TABLE_COUNT,            /* what every container has */
+    MF_CHECK = MF_TABLE_COUNT, /* since 1.1 */
+    MF_TRUST,
+    MF_TABLE_KNOWN,
 };
 
 struct mf_header {
@@ -83,8 +86,8 @@ static_assert(offsetof(struct save_id, step) == 8, "save id");
 /* Magic bytes of header and trailer, entry sizes by table number. */
 extern const uint8_t mf_magic[8];
 extern const uint8_t mf_trailer_magic[8];
-extern const uint32_t mf_entry_bytes[MF_TABLE_COUNT];
-extern const char *const mf_table_name[MF_TABLE_COUNT];
+extern const uint32_t mf_entry_bytes[MF_TABLE_KNOWN];
+extern const char *const mf_table_name[MF_TABLE_KNOWN];
 
 static inline uint64_t mf_page_count(uint64_t digests_at)
 {
@@ -133,5 +136,8 @@ int mf_check_tables(const struct manifest *m, struct err *err) MUST_USE;
 int mf_check_geometry(const struct mf_tensor *t, struct err *err) MUST_USE;
 int mf_check_region(const struct mf_tensor *t, const struct mf_region *r,
                     const uint64_t *dims, struct err *err) MUST_USE;
+
+/* manifest_check_trust.c: the tables check and trust, after all others. */
+int mf_check_trust(const struct manifest *m, struct err *err) MUST_USE;
 
 #endif

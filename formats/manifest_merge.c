@@ -185,6 +185,7 @@ static int merge_values(struct merge *x, struct err *err)
         to[i].entry.data = mb_string(b, v->blob + from->data, from->bytes);
         to[i].rank = value_rank(v, from);
     }
+    wr_bytes(&b->trusts, v->trust, v->trust_count * sizeof *v->trust);
     for (uint64_t i = 0; i < v->note_count && note; i++) {
         note[i] = v->note[i];
         note[i].key = mb_string(b, v->blob + note[i].key, note[i].key_bytes);

@@ -106,21 +106,21 @@ static int directory_check(const uint8_t *data, const struct mf_header *h,
         end > h->digests_at || !is_zero(h->reserved, sizeof h->reserved))
         return err_set(err, -CKPT_ECORRUPT, "manifest: header is malformed");
     for (uint32_t i = 0; i < h->table_count; i++, entry++) {
-        bool is_known = i < MF_TABLE_COUNT;
+        bool is_known = entry->table < MF_TABLE_KNOWN;
         uint64_t start = align_up(end, MF_ALIGN), bytes;
 
-        if (is_known
-                ? entry->table != i || entry->entry_bytes != mf_entry_bytes[i]
-                : entry->table <= entry[-1].table)
+        if ((i < MF_TABLE_COUNT ? entry->table != i
+                                : entry->table <= entry[-1].table) ||
+            (is_known && entry->entry_bytes != mf_entry_bytes[entry->table]))
             return err_set(err, -CKPT_ECORRUPT,
                            "manifest: directory entry %" PRIu32 " is malformed",
                            i);
         if (!mul_u64(entry->count, entry->entry_bytes, &bytes) ||
             entry->reserved || entry->offset != start ||
             bytes > h->digests_at - start || !is_zero(data + end, start - end))
-            return err_set(err, -CKPT_ECORRUPT,
-                           "manifest: table %s does not fit",
-                           is_known ? mf_table_name[i] : "of a later version");
+            return err_set(
+                err, -CKPT_ECORRUPT, "manifest: table %s does not fit",
+                is_known ? mf_table_name[entry->table] : "of a later version");
         end = start + bytes;
     }
     if (align_up(end, MF_ALIGN) != h->digests_at ||
@@ -176,6 +176,8 @@ static void info_open(const struct mf_header *h, struct manifest_info *info)
 static void tables_open(const uint8_t *data, struct manifest *m)
 {
     const struct mf_entry *e = (const void *)(data + MF_DIRECTORY_AT);
+    uint32_t table_count =
+        ((const struct mf_header *)(const void *)data)->table_count;
 
 #define OPEN(table, field)                                                     \
     (m->field = (const void *)(data + e[table].offset),                        \
@@ -192,6 +194,12 @@ static void tables_open(const uint8_t *data, struct manifest *m)
     OPEN(MF_VALUE, value);
     OPEN(MF_NOTE, note);
     OPEN(MF_SLOT, slot);
+    for (uint32_t i = MF_TABLE_COUNT; i < table_count; i++) {
+        if (e[i].table == MF_CHECK)
+            OPEN(i, check);
+        else if (e[i].table == MF_TRUST)
+            OPEN(i, trust);
+    }
 #undef OPEN
     m->blob = (const char *)data + e[MF_BLOB].offset;
     m->blob_bytes = e[MF_BLOB].count;

@@ -275,6 +275,11 @@ int mb_order_init(struct mb_order *o, struct manifest_builder *b,
     if (!o->tensor_place)
         goto err_fini;
     rc = regions_sort(o, b);
+    if (rc == 0 && b->checks.bytes) {
+        o->region_place =
+            place_new(o->region_order, MB_COUNT(b->regions, struct mb_region));
+        rc = o->region_place ? 0 : -ENOMEM;
+    }
     if (rc == 0)
         rc = chunks_sort(o, b);
     if (rc == 0)
@@ -295,6 +300,7 @@ void mb_order_fini(struct mb_order *o)
     free(o->tensor_order);
     free(o->tensor_place);
     free(o->region_order);
+    free(o->region_place);
     free(o->chunk_order);
     free(o->chunk_place);
     free(o->segment_order);

@@ -16,7 +16,8 @@ struct writer {
     const struct manifest_builder *b;
     const struct mb_order *o;
     uint8_t *out;
-    uint64_t offset[MF_TABLE_COUNT], count[MF_TABLE_COUNT];
+    uint32_t table_count;
+    uint64_t offset[MF_TABLE_KNOWN], count[MF_TABLE_KNOWN];
     uint64_t digests_at, bytes;
     uint64_t blob_used;
 };
@@ -60,15 +61,18 @@ static void count_tables(struct writer *w, const struct layout *layout)
         blob += (uint64_t)n->key_bytes + n->text_bytes;
     }
     w->count[MF_BLOB] = blob;
+    w->count[MF_CHECK] = MB_COUNT(b->checks, struct mf_check);
+    w->count[MF_TRUST] = MB_COUNT(b->trusts, struct mf_trust);
+    w->table_count = w->count[MF_TRUST] ? MF_TABLE_KNOWN : MF_TABLE_COUNT;
 }
 
 /* Gives every table its place; the sums cannot overflow, since all of it is in
  * memory already. */
 static void place_tables(struct writer *w)
 {
-    uint64_t at = MF_DIRECTORY_AT + MF_TABLE_COUNT * sizeof(struct mf_entry);
+    uint64_t at = MF_DIRECTORY_AT + w->table_count * sizeof(struct mf_entry);
 
-    for (uint32_t i = 0; i < MF_TABLE_COUNT; i++) {
+    for (uint32_t i = 0; i < w->table_count; i++) {
         w->offset[i] = align_up(at, MF_ALIGN);
         at = w->offset[i] + w->count[i] * mf_entry_bytes[i];
     }
@@ -216,6 +220,40 @@ static void put_slots(struct writer *w)
     }
 }
 
+static int check_compare(const void *x, const void *y)
+{
+    const struct mf_check *one = x, *two = y;
+
+    if (one->region != two->region)
+        return one->region < two->region ? -1 : 1;
+    return (one->start > two->start) - (one->start < two->start);
+}
+
+static int trust_compare(const void *x, const void *y)
+{
+    const struct mf_trust *one = x, *two = y;
+
+    return (one->rank > two->rank) - (one->rank < two->rank);
+}
+
+static void put_trust(struct writer *w)
+{
+    const struct manifest_builder *b = w->b;
+    struct mf_check *check = TABLE(w, MF_CHECK);
+    struct mf_trust *trust = TABLE(w, MF_TRUST);
+
+    if (w->count[MF_TRUST] == 0)
+        return;
+    for (uint64_t i = 0; i < w->count[MF_CHECK]; i++) {
+        check[i] = *MB_AT(b->checks, struct mf_check, i);
+        check[i].region = w->o->region_place[check[i].region];
+    }
+    for (uint64_t i = 0; i < w->count[MF_TRUST]; i++)
+        trust[i] = *MB_AT(b->trusts, struct mf_trust, i);
+    qsort(check, w->count[MF_CHECK], sizeof *check, check_compare);
+    qsort(trust, w->count[MF_TRUST], sizeof *trust, trust_compare);
+}
+
 static void put_header(struct writer *w, const struct manifest_info *info,
                        const struct layout *layout)
 {
@@ -228,10 +266,10 @@ static void put_header(struct writer *w, const struct manifest_info *info,
 
     memcpy(h->magic, mf_magic, sizeof h->magic);
     h->major = MF_VERSION_MAJOR;
-    h->minor = MF_VERSION_MINOR;
+    h->minor = w->table_count > MF_TABLE_COUNT ? MF_VERSION_MINOR : 0;
     h->total_bytes = w->bytes;
     h->digests_at = w->digests_at;
-    h->table_count = MF_TABLE_COUNT;
+    h->table_count = w->table_count;
     h->kind = info->kind;
     h->world_size = info->world_size;
     h->chunk_bytes = info->chunk_bytes;
@@ -249,7 +287,7 @@ static void put_header(struct writer *w, const struct manifest_info *info,
     else
         for (uint64_t i = 0; i < w->count[MF_TENSOR]; i++)
             h->logical_bytes += tensor[i].logical_bytes;
-    for (uint32_t i = 0; i < MF_TABLE_COUNT; i++)
+    for (uint32_t i = 0; i < w->table_count; i++)
         entry[i] = (struct mf_entry){i, mf_entry_bytes[i], w->offset[i],
                                      w->count[i], 0};
     for (uint32_t i = 0; i < layout->axis_count; i++) {
@@ -315,6 +353,7 @@ static int write_out(struct writer *w, const struct manifest_info *info,
     put_ranks(w);
     put_values(w);
     put_slots(w);
+    put_trust(w);
     put_header(w, info, layout);
     mf_seal(w->out, w->digests_at);
     rc = manifest_open(w->out, w->bytes, &check, err);

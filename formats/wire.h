@@ -40,16 +40,18 @@
 #include "common/bytes.h"
 #include "common/err.h"
 #include "formats/extra.h"
+#include "formats/trust.h"
 
-#define WIRE_MAGIC        ((uint32_t)0x31574b43) /* "CKW1" */
-#define WIRE_VERSION_LOW  ((uint16_t)1)
-#define WIRE_VERSION_HIGH ((uint16_t)1)
-#define WIRE_HEADER_BYTES 16
-#define WIRE_PAYLOAD_MAX  ((uint32_t)16 << 20)
-#define WIRE_TABLE_MAX    ((uint64_t)256 << 20) /* of all frames of a table */
-#define WIRE_PIECES_MAX   64
-#define WIRE_PIECE_BYTES  ((uint64_t)1 << 30) /* at most, per piece */
-#define WIRE_FLAG_MORE    1                   /* TABLE: another frame follows */
+#define WIRE_MAGIC         ((uint32_t)0x31574b43) /* "CKW1" */
+#define WIRE_VERSION_LOW   ((uint16_t)1)
+#define WIRE_VERSION_HIGH  ((uint16_t)1)
+#define WIRE_HEADER_BYTES  16
+#define WIRE_PAYLOAD_MAX   ((uint32_t)16 << 20)
+#define WIRE_TABLE_MAX     ((uint64_t)256 << 20) /* of all frames of a table */
+#define WIRE_PIECES_MAX    64
+#define WIRE_PIECE_BYTES   ((uint64_t)1 << 30) /* at most, per piece */
+#define WIRE_FLAG_MORE     1             /* TABLE: another frame follows */
+#define WIRE_FEATURE_TRUST ((uint64_t)1) /* SAVE may carry struct trust */
 
 enum wire_type {
     WIRE_ERROR = 1,
@@ -192,6 +194,10 @@ struct wire_save {
     uint32_t max_uncommitted;
     const void *values; /* encoded values (extra.h), in the frame */
     uint32_t values_bytes;
+    /* To a daemon with WIRE_FEATURE_TRUST only. With it, chunks from the write
+     * list's count on are those of the check list (checklist.h). */
+    bool has_trust;
+    struct trust trust;
 };
 
 struct wire_save_ok {
@@ -225,8 +231,8 @@ struct wire_state {
     uint64_t save;
     struct save_id id;
     uint32_t state;
-    int32_t code; /* of an abort */
-    char text[ERR_TEXT_BYTES];
+    int32_t code;              /* of an abort */
+    char text[ERR_TEXT_BYTES]; /* of an abort; of COMMITTED, warnings */
 };
 
 struct wire_cancel {

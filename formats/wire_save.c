@@ -4,25 +4,58 @@
  */
 #include "formats/wire_internal.h"
 
+/* In the field of the overload policy: struct trust follows the values. */
+#define HAS_TRUST ((uint32_t)0x100)
+
+static void put_trust(const struct trust *t, struct wr *w)
+{
+    wr_u32(w, t->replica_check);
+    wr_u32(w, t->on_divergence);
+    wr_u32(w, t->on_stale);
+    wr_u32(w, t->rotation);
+    wr_str(w, t->replica_allow);
+    wr_str(w, t->optimizer_names);
+}
+
+static bool get_trust(struct rd *r, struct trust *t)
+{
+    t->replica_check = rd_u32(r);
+    t->on_divergence = rd_u32(r);
+    t->on_stale = rd_u32(r);
+    t->rotation = rd_u32(r);
+    rd_str(r, t->replica_allow, sizeof t->replica_allow);
+    rd_str(r, t->optimizer_names, sizeof t->optimizer_names);
+    return t->replica_check <= TRUST_OFF && t->on_divergence <= TRUST_FAIL &&
+           t->on_stale <= TRUST_IGNORE;
+}
+
 void wire_save_encode(const struct wire_save *v, struct wr *w)
 {
     wr_u64(w, v->step);
     wr_u32(w, v->table);
-    wr_u32(w, v->overload);
+    wr_u32(w, v->overload | (v->has_trust ? HAS_TRUST : 0));
     wr_u32(w, v->max_uncommitted);
     wire_put_blob(w, v->values, v->values_bytes);
+    if (v->has_trust)
+        put_trust(&v->trust, w);
 }
 
 int wire_save_decode(const void *data, size_t bytes, struct wire_save *v)
 {
     struct rd r = rd_init(data, bytes);
+    bool is_valid = true;
 
+    *v = (struct wire_save){0};
     v->step = rd_u64(&r);
     v->table = rd_u32(&r);
     v->overload = rd_u32(&r);
+    v->has_trust = (v->overload & HAS_TRUST) != 0;
+    v->overload &= ~HAS_TRUST;
     v->max_uncommitted = rd_u32(&r);
     v->values = wire_get_blob(&r, &v->values_bytes);
-    return wire_end(&r, v->overload <= 2);
+    if (v->has_trust)
+        is_valid = get_trust(&r, &v->trust);
+    return wire_end(&r, is_valid && v->overload <= 2);
 }
 
 void wire_save_ok_encode(const struct wire_save_ok *v, struct wr *w)

@@ -96,7 +96,15 @@ static const struct wire_arena arena = {(uint64_t)1 << 33};
 static const struct wire_arena_ok arena_ok = {
     65536, 2, {4096 + 2 * 69632, 69632}, 3};
 static const struct wire_table table = {6, noise, sizeof noise};
-static const struct wire_save save = {99, 1, 2, 3, noise, 9};
+static const struct wire_save save = {99, 1, 2, 3, noise, 9, false, {0}};
+static const struct wire_save trusting = {
+    .step = 99,
+    .table = 1,
+    .overload = 2,
+    .values = noise,
+    .values_bytes = 9,
+    .has_trust = true,
+    .trust = {TRUST_ALL, TRUST_FAIL, TRUST_IGNORE, 77, "a*,b", "optim*"}};
 static const struct wire_save_ok save_ok = {17, ID};
 static const struct wire_slots slots = {17, 3, noise};
 static const struct wire_chunks chunks = {17, 2, noise};
@@ -133,6 +141,7 @@ static const struct message messages[] = {
     MESSAGE(arena_ok, arena_ok, false),
     MESSAGE(table, table, true),
     MESSAGE(save, save, false),
+    MESSAGE(save, trusting, false),
     MESSAGE(save_ok, save_ok, false),
     MESSAGE(slots, slots, false),
     MESSAGE(chunks, chunks, false),
@@ -207,6 +216,7 @@ static void fields_come_back(void **unused)
     struct wire_open v;
     struct wire_deliver d;
     struct wire_state s;
+    struct wire_save t;
     struct wr w = {0};
 
     (void)unused;
@@ -228,6 +238,14 @@ static void fields_come_back(void **unused)
     assert_int_equal(wire_state_decode(w.data, w.bytes, &s), 0);
     assert_int_equal(s.code, -5);
     assert_int_equal(s.id.step, 123456789012);
+    w.bytes = 0;
+    wire_save_encode(&trusting, &w);
+    assert_int_equal(wire_save_decode(w.data, w.bytes, &t), 0);
+    assert_true(t.has_trust);
+    assert_int_equal(t.overload, 2);
+    assert_int_equal(t.trust.rotation, 77);
+    assert_string_equal(t.trust.replica_allow, "a*,b");
+    assert_string_equal(t.trust.optimizer_names, "optim*");
     wr_free(&w);
 }
 
@@ -327,6 +345,10 @@ static void numbers_out_of_range_are_refused(void **unused)
     REFUSED(arena_ok, arena_ok, slot_count, 4);
     REFUSED(arena_ok, arena_ok, piece_count, 0);
     REFUSED(save, save, overload, 3);
+    REFUSED(save, trusting, overload, 0x200);
+    REFUSED(save, trusting, trust.replica_check, 3);
+    REFUSED(save, trusting, trust.on_divergence, TRUST_IGNORE);
+    REFUSED(save, trusting, trust.on_stale, 3);
     REFUSED(save_ok, save_ok, id.generation, 0);
     REFUSED(state, state, state, 5);
     REFUSED(state, state, code, 0);
