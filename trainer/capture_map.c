@@ -34,14 +34,14 @@ static int make_key(const struct wr *encoded, const struct descriptors *d,
 }
 
 static int map_entry_fill(struct map_entry *m, const struct entry *e,
-                          const uint64_t *strides, bool is_written)
+                          const uint64_t *strides, bool is_read)
 {
     uint64_t packed = region_packed_bytes(&e->geometry, &e->region);
     int rc;
 
     m->is_plain = !strides &&
                   packed == region_local_bytes(&e->geometry, &e->region, NULL);
-    if (m->is_plain || !is_written)
+    if (m->is_plain || !is_read)
         return 0;
     rc = region_slabs(&e->geometry, &e->region, REGION_LOCAL, strides,
                       &m->local);
@@ -79,7 +79,7 @@ static int fill_order(struct capture_map *map)
 }
 
 static int fill(struct capture_map *map, const struct descriptors *d,
-                struct err *err)
+                const struct trust *trust, struct err *err)
 {
     int rc =
         table_decode(map->encoded.data, map->encoded.bytes, &map->table, err);
@@ -94,7 +94,8 @@ static int fill(struct capture_map *map, const struct descriptors *d,
     for (size_t i = 0; i < d->count && rc == 0; i++) {
         map->entry[i].is_now = d->is_now[i];
         rc = map_entry_fill(&map->entry[i], &map->table.entry[i], d->strides[i],
-                            map->list.slice[i].bytes > 0);
+                            map->list.slice[i].bytes > 0 ||
+                                trust_compares(trust, &map->table.entry[i]));
     }
     if (rc == 0)
         rc = fill_order(map);
@@ -105,7 +106,7 @@ static int fill(struct capture_map *map, const struct descriptors *d,
 }
 
 int capture_map_make(struct capture_map *old, const struct descriptors *d,
-                     uint32_t chunk_bytes, struct sync *sync,
+                     const struct ckpt *ctx, uint32_t chunk_bytes,
                      struct capture_map **out, struct err *err)
 {
     struct capture_map *map = calloc(1, sizeof *map);
@@ -125,13 +126,13 @@ int capture_map_make(struct capture_map *old, const struct descriptors *d,
     } else if (old && old->chunk_bytes == chunk_bytes &&
                digest_equal(&old->key, &map->key)) {
         capture_map_put(map);
-        sync_lock(sync);
+        sync_lock(ctx->sync);
         old->references++;
-        sync_unlock(sync);
+        sync_unlock(ctx->sync);
         *out = old;
         return 0;
     } else {
-        rc = fill(map, d, err);
+        rc = fill(map, d, &ctx->trust, err);
     }
     if (rc)
         capture_map_put(map);
@@ -156,6 +157,19 @@ void capture_map_put(struct capture_map *map)
     free(map);
 }
 
+void capture_piece(const struct capture_map *map, uint32_t entry,
+                   void *const *data, uint64_t start, uint32_t bytes,
+                   uint8_t *to)
+{
+    const struct map_entry *m = &map->entry[entry];
+    const uint8_t *from = data[entry];
+
+    if (m->is_plain)
+        copy_to_slot(to, from + start, bytes);
+    else
+        region_gather(&m->local, &m->packed, start, bytes, from, to);
+}
+
 void capture_chunk(const struct capture_map *map, uint32_t chunk,
                    void *const *data, uint8_t *slot)
 {
@@ -164,16 +178,10 @@ void capture_chunk(const struct capture_map *map, uint32_t chunk,
 
     for (uint32_t i = 0; i < c->piece_count; i++) {
         const struct wl_piece *p = &map->list.piece[c->first_piece + i];
-        const struct map_entry *m = &map->entry[p->entry];
-        const uint8_t *from = data[p->entry];
 
         memset(slot + at, 0, p->chunk_start - at);
-        if (m->is_plain)
-            copy_to_slot(slot + p->chunk_start, from + p->region_start,
-                         p->bytes);
-        else
-            region_gather(&m->local, &m->packed, p->region_start, p->bytes,
-                          from, slot + p->chunk_start);
+        capture_piece(map, p->entry, data, p->region_start, p->bytes,
+                      slot + p->chunk_start);
         at = p->chunk_start + p->bytes;
     }
     memset(slot + at, 0, c->raw_bytes - at);

@@ -12,7 +12,7 @@
 struct map_entry {
     bool is_plain; /* packed bytes are the buffer's, in its order */
     bool is_now;
-    struct slabs local, packed; /* unless plain, and nothing is written */
+    struct slabs local, packed; /* unless plain, or never read */
 };
 
 struct capture_map {
@@ -27,11 +27,12 @@ struct capture_map {
     uint32_t now_count; /* how many those are */
 };
 
-/* The map for these descriptors: `old` (may be NULL) again when it is the same,
+/* The map for these descriptors (and this trust, the same for all saves of a
+ * context): `old` (may be NULL) again when it is the same,
  * else a new one. Either way the caller gets a reference of its own. -ENOMEM,
  * -EFBIG, -E2BIG with words. Called without the lock, `old` is the caller's. */
 int capture_map_make(struct capture_map *old, const struct descriptors *d,
-                     uint32_t chunk_bytes, struct sync *sync,
+                     const struct ckpt *ctx, uint32_t chunk_bytes,
                      struct capture_map **out, struct err *err) MUST_USE;
 /* Lock held. Takes NULL. */
 void capture_map_put(struct capture_map *map);
@@ -40,5 +41,11 @@ void capture_map_put(struct capture_map *map);
  * table's entries. Without the lock. */
 void capture_chunk(const struct capture_map *map, uint32_t chunk,
                    void *const *data, uint8_t *slot);
+
+/* Packed bytes [start, start + bytes) of an entry that this rank writes, or
+ * whose replicas are compared. Without the lock. */
+void capture_piece(const struct capture_map *map, uint32_t entry,
+                   void *const *data, uint64_t start, uint32_t bytes,
+                   uint8_t *to);
 
 #endif

@@ -58,6 +58,8 @@ extern "C" {
 #define CKPT_ECONFLICT    4005 /* two different claims to one name */
 #define CKPT_EUNCOMMITTED 4006 /* max_uncommitted saves failed in a row */
 #define CKPT_EABORTED     4007 /* this save was decided ABORT */
+#define CKPT_EDIVERGED    4008 /* replicas of a tensor differ */
+#define CKPT_ESTALE       4009 /* the optimizer's state has not changed */
 
 /* Element types, those of safetensors; the values are those of the format. */
 enum ckpt_dtype {
@@ -124,8 +126,9 @@ struct ckpt_box {
  * one uncut box. Sub-byte types: each box's rows and the cut are whole bytes.
  *
  * replica_index of replica_count: all replicas hold equal bytes of an equal
- * region; 0 of 0 or of 1 for what only this rank holds. Several descriptors
- * may name one tensor.
+ * region; 0 of 0 or of 1 for what only this rank holds. That they are equal is
+ * compared: see ckpt_options.replica_check. Several descriptors may name one
+ * tensor.
  */
 struct ckpt_tensor {
     const char *name;
@@ -201,6 +204,22 @@ enum ckpt_codec {
     CKPT_CODEC_PLANES_LZ4 = 2, /* wherever it makes a chunk smaller */
 };
 
+/* Which replicas are compared at a save. Each holder's bytes are digested by
+ * its daemon, what it does not write as well: that takes the way of a save
+ * through the arena, without being written. */
+enum ckpt_replica_check {
+    CKPT_REPLICAS_SAMPLE = 0, /* a sixteenth of them, another one each time, so
+                                 that 16 saves compare all */
+    CKPT_REPLICAS_ALL = 1,
+    CKPT_REPLICAS_OFF = 2,
+};
+
+enum ckpt_verdict {
+    CKPT_WARN = 0,   /* commit; see ckpt_warning(), `ckpt ls`, `ckpt show` */
+    CKPT_FAIL = 1,   /* the save is aborted */
+    CKPT_IGNORE = 2, /* on_stale: not looked at */
+};
+
 /*
  * Zero it, set what you need: ckpt_options_init() does the first half. Zero
  * means the default everywhere.
@@ -216,6 +235,17 @@ enum ckpt_codec {
  * local: the directory of segments, on a local drive (default: CKPT_LOCAL,
  * else HOME/local). socket: the daemon's (default: CKPT_SOCKET, else derived
  * from uid and local store). keep_last, keep_every: retention, 0 keeps all.
+ *
+ * replica_check, on_divergence: before a save is committed, replicas that are
+ * held by several ranks are compared; where some differ, tensor, ranks and the
+ * first differing element are named, and the save is committed with a warning,
+ * or aborted with -CKPT_EDIVERGED. Give all ranks the same; the strictest rank
+ * decides. replica_allow: names whose replicas may differ and are not compared.
+ * on_stale: what becomes of a save whose optimizer state is byte for byte that
+ * of the committed save before it although the step is higher; CKPT_FAIL aborts
+ * it with -CKPT_ESTALE. optimizer_names: which tensors that state is (of more
+ * than one element; default "optim*"). Both are comma-separated patterns with
+ * '*' and '?', matched against whole names, at most 1,023 bytes.
  */
 struct ckpt_options {
     uint32_t struct_bytes; /* sizeof, set by ckpt_options_init */
@@ -238,6 +268,9 @@ struct ckpt_options {
     uint32_t decide_timeout_ms; /* default 600,000 */
     uint32_t load_timeout_ms;   /* default 600,000 without progress */
     uint32_t copy_threads;      /* default: 1, more on wide machines */
+    enum ckpt_replica_check replica_check;
+    enum ckpt_verdict on_divergence, on_stale;
+    const char *replica_allow, *optimizer_names;
 };
 
 /* An error in words; code is what the function returned. */
@@ -340,6 +373,15 @@ CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,
 /* Of NULL: a zeroed status and a zero id. */
 CKPT_API_VOID void ckpt_save_status(struct ckpt_save *save,
                                     struct ckpt_save_status *status);
+/*
+ * Take the oldest warning about a save of this context that has committed all
+ * the same: replicas that differ, an optimizer state that did not change. 1,
+ * and *warning has the words (its code is 0); 0 when there is none. Never
+ * blocks. Every rank hears of every warning, also when the save's handle is
+ * gone; eight are kept.
+ */
+CKPT_API int ckpt_warning(struct ckpt *ctx, struct ckpt_error *warning);
+
 CKPT_API_VOID void ckpt_save_id(const struct ckpt_save *save,
                                 struct ckpt_id *id);
 

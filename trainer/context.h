@@ -54,6 +54,7 @@ struct load;
 struct request;
 
 #define COPY_THREADS_MAX 16
+#define WARNINGS_MAX     8
 
 struct ckpt {
     struct sync *sync;
@@ -63,6 +64,7 @@ struct ckpt {
     struct wire_open open;
     uint64_t arena_bytes; /* 0: as much as the first state needs */
     uint32_t overload, max_uncommitted, copy_threads, copier_count;
+    struct trust trust; /* all but the rotation */
     struct save_id parent;
     uint32_t generation;
     int wake_fd, quit_fd; /* eventfds: the outbox has work; give up waiting */
@@ -77,6 +79,7 @@ struct ckpt {
     /* The caller's thread's alone. */
     struct capture_map *map;           /* of the last save; a reference */
     uint64_t map_epoch;                /* the link that knows its table */
+    uint32_t save_calls;               /* equal on all ranks: the rotation */
     char described[CKPT_NAME_MAX + 1]; /* ckpt_describe()'s name */
 
     enum link_state link;     /* lock */
@@ -87,6 +90,7 @@ struct ckpt {
     bool is_leaving;          /* lock; CLOSE goes out: a lost link stays so */
     bool is_closing;          /* lock; threads end, nothing new begins */
     bool is_service;          /* lock */
+    uint64_t features;        /* lock; of the daemon */
     pid_t child;              /* lock, the I/O thread's while it links */
     pid_t daemon_pid;         /* lock */
     struct wr outbox;         /* lock; whole frames */
@@ -99,6 +103,8 @@ struct ckpt {
     struct load *load;        /* lock; the one under way */
     uint32_t failed_in_a_row; /* lock */
     struct err first_failure; /* lock; of that row */
+    struct err warning[WARNINGS_MAX]; /* lock; not taken yet, oldest first */
+    uint32_t warning_count;           /* lock; the newest go when it is full */
 };
 
 /* How long one frame's worth of work may wait for the daemon beyond the

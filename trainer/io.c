@@ -234,6 +234,7 @@ static void link_again(struct ckpt *ctx)
         ctx->arena = result.arena;
         ctx->daemon_pid = result.daemon_pid;
         ctx->is_service = result.hello.is_service;
+        ctx->features = result.hello.features;
         saves_watch(ctx);
     } else {
         arena_put(result.arena);

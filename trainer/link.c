@@ -50,7 +50,7 @@ static int say_hello(struct conn *c, const struct patience *p,
                      struct wire_hello_ok *out, struct err *err)
 {
     const struct wire_hello hello = {WIRE_MAGIC, WIRE_VERSION_LOW,
-                                     WIRE_VERSION_HIGH, 0};
+                                     WIRE_VERSION_HIGH, WIRE_FEATURE_TRUST};
     struct wr w = {0};
     struct frame reply = {0};
     size_t begin = frame_begin(&w, WIRE_HELLO, 0, 1);

@@ -73,6 +73,7 @@ static int first_link(struct ckpt *ctx, struct err *err)
     ctx->arena_wanted = ctx->arena_bytes;
     ctx->daemon_pid = result.daemon_pid;
     ctx->is_service = result.hello.is_service;
+    ctx->features = result.hello.features;
     memcpy(ctx->mode, result.hello.mode, sizeof ctx->mode);
     return 0;
 }

@@ -253,7 +253,44 @@ static int check_numbers(const struct ckpt_options *o, struct err *err)
         return err_set(err, -EINVAL,
                        "resume %d, overload %d or codec %d is none",
                        (int)o->resume, (int)o->overload, (int)o->codec);
+    if ((unsigned)o->replica_check > CKPT_REPLICAS_OFF ||
+        (unsigned)o->on_divergence > CKPT_FAIL ||
+        (unsigned)o->on_stale > CKPT_IGNORE)
+        return err_set(err, -EINVAL,
+                       "replica_check %d, on_divergence %d or on_stale %d is "
+                       "none",
+                       (int)o->replica_check, (int)o->on_divergence,
+                       (int)o->on_stale);
     return 0;
+}
+
+static int copy_patterns(const char *what, const char *from,
+                         const char *standard, char to[TRUST_PATTERNS_BYTES],
+                         struct err *err)
+{
+    const char *text = from ? from : standard;
+
+    if (strlen(text) >= TRUST_PATTERNS_BYTES)
+        return err_set(err, -EINVAL, "%s: longer than %d bytes", what,
+                       TRUST_PATTERNS_BYTES - 1);
+    memcpy(to, text, strlen(text) + 1);
+    return 0;
+}
+
+static int copy_trust(const struct ckpt_options *o, struct trust *t,
+                      struct err *err)
+{
+    int rc;
+
+    t->replica_check = (uint32_t)o->replica_check;
+    t->on_divergence = (uint32_t)o->on_divergence;
+    t->on_stale = (uint32_t)o->on_stale;
+    rc = copy_patterns("replica_allow", o->replica_allow, "", t->replica_allow,
+                       err);
+    if (rc)
+        return rc;
+    return copy_patterns("optimizer_names", o->optimizer_names,
+                         TRUST_OPTIMIZER_NAMES, t->optimizer_names, err);
 }
 
 static void copy_numbers(const struct ckpt_options *o, struct ckpt *ctx)
@@ -307,6 +344,8 @@ int options_apply(const struct ckpt_options *given, struct ckpt *ctx,
         rc = find_token(&o, ctx, err);
     if (rc == 0)
         rc = copy_layout(&o, ctx, err);
+    if (rc == 0)
+        rc = copy_trust(&o, &ctx->trust, err);
     if (rc == 0)
         rc = daemon_place_init(&ctx->place, o.home, o.local, o.socket, err);
     if (rc)

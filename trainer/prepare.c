@@ -2,7 +2,7 @@
  * prepare.c - see prepare.h.
  */
 #include "trainer/prepare.h"
-#include "formats/writelist.h"
+#include "formats/checklist.h"
 #include "trainer/arena.h"
 
 #include <errno.h>
@@ -28,6 +28,7 @@ int arena_need(const struct ckpt *ctx, const struct descriptors *d,
                uint64_t *bytes, struct err *err)
 {
     struct writelist list;
+    struct checklist check = {0};
     int rc;
 
     /* Only calls of this thread change what was wanted. */
@@ -36,11 +37,16 @@ int arena_need(const struct ckpt *ctx, const struct descriptors *d,
         return 0;
     /* A slot holds one chunk, of whatever size, behind its header. */
     rc = writelist_build(d->entry, d->count, CHUNK_BYTES_DEFAULT, &list);
+    if (rc == 0)
+        rc = checklist_build(d->entry, d->count, &list, CHUNK_BYTES_DEFAULT,
+                             &ctx->trust, &check);
+    *bytes = PAGE_BYTES + (list.chunk_count + check.own_count) *
+                              (PAGE_BYTES + CHUNK_BYTES_DEFAULT);
+    checklist_free(&check);
+    writelist_free(&list);
     if (rc)
         return err_set(err, rc, "the list of what is written: %s",
                        err_text(rc));
-    *bytes = PAGE_BYTES + list.chunk_count * (PAGE_BYTES + CHUNK_BYTES_DEFAULT);
-    writelist_free(&list);
     return 0;
 }
 

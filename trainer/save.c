@@ -24,7 +24,10 @@ struct saving {
     struct ckpt_save *save;
     struct capture_map *map; /* a reference */
     struct descriptors d;
-    struct wr values; /* encoded */
+    struct wr values;      /* encoded */
+    struct own_chunks own; /* until the save takes it over */
+    struct trust trust;
+    bool has_trust; /* the daemon knows it */
 };
 
 /* Arena, map and table, on one link. */
@@ -43,9 +46,12 @@ static int prepare(struct saving *s, struct err *err)
         return rc;
     sync_lock(ctx->sync);
     epoch = ctx->epoch;
+    s->has_trust = (ctx->features & WIRE_FEATURE_TRUST) != 0;
     sync_unlock(ctx->sync);
-    rc =
-        capture_map_make(ctx->map, &s->d, chunk_bytes, ctx->sync, &s->map, err);
+    rc = capture_map_make(ctx->map, &s->d, ctx, chunk_bytes, &s->map, err);
+    if (rc == 0)
+        rc = own_chunks_init(&s->own, s->map, s->has_trust ? &s->trust : NULL,
+                             err);
     if (rc || (s->map == ctx->map && ctx->map_epoch == epoch))
         return rc;
     rc = table_send(ctx, TABLE_OF_SAVES, &s->map->encoded, err);
@@ -133,8 +139,11 @@ static struct ckpt_save *save_new(struct saving *s, uint64_t step)
     save->decide_timeout_ms = s->ctx->open.decide_timeout_ms;
     save->id.step = step;
     save->map = s->map;
-    save->chunk_count = (uint32_t)s->map->list.chunk_count;
-    save->now_count = s->map->now_count;
+    save->own = s->own;
+    s->own = (struct own_chunks){0};
+    save->chunk_count =
+        (uint32_t)s->map->list.chunk_count + save->own.check.own_count;
+    save->now_count = save->own.now_count;
     sync_lock(save->sync);
     save->sync->references++;
     s->map->references++;
@@ -152,6 +161,8 @@ static int send_save(struct saving *s, uint64_t step, struct err *err)
         .max_uncommitted = ctx->max_uncommitted,
         .values = s->values.data,
         .values_bytes = (uint32_t)s->values.bytes,
+        .has_trust = s->has_trust,
+        .trust = s->trust,
     };
     struct request r;
     size_t begin;
@@ -282,6 +293,7 @@ static void saving_fini(struct saving *s)
     if (s->save)
         save_put(s->save);
     sync_unlock(s->ctx->sync);
+    own_chunks_fini(&s->own);
     descriptors_fini(&s->d);
     wr_free(&s->values);
 }
@@ -299,6 +311,8 @@ int ckpt_save(struct ckpt *ctx, uint64_t step,
     int rc = own_values_make(&own, &ctx->open, values, value_count, &err);
 
     *out = NULL;
+    s.trust = ctx->trust;
+    s.trust.rotation = ctx->save_calls++;
     if (rc == 0) {
         state.values = own.value;
         state.value_count = own.count;

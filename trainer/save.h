@@ -12,6 +12,7 @@
 
 #include "trainer/capture_map.h"
 #include "trainer/io.h"
+#include "trainer/own_chunks.h"
 
 struct ckpt_save {
     struct list link; /* lock; context.saves, linked until decided */
@@ -24,6 +25,7 @@ struct ckpt_save {
 
     uint64_t number, epoch;  /* lock; on the link of this epoch */
     struct capture_map *map; /* lock; a reference until all is captured */
+    struct own_chunks own;   /* lock; as long */
     void **data;             /* lock; parallel to the table, as long */
     struct arena *arena;     /* lock; a reference as long */
     uint32_t chunk_count, now_count; /* constant */

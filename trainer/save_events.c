@@ -29,6 +29,7 @@ static void drop_capture(struct ckpt_save *save)
     if (save->busy)
         return;
     capture_map_put(save->map);
+    own_chunks_fini(&save->own);
     arena_put(save->arena);
     free(save->data);
     free(save->slot);
@@ -126,11 +127,12 @@ bool save_copy_one(struct ckpt *ctx, struct ckpt_save *save, uint32_t limit)
         return false;
     slot = save->slot[--save->slot_count];
     position = save->next++;
-    chunk = map->order[position];
+    chunk = own_chunks_at(&save->own, map, position);
     save->busy++;
     save->references++;
     sync_unlock(ctx->sync);
-    capture_chunk(map, chunk, save->data, arena_payload(arena, slot));
+    own_chunks_capture(&save->own, map, chunk, save->data,
+                       arena_payload(arena, slot));
     sync_lock(ctx->sync);
     save->busy--;
     if (!save->is_failed) {
@@ -191,6 +193,16 @@ int save_on_slots(struct ckpt *ctx, const struct wire_slots *v, struct err *err)
     return 0;
 }
 
+/* Committed, but. For whoever calls ckpt_warning(). */
+static void warn(struct ckpt *ctx, const struct wire_state *v)
+{
+    if (v->text[0] == '\0' || ctx->warning_count == WARNINGS_MAX)
+        return;
+    (void)err_set(&ctx->warning[ctx->warning_count++], 0,
+                  "run %s, step %llu was committed, but %s", ctx->open.run,
+                  (unsigned long long)v->id.step, v->text);
+}
+
 bool save_on_state(struct ckpt *ctx, const struct wire_state *v)
 {
     struct ckpt_save *save = find_id(ctx, &v->id);
@@ -210,6 +222,7 @@ bool save_on_state(struct ckpt *ctx, const struct wire_state *v)
     if (save->state < WIRE_STATE_COMMITTED)
         return true;
     ctx->failed_in_a_row = 0;
+    warn(ctx, v);
     save_leave(save);
     return false;
 }

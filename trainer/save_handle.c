@@ -6,6 +6,7 @@
 #include "trainer/save.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const char *state_text(uint32_t state)
 {
@@ -102,4 +103,20 @@ void ckpt_save_free(struct ckpt_save *save)
     save->is_let_go = true;
     save_put(save);
     sync_put(sync);
+}
+
+int ckpt_warning(struct ckpt *ctx, struct ckpt_error *warning)
+{
+    int count;
+
+    sync_lock(ctx->sync);
+    count = ctx->warning_count > 0;
+    if (count) {
+        (void)give_error(warning, &ctx->warning[0]);
+        ctx->warning_count--;
+        memmove(&ctx->warning[0], &ctx->warning[1],
+                ctx->warning_count * sizeof ctx->warning[0]);
+    }
+    sync_unlock(ctx->sync);
+    return count;
 }

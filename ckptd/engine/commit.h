@@ -59,7 +59,8 @@ struct commit {
     const struct commit_events *events;
     void *arg;
     uint32_t decision; /* enum decision, when decided */
-    struct err error;  /* of an ABORT: code and reason */
+    struct err error;  /* of an ABORT: code and reason; of a COMMIT: code 0 and
+                          what it warns of, or nothing */
     void *state;       /* commit.c's own */
 };
 

@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static_assert(REASON_MAX + 1 == ERR_TEXT_BYTES, "a reason is an error's text");
+
 static void decision_put(struct commit *c);
 
 /*
@@ -77,6 +79,8 @@ void commit_settle(struct commit *c)
         (void)err_set(&c->error,
                       s->outcome.code < 0 ? s->outcome.code : -CKPT_EABORTED,
                       "%s", s->reason);
+    else
+        (void)err_set(&c->error, 0, "%s", s->reason);
     commit_move(c, COMMIT_DECIDED);
     commit_later(c, 0);
 }
@@ -326,6 +330,22 @@ static void abort_begin(struct commit *c)
         decision_put(c);
 }
 
+/* What commit_merge.c found is in the manifest's notes; listings see it too. */
+static void warnings_text(const struct manifest *m, char text[REASON_MAX + 1])
+{
+    size_t stale_bytes = 0, bytes = 0;
+    const char *stale = manifest_note(m, COMMIT_NOTE_STALE, &stale_bytes);
+    const char *diverged = manifest_note(m, COMMIT_NOTE_DIVERGENCE, &bytes);
+    struct err e;
+
+    (void)err_set(&e, 0, "%s%.*s%s%s%.*s", stale ? "stale: " : "",
+                  (int)min_u64(stale_bytes, REASON_MAX), stale ? stale : "",
+                  stale && diverged ? "; " : "",
+                  diverged ? "replicas differ: " : "",
+                  (int)min_u64(bytes, REASON_MAX), diverged ? diverged : "");
+    memcpy(text, e.text, sizeof e.text);
+}
+
 static struct record_decision commit_record(const struct commit *c,
                                             const struct manifest *m)
 {
@@ -346,6 +366,7 @@ static struct record_decision commit_record(const struct commit *c,
 
     for (uint64_t i = 0; i < m->tensor_count; i++)
         d.tensor_count += (m->tensor[i].flags & 1) == 0;
+    warnings_text(m, d.reason);
     return d;
 }
 

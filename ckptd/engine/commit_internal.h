@@ -21,6 +21,10 @@ struct ballot {
 
 struct commit_merge; /* commit_merge.c: the job */
 
+/* Notes of a manifest that warn, and head the reason in its decision. */
+#define COMMIT_NOTE_DIVERGENCE "divergence"
+#define COMMIT_NOTE_STALE      "stale"
+
 struct commit_state {
     struct commit *c;
     struct env_timer timer; /* the next look, or the event */

@@ -8,6 +8,7 @@
  * itself.
  */
 #include "ckptd/engine/commit_internal.h"
+#include "formats/divergence.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -101,6 +102,49 @@ static int merge_votes(struct commit_merge *m, struct manifest *votes,
     return rc;
 }
 
+/* The notes on replicas and freshness, or the refusal. */
+static int add_judgement(struct commit_merge *m, struct manifest_builder *b,
+                         const struct judgement *j)
+{
+    char text[160];
+    int rc = 0;
+
+    if (j->diverged_regions && j->must_fail_divergence)
+        return err_set(&m->err, -CKPT_EDIVERGED, "replicas differ: %s",
+                       j->divergence);
+    if (j->is_stale && j->must_fail_stale)
+        return err_set(&m->err, -CKPT_ESTALE, "%s", j->stale);
+    if (j->compared_blocks || j->alone_blocks) {
+        (void)snprintf(text, sizeof text,
+                       "%" PRIu64 " blocks of %" PRIu64
+                       " bytes compared, %" PRIu64 " differ, %" PRIu64
+                       " had no other",
+                       j->compared_blocks, j->compared_bytes,
+                       j->diverged_blocks, j->alone_blocks);
+        rc = manifest_add_note(b, "replicas", text);
+    }
+    if (rc == 0 && j->diverged_regions)
+        rc = manifest_add_note(b, COMMIT_NOTE_DIVERGENCE, j->divergence);
+    if (rc == 0 && j->is_stale)
+        rc = manifest_add_note(b, COMMIT_NOTE_STALE, j->stale);
+    return rc ? err_set(&m->err, rc, "no memory to merge the votes") : 0;
+}
+
+static int judge_votes(struct commit_merge *m, const struct manifest *votes,
+                       struct manifest_builder *b)
+{
+    struct judgement *j = calloc(1, sizeof *j);
+    int rc;
+
+    if (!j)
+        return err_set(&m->err, -ENOMEM, "no memory to compare replicas");
+    rc = judge(votes, m->count, j, &m->err);
+    if (rc == 0)
+        rc = add_judgement(m, b, j);
+    free(j);
+    return rc;
+}
+
 static void merge_run(struct env_job *job)
 {
     struct commit_merge *m = container_of(job, struct commit_merge, job);
@@ -114,6 +158,8 @@ static void merge_run(struct env_job *job)
         rc = err_set(&m->err, -ENOMEM, "no memory to merge the votes");
     else
         rc = merge_votes(m, votes, b);
+    if (rc == 0)
+        rc = judge_votes(m, votes, b);
     if (rc == 0)
         rc = manifest_write(b, &m->info, &m->layout, &m->data, &m->bytes,
                             &m->err);

@@ -69,8 +69,9 @@ struct env_ops {
      * no limit. */
     uint64_t (*arena_left)(struct env *env);
     /* Sealed, mapped, pre-faulted by and by, from the first slot on, and
-     * engine_arena_ready() told; registered with `local`'s I/O. Whole slots that fit into `bytes`, but at least four; -ENOMEM. The caller
-     * minds arena_left(). */
+     * engine_arena_ready() told; registered with `local`'s I/O. Whole slots
+     * that fit into `bytes`, but at least four; -ENOMEM. The caller minds
+     * arena_left(). */
     int (*arena_new)(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
                      struct env_arena *out, struct err *err);
     void (*arena_free)(struct env *env, struct env_arena *arena);

@@ -67,7 +67,7 @@ static int check_request(struct session *s, const struct wire_save *v,
     if (!*table)
         return err_set(err, -ENOENT, "table %" PRIu32 " was not given",
                        v->table);
-    if (!s->slots && (*table)->list.chunk_count > 0)
+    if (!s->slots && ((*table)->list.chunk_count > 0 || v->has_trust))
         return err_set(err, -EINVAL, "there is no arena to save from");
     if (s->generation != s->run->generation)
         return err_set(err, -ESTALE,
@@ -103,9 +103,11 @@ static struct save *find_save(struct session *s, uint64_t step, struct err *err)
 }
 
 static void begin_part(struct session *s, struct save *v, uint64_t request_id,
-                       struct rank_table *table, struct values *values)
+                       const struct wire_save *asked, struct rank_table *table,
+                       struct values *values)
 {
-    struct save_part *p = part_new(v, s, table);
+    struct save_part *p =
+        part_new(v, s, table, asked->has_trust ? &asked->trust : NULL);
 
     if (!p) {
         values_free(values);
@@ -161,7 +163,7 @@ void save_request(struct session *s, uint64_t request_id,
         (void)err_set(&err, -ENOMEM, "no memory");
         goto fail_after_values;
     }
-    begin_part(s, save, request_id, table, &values);
+    begin_part(s, save, request_id, v, table, &values);
     if (is_new && save->phase == SAVE_WAITING) {
         save_admit(save, v->overload);
         save_check_departed(save);
@@ -270,6 +272,7 @@ static void describe(const struct session *s, const struct save *v,
         memcpy(out->text, v->err.text, sizeof out->text);
     } else if (v->phase == SAVE_DONE) {
         out->state = WIRE_STATE_COMMITTED;
+        memcpy(out->text, v->err.text, sizeof out->text);
     } else if (v->is_local) {
         out->state = WIRE_STATE_LOCAL;
     } else {
@@ -288,8 +291,12 @@ static int describe_recorded(const struct catalog_save *c,
     if (c->status == SAVE_UNREADABLE)
         return err_set(err, c->code < 0 ? c->code : -EIO,
                        "its decision cannot be read: %s", catalog_reason(c));
-    if (c->status == SAVE_COMMITTED)
+    if (c->status == SAVE_COMMITTED) {
         out->state = WIRE_STATE_COMMITTED;
+        if (!c->is_lost)
+            (void)snprintf(out->text, sizeof out->text, "%s",
+                           catalog_reason(c));
+    }
     if (c->status == SAVE_ABORTED) {
         out->state = WIRE_STATE_ABORTED;
         out->code = c->code < 0 ? c->code : -CKPT_EABORTED;

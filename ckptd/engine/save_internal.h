@@ -8,6 +8,7 @@
  *   save_pipeline.c  chunks through the workers
  *   save_write.c     chunks onto the local store, and what a failed write takes
  *   save_reuse.c     the base, and which chunks of it are referred to
+ *   save_trust.c     replicas and freshness: blocks, comparison, their rows
  *   save_vote.c      the vote
  *   save_gone.c      ranks that leave, and who is waited for
  */
@@ -15,6 +16,7 @@
 #define CKPTD_SAVE_INTERNAL_H
 
 #include "ckptd/engine/save.h"
+#include "formats/checklist.h"
 
 /* Chunks under way (digest, codec, write) in a daemon: more than a drive takes
  * at once, so that it is not left waiting for digests. */
@@ -97,15 +99,19 @@ struct save_part {
     struct values values;
     struct seg_writer *writer;
     struct part_chunk *chunk;
-    uint32_t chunk_count;
+    uint32_t chunk_count, written_count; /* those behind are only digested */
     uint32_t granted_count, given_count, done_count;
     uint32_t queue_head, queue_tail;
     uint32_t active_count; /* operations in the pipeline */
     struct list ready;     /* save_pipeline: has chunks queued */
     struct part_segment *segment;
     uint32_t segment_count, failure_count;
-    bool is_replacing; /* seg_writer_failed() has yet to answer */
-    int64_t base_rank; /* index in the base's ranks, -1: no reuse */
+    bool is_replacing;    /* seg_writer_failed() has yet to answer */
+    int64_t base_rank;    /* index in the base's ranks, -1: no reuse */
+    bool has_trust;       /* then the three below */
+    uint32_t trust_flags; /* enum mf_trust_flags */
+    struct checklist check;
+    struct digest *block_digest; /* of each of its blocks */
 };
 
 struct save_base;
@@ -124,7 +130,7 @@ struct save {
     bool is_voted, is_local, is_committed;
     bool is_refused;    /* it never began: the requests fail */
     bool is_refreshing; /* members_refresh() has yet to answer */
-    struct err err;     /* of an abort */
+    struct err err;     /* of an abort; of a COMMIT code 0 and warnings */
     struct list parts;  /* struct save_part */
     struct env_timer deadline, retry;
     struct save_base *base; /* NULL: nothing to refer to */
@@ -153,8 +159,9 @@ void save_admit(struct save *v, uint32_t overload);
 void save_admit_waiting(struct run *run);
 
 /* save_part.c */
+/* trust: NULL when the rank asks for nothing. */
 struct save_part *part_new(struct save *v, struct session *s,
-                           struct rank_table *table);
+                           struct rank_table *table, const struct trust *trust);
 void part_free(struct save_part *p);
 /* The save is open, or decided: answer the SAVE and go on. */
 void part_open(struct save_part *p);
@@ -217,8 +224,30 @@ int64_t base_find(struct save_part *p, uint32_t chunk,
 void base_origin(const struct save *v, uint32_t chunk, struct id128 *segment,
                  uint32_t *number);
 const struct manifest *base_manifest(const struct save *v);
+/* What the base says of this rank with this very table, and which save it is;
+ * NULL. */
+const struct mf_trust *base_trust(const struct save_part *p,
+                                  struct save_id *id);
+
+/* save_trust.c. After part_trust_init() failed, fini() all the same. */
+int part_trust_init(struct save_part *p, uint32_t chunk_bytes,
+                    const struct trust *trust) MUST_USE;
+void part_trust_fini(struct save_part *p);
+/* On a worker, while the chunk is under way: digests of its blocks. content:
+ * of all of it, or NULL. */
+void part_digest_blocks(struct save_part *p, uint32_t chunk, const uint8_t *raw,
+                        uint32_t raw_bytes, const struct digest *content);
+/* Compare the parts' replicas; vote_compared() follows unless -ENOMEM. */
+struct save_compare;
+int save_compare_begin(struct save *v, struct save_compare **out) MUST_USE;
+void save_compare_free(struct save_compare *c);
+/* A part's rows for the vote; *checks is malloc'd, also on -ENOMEM. */
+int part_trust_rows(const struct save_compare *c, const struct save_part *p,
+                    struct mf_trust *trust, struct built_check **checks,
+                    size_t *count) MUST_USE;
 
 /* save_vote.c: build it on a worker; vote_built() follows unless -ENOMEM. */
+void vote_compared(struct save *v, int result);
 int vote_build(struct save *v) MUST_USE;
 bool vote_is_building(const struct save *v);
 void vote_built(struct save *v, int result, const struct err *err);

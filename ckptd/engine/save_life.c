@@ -96,6 +96,12 @@ static void on_local(void *arg, struct commit *c)
 
 static void tell_committed(struct save *v)
 {
+    struct env *env = v->engine->env;
+
+    if (v->err.text[0])
+        env->ops->log(env, LOG_LEVEL_WARN,
+                      "run %s step %" PRIu64 ": committed, but %s",
+                      v->run->name, v->step, v->err.text);
     LIST_FOR_EACH (node, &v->parts) {
         struct save_part *p = container_of(node, struct save_part, link);
 
@@ -156,8 +162,7 @@ static void on_decided(void *arg, struct commit *c)
         v->id = c->id;
     v->commit = NULL;
     v->is_committed = c->decision == DECISION_COMMIT;
-    if (!v->is_committed)
-        v->err = c->error;
+    v->err = c->error;
     if (!v->is_committed && v->err.code >= 0)
         (void)err_set(&v->err, -CKPT_EABORTED, "aborted");
     save_over(v);

@@ -67,15 +67,21 @@ struct save_part *part_of_session(const struct session *s, uint64_t number)
  */
 
 struct save_part *part_new(struct save *v, struct session *s,
-                           struct rank_table *table)
+                           struct rank_table *table, const struct trust *trust)
 {
     struct save_part *p = calloc(1, sizeof *p);
+    int rc;
 
     if (!p)
         return NULL;
-    p->chunk_count = (uint32_t)table->list.chunk_count;
+    p->table = table;
+    rc = part_trust_init(p, s->engine->chunk_bytes, trust);
+    p->written_count = (uint32_t)table->list.chunk_count;
+    p->chunk_count = p->written_count + p->check.own_count;
     p->chunk = calloc((size_t)p->chunk_count + 1, sizeof *p->chunk);
-    if (!p->chunk) {
+    if (!p->chunk || rc) {
+        part_trust_fini(p);
+        free(p->chunk);
         free(p);
         return NULL;
     }
@@ -92,7 +98,6 @@ struct save_part *part_new(struct save *v, struct session *s,
     p->codec = s->open.codec == 1 ? CODEC_RAW : CODEC_PLANES_LZ4;
     p->is_codec_sampled = s->open.codec == 0;
     p->number = s->next_number++;
-    p->table = table;
     table->references++;
     p->queue_head = p->queue_tail = NO_CHUNK;
     p->base_rank = -1;
@@ -111,6 +116,7 @@ static void let_go(struct save_part *p)
     p->chunk = NULL;
     free(p->segment);
     p->segment = NULL;
+    part_trust_fini(p);
     if (p->slots)
         slots_unuse(p->slots);
     p->slots = NULL;
@@ -152,6 +158,8 @@ void part_state(const struct save_part *p, enum wire_state_value state)
         return;
     if (state == WIRE_STATE_ABORTED) {
         v.code = p->save->err.code;
+        memcpy(v.text, p->save->err.text, sizeof v.text);
+    } else if (state == WIRE_STATE_COMMITTED) {
         memcpy(v.text, p->save->err.text, sizeof v.text);
     }
     wire_state_encode(&v, &w);
@@ -204,6 +212,8 @@ static void reserve(struct save_part *p)
     }
     if (bytes == 0) {
         part_move(p, PART_TAKING);
+        if (p->chunk_count > 0) /* nothing to write, something to digest */
+            return;
         p->is_staged = true;
         part_state(p, WIRE_STATE_STAGED);
         return;
@@ -313,7 +323,7 @@ static void sync_when_written(struct save_part *p)
 /* The save has committed: what its slots hold may be found by others. */
 static void cache_slots(struct save_part *p)
 {
-    for (uint32_t i = 0; i < p->chunk_count; i++) {
+    for (uint32_t i = 0; i < p->written_count; i++) {
         const struct part_chunk *c = &p->chunk[i];
         const struct slot *slot = &p->slots->slot[c->slot];
 

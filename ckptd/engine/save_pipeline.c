@@ -6,13 +6,15 @@
  * takes the next chunk of the oldest save, its parts in turn, so that however
  * much is queued behind it the oldest save completes.
  *
- *   digest and sample (worker) -> found in the base -> CLEAN
+ *   digest and sample (worker) -> only to be digested -> CLEAN
+ *                              -> found in the base -> CLEAN
  *                              -> buffers -> encode, decode, compare (worker)
  *                              -> save_write.c: place, write -> CLEAN
  *
- * A worker sees the operation and the slot's bytes, nothing else. The bytes are
- * shared with the trainer, who could change them: that spoils its own save, and
- * nothing here relies on their staying as they are.
+ * A worker sees the operation, the slot's bytes, and the list of blocks that
+ * are digested beside the chunk, whose digests it fills in; nothing else. The
+ * bytes are shared with the trainer, who could change them: that spoils its own
+ * save, and nothing here relies on their staying as they are.
  *
  * Failures: what cannot be encoded, or does not decode to the same bytes, goes
  * raw and is logged. A save that is over lets its operations run out.
@@ -237,13 +239,24 @@ static void encode_or_write(struct save_op *op)
     engine_buffers_get(op->engine, &op->wait);
 }
 
+/* A replica's blocks that another rank writes. */
+static bool is_only_digested(const struct save_op *op)
+{
+    return op->chunk >= op->part->written_count;
+}
+
 static void digest_run(struct env_job *job)
 {
     struct save_op *op = container_of(job, struct save_op, job);
     const uint8_t *raw = (uint8_t *)op->extent + PAGE_BYTES;
 
+    if (is_only_digested(op)) {
+        part_digest_blocks(op->part, op->chunk, raw, op->raw_bytes, NULL);
+        return;
+    }
     op->content = hash_128(raw, op->raw_bytes);
     op->payload = op->content;
+    part_digest_blocks(op->part, op->chunk, raw, op->raw_bytes, &op->content);
     if (op->wants_sample)
         op->fraction = codec_sample(CODEC_PLANES_LZ4, op->unit_bytes, raw,
                                     op->raw_bytes, op->sample);
@@ -254,7 +267,7 @@ static void digest_done(struct env_job *job)
     struct save_op *op = container_of(job, struct save_op, job);
     struct save_part *p = op->part;
     struct part_chunk *c = &p->chunk[op->chunk];
-    struct id128 segment;
+    struct id128 segment = {{0}};
     uint32_t number;
     int64_t found;
 
@@ -263,6 +276,11 @@ static void digest_done(struct env_job *job)
         return;
     }
     c->content = op->content;
+    if (is_only_digested(op)) {
+        save_chunk_done(op, &segment, op->chunk);
+        pipeline_op_ended(op);
+        return;
+    }
     found = base_find(p, op->chunk, &op->content);
     if (found < 0) {
         encode_or_write(op);
@@ -278,16 +296,20 @@ static void digest_done(struct env_job *job)
 static void op_begin(struct save_op *op, struct save_part *p)
 {
     const struct env *env = p->save->engine->env;
-    const struct wl_chunk *wl;
 
     op->engine = p->save->engine;
     op->part = p;
     op->chunk = queue_pop(p);
-    wl = &p->table->list.chunk[op->chunk];
     op->slot = p->chunk[op->chunk].slot;
     op->extent = slot_address(p->slots, op->slot);
-    op->raw_bytes = wl->raw_bytes;
-    op->unit_bytes = wl->unit_bytes;
+    op->content = (struct digest){{0}};
+    if (is_only_digested(op)) {
+        op->raw_bytes = p->check.own_bytes[op->chunk - p->written_count];
+        op->unit_bytes = 1;
+    } else {
+        op->raw_bytes = p->table->list.chunk[op->chunk].raw_bytes;
+        op->unit_bytes = p->table->list.chunk[op->chunk].unit_bytes;
+    }
     op->wants_sample =
         p->is_codec_sampled &&
         codec_pays(BEST_FRACTION, env->encode_bytes_s, env->tier_bytes_s);

@@ -147,9 +147,24 @@ void base_match(struct save_part *p)
         if (r->rank == p->rank &&
             id_equal(&r->daemon, &v->engine->env->local_uuid) &&
             digest_equal(&r->table, &p->table->digest) &&
-            r->chunk_count == p->chunk_count)
+            r->chunk_count == p->written_count)
             p->base_rank = (int64_t)i;
     }
+}
+
+const struct mf_trust *base_trust(const struct save_part *p, struct save_id *id)
+{
+    const struct manifest *m = base_manifest(p->save);
+
+    for (uint64_t i = 0; m && i < m->rank_count; i++) {
+        if (m->rank[i].rank != p->rank)
+            continue;
+        *id = m->info.id;
+        return digest_equal(&m->rank[i].table, &p->table->digest)
+                   ? manifest_trust(m, p->rank)
+                   : NULL;
+    }
+    return NULL;
 }
 
 int64_t base_find(struct save_part *p, uint32_t chunk,

@@ -1,6 +1,7 @@
 /*
  * save_vote.c - this daemon's vote: what its ranks hold, and where.
  *
+ * Where ranks ask for it, their replicas are compared first (save_trust.c).
  * Every part is synced and nothing of it changes any more, so a worker reads
  * tables, write lists and outcomes while the engine goes on; the parts are not
  * let go before vote_built() was called. Chunks that are referred to keep their
@@ -21,6 +22,7 @@ struct save_vote {
     struct env_job job;
     struct save *save;
     bool is_building;
+    struct save_compare *compare; /* NULL: no part asks for it */
     struct manifest_info info;
     struct layout layout;
     struct id128 store;
@@ -99,6 +101,20 @@ static void fill_written(const struct save_part *p, uint32_t index,
     };
 }
 
+static int fill_chunks(const struct save_part *p, struct file_names *names,
+                       const struct save_vote *vote, struct built_chunk *chunks)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; !rc && i < p->written_count; i++) {
+        if (p->chunk[i].is_reused)
+            rc = fill_reused(names, p->chunk[i].where, &chunks[i]);
+        else
+            fill_written(p, i, &vote->store, &chunks[i]);
+    }
+    return rc;
+}
+
 static int add_chunks(struct manifest_builder *b, const struct save_part *p,
                       struct file_names *names, struct save_vote *vote)
 {
@@ -111,14 +127,16 @@ static int add_chunks(struct manifest_builder *b, const struct save_part *p,
         .list = &p->table->list,
     };
     struct built_chunk *chunks =
-        calloc((size_t)p->chunk_count + 1, sizeof *chunks);
-    int rc = chunks ? 0 : -ENOMEM;
+        calloc((size_t)p->written_count + 1, sizeof *chunks);
+    struct built_check *checks = NULL;
+    struct mf_trust trust;
+    int rc = chunks ? fill_chunks(p, names, vote, chunks) : -ENOMEM;
 
-    for (uint32_t i = 0; !rc && i < p->chunk_count; i++) {
-        if (p->chunk[i].is_reused)
-            rc = fill_reused(names, p->chunk[i].where, &chunks[i]);
-        else
-            fill_written(p, i, &vote->store, &chunks[i]);
+    if (!rc && p->has_trust) {
+        rc = part_trust_rows(vote->compare, p, &trust, &checks,
+                             &rank.check_count);
+        rank.trust = &trust;
+        rank.checks = checks;
     }
     if (rc) {
         (void)err_set(&vote->err, rc, "no memory for the vote");
@@ -127,6 +145,7 @@ static int add_chunks(struct manifest_builder *b, const struct save_part *p,
         rank.chunks = chunks;
         rc = manifest_add_rank(b, &rank, &vote->err);
     }
+    free(checks);
     free(chunks);
     return rc;
 }
@@ -178,6 +197,14 @@ static void build_done(struct env_job *job)
     vote_built(vote->save, vote->err.code, &vote->err);
 }
 
+static bool asks_for_trust(const struct save *v)
+{
+    LIST_FOR_EACH (node, &v->parts)
+        if (container_of(node, struct save_part, link)->has_trust)
+            return true;
+    return false;
+}
+
 int vote_build(struct save *v)
 {
     struct env *env = v->engine->env;
@@ -208,8 +235,28 @@ int vote_build(struct save *v)
         .host = env->host,
     };
     v->vote = vote;
-    env->ops->work(env, &vote->job);
-    return 0;
+    if (!asks_for_trust(v)) {
+        env->ops->work(env, &vote->job);
+        return 0;
+    }
+    if (save_compare_begin(v, &vote->compare) == 0)
+        return 0;
+    vote_free(v);
+    return -ENOMEM;
+}
+
+void vote_compared(struct save *v, int result)
+{
+    struct save_vote *vote = v->vote;
+    struct env *env = v->engine->env;
+
+    if (result == 0) {
+        env->ops->work(env, &vote->job);
+        return;
+    }
+    vote->is_building = false;
+    (void)err_set(&vote->err, result, "no memory to compare replicas");
+    vote_built(v, result, &vote->err);
 }
 
 bool vote_is_building(const struct save *v)
@@ -230,6 +277,7 @@ void vote_free(struct save *v)
 {
     if (!v->vote)
         return;
+    save_compare_free(v->vote->compare);
     free(v->vote->data);
     free(v->vote);
     v->vote = NULL;

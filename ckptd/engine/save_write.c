@@ -37,7 +37,7 @@ static bool is_in_memory(const struct save_part *p, const struct part_chunk *c)
 /* What was written to a segment is to be written again. */
 static int take_back(struct save_part *p, uint32_t index)
 {
-    for (uint32_t i = 0; i < p->chunk_count; i++) {
+    for (uint32_t i = 0; i < p->written_count; i++) {
         struct part_chunk *c = &p->chunk[i];
 
         if (c->state != CHUNK_DONE || c->is_reused || c->where != index)

@@ -33,6 +33,7 @@ void session_hello(struct session *s, const struct wire_header *h,
         return;
     }
     ok.version = v.high < WIRE_VERSION_HIGH ? v.high : WIRE_VERSION_HIGH;
+    ok.features = WIRE_FEATURE_TRUST;
     ok.daemon = env->local_uuid;
     ok.is_service = env->is_service;
     memcpy(ok.mode, env->mode, sizeof ok.mode);

@@ -61,7 +61,7 @@ struct slots {
     struct list free, clean; /* struct slot; clean: oldest first */
     uint32_t held_count, cached_count;
     uint32_t used_count; /* slots before it were taken before */
-    uint32_t *bucket; /* slot + 1, by (segment, number); 0: none */
+    uint32_t *bucket;    /* slot + 1, by (segment, number); 0: none */
     uint32_t bucket_mask;
 };
 

@@ -256,3 +256,38 @@ is_below() {
     train 1 lm 3 --tied --fresh
     [ "${final%% loss*}" = "final step=3" ]
 }
+
+@test "replicas are equal and the optimizer moves in every layout: nothing is flagged" {
+    strict="--save-every 2 --replica-check all --on-divergence fail --on-stale fail"
+    train 4 a 4 --dp 2 --tp 2 $strict
+    train 2 a 6 --dp 2 $strict
+    train 2 a 8 --pp 2 $strict
+    train 4 b 4 --tp 2 --pp 2 --tied $strict
+    train 4 c 4 --dp 4 --ep 2 --experts 4 $strict
+    for run in a@4 a@6 b@4 c@4; do
+        "$BUILD_DIR/bin/ckpt" --home "$HOME_DIR" show $run >"$out"
+        grep -qE '^replicas: [1-9][0-9]* blocks of [0-9]+ bytes compared, 0 differ, 0 had no other$' \
+            "$out" || {
+            cat "$out"
+            return 1
+        }
+    done
+    "$BUILD_DIR/bin/ckpt" --home "$HOME_DIR" ls --all --json >"$out"
+    [ "$(jq -r .state "$out" | sort | uniq -c | tr -s ' ')" = " 8 COMMITTED" ]
+    [ -z "$(jq -r '.warning, .reason' "$out" | tr -d '\n')" ]
+}
+
+@test "an optimizer whose weights stand still is flagged, or ends the job" {
+    still="--save-every 2 --wait-commit --dp 2 --lr 0 --optimizer-names optim.master.*"
+    train 2 a 4 $still
+    expect "$err" "train_lm: warning: run a, step 4 was committed, but stale:"
+    lm 2 --home "$HOME_DIR" --run b --steps 4 $MODEL $still --on-stale fail
+    [ $status -ne 0 ]
+    expect "$err" "is byte for byte that of step 2, 2 steps ago"
+}
+
+@test "words of the flags on trust" {
+    lm 1 --on-stale never
+    [ $status -eq 2 ]
+    expect "$err" "--on-stale: \`never' is none of: warn fail ignore"
+}

@@ -54,11 +54,12 @@ static void sleep_ms(uint64_t ms)
 static const char *code_name(int code)
 {
     static const char *const own[] = {
-        "CKPT_ECORRUPT",  "CKPT_EVERSION",     "CKPT_ESHAPE",  "CKPT_EPARTIAL",
-        "CKPT_ECONFLICT", "CKPT_EUNCOMMITTED", "CKPT_EABORTED"};
+        "CKPT_ECORRUPT", "CKPT_EVERSION",  "CKPT_ESHAPE",
+        "CKPT_EPARTIAL", "CKPT_ECONFLICT", "CKPT_EUNCOMMITTED",
+        "CKPT_EABORTED", "CKPT_EDIVERGED", "CKPT_ESTALE"};
     const char *name;
 
-    if (-code >= CKPT_ECORRUPT && -code <= CKPT_EABORTED)
+    if (-code >= CKPT_ECORRUPT && -code <= CKPT_ESTALE)
         return own[-code - CKPT_ECORRUPT];
     name = strerrorname_np(-code);
     return name ? name : "UNKNOWN";
@@ -128,6 +129,39 @@ static int do_touch(struct rank *r, const char *word)
 static int do_set(struct rank *r, const char *word)
 {
     job_state_set(&r->state, (uint32_t)strtoul(word, NULL, 0));
+    return 0;
+}
+
+static int do_flip(struct rank *r, const char *word)
+{
+    unsigned tensor, bit;
+    uint64_t element;
+
+    if (sscanf(word, "%u:%" SCNu64 ":%u", &tensor, &element, &bit) != 3 ||
+        bit >= 32)
+        return fail(r, -EINVAL, "flip:TENSOR:ELEMENT:BIT");
+    for (size_t i = 0; i < r->state.count; i++) {
+        uint32_t *data = r->state.piece[i].data;
+
+        if (r->state.tensor[i] != tensor || element >= r->state.elements[i])
+            continue;
+        data[element] ^= 1U << bit;
+        return 0;
+    }
+    return fail(r, -EINVAL, "there is no such element here");
+}
+
+static int do_warnings(struct rank *r, const char *word)
+{
+    struct ckpt_error warning;
+    int count = 0;
+
+    (void)word;
+    while (ckpt_warning(r->ctx, &warning)) {
+        say(r, "warning %s", warning.message);
+        count++;
+    }
+    say(r, "ok count=%d", count);
     return 0;
 }
 
@@ -424,7 +458,7 @@ static int do_barrier(struct rank *r, const char *word)
     (void)word;
     r->barriers++;
     (void)atomic_fetch_add(&r->shared->arrived, 1);
-    while (atomic_load(&r->shared->arrived) < r->barriers * r->shape.world) {
+    while (atomic_load(&r->shared->arrived) < r->barriers * r->count) {
         if (now_ms() > deadline)
             return fail(r, -ETIMEDOUT, "not every rank came to the barrier");
         sleep_ms(1);
@@ -485,6 +519,7 @@ static const struct verb {
     {"fault", do_fault, ANY},       {"layout", do_layout, ANY},
     {"storm", do_storm, CONTEXT},   {"barrier", do_barrier, ANY},
     {"sleep", do_sleep, ANY},       {"mark", do_mark, ANY},
+    {"flip", do_flip, ANY},         {"warnings", do_warnings, CONTEXT},
     {"hold", do_hold, ANY},         {"die", do_die, ANY},
 };
 

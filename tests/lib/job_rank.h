@@ -17,6 +17,7 @@ struct shared {
 };
 
 struct rank {
+    uint32_t first, count; /* of the ranks of this process's job */
     struct ckpt_options options;
     struct job_shape shape;
     struct shared *shared;

@@ -3,8 +3,10 @@
  *
  *   job [OPTION]... COMMAND...
  *
- * The ranks are forked processes that share a token. Each obeys the commands
- * in order and prints one line per command: "RANK COMMAND ok WORDS" or
+ * The ranks are forked processes that share a token. With --part FIRST/WORLD
+ * they are those from FIRST on of a job that others, which are given the same
+ * --token, make up to WORLD; they meet their own at barriers. Each obeys the
+ * commands in order and prints one line per command: "RANK COMMAND ok WORDS" or
  * "RANK COMMAND error CODE MESSAGE". A command may begin with "R:" (only on
  * that rank) and then with "?" (go on when it fails; else the rank ends with
  * 1). The job ends with 0 when each rank ended with 0 or by `die`.
@@ -13,6 +15,8 @@
  *   open close   join and leave the run
  *   fill:V       give every tensor the contents of version V; touch:K:V one
  *   set:X        all elements (of buffers only) become the number X
+ *   flip:T:ELEMENT:BIT  one bit of the buffer of tensor T
+ *   warnings     print what committed saves warn of, until there is none
  *   save:STEP    begin a save; fence; wait:STATE[:MS] of the newest one
  *   drop         let go of the newest save's handle
  *   load         into the buffers, compared with the versions that the save
@@ -48,7 +52,7 @@
 static int run_job(struct rank *r)
 {
     pid_t pid[JOB_RANKS_MAX], parent = getpid();
-    uint32_t world = r->shape.world;
+    uint32_t world = r->count;
     int status, result = 0;
 
     for (uint32_t i = 0; i < world; i++) {
@@ -60,10 +64,10 @@ static int run_job(struct rank *r)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(3);
-        r->shape.rank = i;
+        r->shape.rank = r->first + i;
         if (r->options.rank == -2)
-            r->options.rank = i;
-        r->options.axes[0].coordinate = i;
+            r->options.rank = r->first + i;
+        r->options.axes[0].coordinate = r->first + i;
         exit(rank_run(r));
     }
     for (uint32_t i = 0; i < world; i++) {
@@ -97,7 +101,13 @@ enum option_key {
     OPT_OPEN_MS,
     OPT_DECIDE_MS,
     OPT_LOAD_MS,
-    OPT_WORLD
+    OPT_WORLD,
+    OPT_PART,
+    OPT_REPLICA_CHECK,
+    OPT_ON_DIVERGENCE,
+    OPT_ON_STALE,
+    OPT_REPLICA_ALLOW,
+    OPT_OPTIMIZER_NAMES
 };
 
 static const struct option long_options[] = {
@@ -123,6 +133,12 @@ static const struct option long_options[] = {
     {"open-ms", required_argument, NULL, OPT_OPEN_MS},
     {"decide-ms", required_argument, NULL, OPT_DECIDE_MS},
     {"load-ms", required_argument, NULL, OPT_LOAD_MS},
+    {"part", required_argument, NULL, OPT_PART},
+    {"replica-check", required_argument, NULL, OPT_REPLICA_CHECK},
+    {"on-divergence", required_argument, NULL, OPT_ON_DIVERGENCE},
+    {"on-stale", required_argument, NULL, OPT_ON_STALE},
+    {"replica-allow", required_argument, NULL, OPT_REPLICA_ALLOW},
+    {"optimizer-names", required_argument, NULL, OPT_OPTIMIZER_NAMES},
     {0},
 };
 
@@ -150,6 +166,36 @@ static bool take_resume(struct ckpt_options *o, const char *text)
     o->resume = CKPT_RESUME_STEP;
     return sscanf(text, "%" SCNu64 "/%u", &o->resume_step,
                   &o->resume_generation) >= 1;
+}
+
+/* What a save is asked to find out. */
+static bool take_trust_option(struct ckpt_options *o, int key, char *text)
+{
+    int word = 0;
+
+    switch (key) {
+    case OPT_REPLICA_CHECK:
+        word = word_number(text, "sample all off");
+        o->replica_check = (enum ckpt_replica_check)word;
+        break;
+    case OPT_ON_DIVERGENCE:
+        word = word_number(text, "warn fail");
+        o->on_divergence = (enum ckpt_verdict)word;
+        break;
+    case OPT_ON_STALE:
+        word = word_number(text, "warn fail ignore");
+        o->on_stale = (enum ckpt_verdict)word;
+        break;
+    case OPT_REPLICA_ALLOW:
+        o->replica_allow = text;
+        break;
+    case OPT_OPTIMIZER_NAMES:
+        o->optimizer_names = text;
+        break;
+    default:
+        return false;
+    }
+    return word >= 0;
 }
 
 /* Options of the library; false for a bad word. */
@@ -209,7 +255,7 @@ static bool take_library_option(struct ckpt_options *o, int key, char *text)
         o->load_timeout_ms = (uint32_t)number;
         break;
     default:
-        return false;
+        return take_trust_option(o, key, text);
     }
     return word >= 0;
 }
@@ -221,8 +267,10 @@ static bool take_option(struct rank *r, int key, char *text)
 
     switch (key) {
     case OPT_RANKS:
-        r->shape.world = (uint32_t)number;
+        r->count = (uint32_t)number;
         return number >= 1 && number <= JOB_RANKS_MAX;
+    case OPT_PART:
+        return sscanf(text, "%u/%u", &r->first, &r->shape.world) == 2;
     case OPT_TENSORS:
         r->shape.tensor_count = (uint32_t)number;
         return number <= JOB_TENSORS_MAX;
@@ -274,17 +322,17 @@ int main(int argc, char **argv)
     r.options.token = token;
     r.options.rank = -2; /* each its own */
     r.options.codec = CKPT_CODEC_RAW;
-    r.shape = (struct job_shape){.world = 1,
-                                 .tensor_count = 6,
-                                 .rows = 64,
-                                 .columns = 256,
-                                 .layout = JOB_MIXED};
+    r.count = 1;
+    r.shape = (struct job_shape){
+        .tensor_count = 6, .rows = 64, .columns = 256, .layout = JOB_MIXED};
     r.shared = mmap(NULL, sizeof *r.shared, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (r.shared == MAP_FAILED)
         return 3;
     if (!parse(&r, argc, argv))
         return 2;
+    if (r.shape.world == 0)
+        r.shape.world = r.count;
     if (r.options.world_size == 0)
         r.options.world_size = r.shape.world;
     r.options.axis_count = 1;

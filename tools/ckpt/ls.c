@@ -40,12 +40,9 @@ static const char *notes_text(const struct catalog_save *s, bool is_latest,
                               char *text, size_t capacity)
 {
     const char *const note[] = {
-        is_latest ? "latest" : "",
-        s->is_pinned ? "pinned" : "",
-        s->is_verified ? "verified" : "",
-        s->is_leased ? "leased" : "",
-        s->is_damaged ? "damaged" : "",
-        s->status == SAVE_COMMITTED ? "" : catalog_reason(s)};
+        is_latest ? "latest" : "",        s->is_pinned ? "pinned" : "",
+        s->is_verified ? "verified" : "", s->is_leased ? "leased" : "",
+        s->is_damaged ? "damaged" : "",   catalog_reason(s)};
     size_t used = 0;
 
     (void)snprintf(text, capacity, "-");
@@ -64,7 +61,7 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
     layout_text(&s->layout, layout, sizeof layout);
     return json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:s, "
-        "s:b, s:b, s:b, s:b, s:o}",
+        "s:b, s:b, s:b, s:b, s:o, s:o}",
         "schema", 1, "run", c->run, "step", (json_int_t)s->id.step,
         "generation", (int)s->id.generation, "attempt", (int)s->id.attempt,
         "state", status_text[s->status], "failure_domain",
@@ -75,7 +72,9 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
         time_text(s->created_unix_ms, created), "latest", (int)is_latest,
         "pinned", (int)s->is_pinned, "verified", (int)s->is_verified, "damaged",
         (int)s->is_damaged, "reason",
-        json_words(s->status == SAVE_COMMITTED ? "" : catalog_reason(s)));
+        json_words(s->status == SAVE_COMMITTED ? "" : catalog_reason(s)),
+        "warning",
+        json_words(s->status == SAVE_COMMITTED ? catalog_reason(s) : ""));
 }
 
 static void as_row(struct out_table *table, const struct catalog *c,

@@ -12,43 +12,56 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-enum kind { KIND_TEXT, KIND_NUMBER, KIND_BYTES, KIND_REAL, KIND_SWITCH };
+enum kind {
+    KIND_TEXT,
+    KIND_NUMBER,
+    KIND_BYTES,
+    KIND_REAL,
+    KIND_SWITCH,
+    KIND_WORD, /* the number of one of `words` */
+};
 
 struct flag {
     const char *name;
     enum kind kind;
     size_t at; /* offset in struct options */
     uint64_t low, high;
+    const char *words; /* a space between them */
 };
 
 #define AT(member) offsetof(struct options, member)
 
 static const struct flag flags[] = {
-    {"home", KIND_TEXT, AT(home), 0, 0},
-    {"run", KIND_TEXT, AT(run), 0, 0},
-    {"data", KIND_TEXT, AT(data), 0, 0},
-    {"log", KIND_TEXT, AT(log), 0, 0},
-    {"steps", KIND_NUMBER, AT(steps), 0, 1000000000},
-    {"save-every", KIND_NUMBER, AT(save_every), 0, 1000000000},
-    {"dp", KIND_NUMBER, AT(dp), 1, 1024},
-    {"tp", KIND_NUMBER, AT(tp), 1, 64},
-    {"pp", KIND_NUMBER, AT(pp), 1, 256},
-    {"ep", KIND_NUMBER, AT(ep), 1, 1024},
-    {"layers", KIND_NUMBER, AT(layers), 1, 256},
-    {"width", KIND_NUMBER, AT(width), 4, 8192},
-    {"experts", KIND_NUMBER, AT(experts), 0, 256},
-    {"batch", KIND_NUMBER, AT(batch), 1, 65536},
-    {"seed", KIND_NUMBER, AT(seed), 0, UINT64_MAX},
-    {"arena-bytes", KIND_BYTES, AT(arena_bytes), 0, (uint64_t)1 << 40},
-    {"resume-step", KIND_NUMBER, AT(resume_step), 1, 1000000000},
-    {"lr", KIND_REAL, AT(lr), 0, 1},
-    {"dropout", KIND_REAL, AT(dropout), 0, 1},
-    {"tied", KIND_SWITCH, AT(tied), 1, 0},
-    {"untied", KIND_SWITCH, AT(tied), 0, 0},
-    {"fresh", KIND_SWITCH, AT(fresh), 1, 0},
-    {"wait-commit", KIND_SWITCH, AT(wait_commit), 1, 0},
-    {"check-grad", KIND_SWITCH, AT(check_grad), 1, 0},
-    {"help", KIND_SWITCH, AT(help), 1, 0},
+    {"home", KIND_TEXT, AT(home), 0, 0, NULL},
+    {"run", KIND_TEXT, AT(run), 0, 0, NULL},
+    {"data", KIND_TEXT, AT(data), 0, 0, NULL},
+    {"log", KIND_TEXT, AT(log), 0, 0, NULL},
+    {"steps", KIND_NUMBER, AT(steps), 0, 1000000000, NULL},
+    {"save-every", KIND_NUMBER, AT(save_every), 0, 1000000000, NULL},
+    {"dp", KIND_NUMBER, AT(dp), 1, 1024, NULL},
+    {"tp", KIND_NUMBER, AT(tp), 1, 64, NULL},
+    {"pp", KIND_NUMBER, AT(pp), 1, 256, NULL},
+    {"ep", KIND_NUMBER, AT(ep), 1, 1024, NULL},
+    {"layers", KIND_NUMBER, AT(layers), 1, 256, NULL},
+    {"width", KIND_NUMBER, AT(width), 4, 8192, NULL},
+    {"experts", KIND_NUMBER, AT(experts), 0, 256, NULL},
+    {"batch", KIND_NUMBER, AT(batch), 1, 65536, NULL},
+    {"seed", KIND_NUMBER, AT(seed), 0, UINT64_MAX, NULL},
+    {"arena-bytes", KIND_BYTES, AT(arena_bytes), 0, (uint64_t)1 << 40, NULL},
+    {"resume-step", KIND_NUMBER, AT(resume_step), 1, 1000000000, NULL},
+    {"replica-check", KIND_WORD, AT(replica_check), 0, 0, "sample all off"},
+    {"on-divergence", KIND_WORD, AT(on_divergence), 0, 0, "warn fail"},
+    {"on-stale", KIND_WORD, AT(on_stale), 0, 0, "warn fail ignore"},
+    {"replica-allow", KIND_TEXT, AT(replica_allow), 0, 0, NULL},
+    {"optimizer-names", KIND_TEXT, AT(optimizer_names), 0, 0, NULL},
+    {"lr", KIND_REAL, AT(lr), 0, 1, NULL},
+    {"dropout", KIND_REAL, AT(dropout), 0, 1, NULL},
+    {"tied", KIND_SWITCH, AT(tied), 1, 0, NULL},
+    {"untied", KIND_SWITCH, AT(tied), 0, 0, NULL},
+    {"fresh", KIND_SWITCH, AT(fresh), 1, 0, NULL},
+    {"wait-commit", KIND_SWITCH, AT(wait_commit), 1, 0, NULL},
+    {"check-grad", KIND_SWITCH, AT(check_grad), 1, 0, NULL},
+    {"help", KIND_SWITCH, AT(help), 1, 0, NULL},
 };
 
 static const char help_text[] =
@@ -78,6 +91,13 @@ static const char help_text[] =
     "  --fresh            do not resume\n"
     "  --resume-step N    resume from step N instead of the newest\n"
     "  --wait-commit      wait for every save to be committed\n"
+    "  --replica-check sample|all|off   which replicas a save compares "
+    "(sample)\n"
+    "  --on-divergence warn|fail        when some differ (warn)\n"
+    "  --replica-allow PATTERNS         tensors whose replicas may differ\n"
+    "  --on-stale warn|fail|ignore      the optimizer's state did not change\n"
+    "                                   (warn)\n"
+    "  --optimizer-names PATTERNS       which tensors that is (optim*)\n"
     "  --check-grad       compare gradients with finite differences and leave\n"
     "\n"
     "With more ranks than cores: mpirun --oversubscribe --mca\n"
@@ -148,6 +168,24 @@ static int parse_real(const struct flag *flag, const char *text, double *out)
     return *out >= (double)flag->low && *out < (double)flag->high ? 0 : -EINVAL;
 }
 
+static int parse_word(const struct flag *flag, const char *text, uint64_t *out)
+{
+    size_t bytes = strlen(text);
+    uint64_t number = 0;
+
+    for (const char *w = flag->words; bytes && *w; w += *w == ' ') {
+        size_t length = strcspn(w, " ");
+
+        if (length == bytes && strncmp(w, text, bytes) == 0) {
+            *out = number;
+            return 0;
+        }
+        number++;
+        w += length;
+    }
+    return -EINVAL;
+}
+
 static int apply(const struct flag *flag, const char *text,
                  struct options *options, char error[OPTIONS_ERROR_BYTES])
 {
@@ -169,9 +207,16 @@ static int apply(const struct flag *flag, const char *text,
     case KIND_SWITCH:
         *(bool *)at = flag->low != 0;
         break;
+    case KIND_WORD:
+        rc = parse_word(flag, text, (uint64_t *)(void *)at);
+        break;
     }
     if (rc && flag->kind == KIND_TEXT)
         (void)snprintf(error, OPTIONS_ERROR_BYTES, "--%s: empty", flag->name);
+    else if (rc && flag->kind == KIND_WORD)
+        (void)snprintf(error, OPTIONS_ERROR_BYTES,
+                       "--%s: `%.64s' is none of: %s", flag->name, text,
+                       flag->words);
     else if (rc && flag->kind == KIND_BYTES)
         (void)snprintf(error, OPTIONS_ERROR_BYTES,
                        "--%s: `%.64s' is not a size up to %lluG: bytes, or a "

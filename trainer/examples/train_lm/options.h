@@ -26,6 +26,9 @@ struct options {
     uint64_t seed;
     uint64_t arena_bytes; /* 0: the library's default */
     uint64_t resume_step;
+    /* As in ckpt_options, by their numbers there. */
+    uint64_t replica_check, on_divergence, on_stale;
+    const char *replica_allow, *optimizer_names; /* NULL: the library's */
     double lr, dropout;
     bool tied, fresh, wait_commit, check_grad, help;
     bool has_resume_step;

@@ -71,6 +71,11 @@ void saver_open(struct saver *saver, const struct options *options,
     if (options->ep > 1)
         add_axis(&open, "ep", &mesh->ep);
     open.arena_bytes = options->arena_bytes;
+    open.replica_check = (enum ckpt_replica_check)options->replica_check;
+    open.on_divergence = (enum ckpt_verdict)options->on_divergence;
+    open.on_stale = (enum ckpt_verdict)options->on_stale;
+    open.replica_allow = options->replica_allow;
+    open.optimizer_names = options->optimizer_names;
     if (options->fresh)
         open.resume = CKPT_RESUME_NONE;
     if (options->has_resume_step) {
@@ -174,7 +179,10 @@ void saver_fence(struct saver *saver)
 void saver_poll(struct saver *saver)
 {
     struct ckpt_save_status status;
+    struct ckpt_error warning;
 
+    while (ckpt_warning(saver->ctx, &warning))
+        say(saver, "train_lm: warning: %s", warning.message);
     if (!saver->save || saver->is_reported)
         return;
     ckpt_save_status(saver->save, &status);
