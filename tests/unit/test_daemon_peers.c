@@ -475,8 +475,10 @@ static void other_users_are_refused(void **state)
     int fd;
 
     (void)state;
-    if (geteuid() != 0)
-        skip(); /* it takes two users */
+    if (geteuid() != 0) {
+        print_message("needs root, to act as another user\n");
+        skip();
+    }
     daemon_child_init(&d);
     d.uid = 65534;
     daemon_child_start(&d);
