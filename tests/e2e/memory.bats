@@ -13,48 +13,70 @@ teardown() {
     [ -z "${idle:-}" ] || exec {idle}>&-
 }
 
-# anonymous PID: its anonymous memory now, in KiB, in $kib; fails once it is
-# gone.
-anonymous() {
-    local key value _
-    kib=
-    while read -r key value _; do
-        [ "$key" = RssAnon: ] && kib=$value
-    done <"/proc/$1/status" 2>/dev/null
-    [ -n "$kib" ]
+# look PID: its state's letter in $state and its anonymous memory now, in KiB,
+# in $kib, empty while it has none; fails once it is gone. The file is read in
+# one go: `read` would seek back to the end of each line, and the text in
+# front of that may be another one by then.
+look() {
+    local lines line
+    state= kib=
+    mapfile -t lines <"/proc/$1/status" || return
+    for line in "${lines[@]}"; do
+        case $line in
+        State:*) [[ $line =~ ^State:[[:space:]]*([A-Za-z]) ]] &&
+            state=${BASH_REMATCH[1]} ;;
+        RssAnon:*) kib=${line//[!0-9]/} ;;
+        esac
+    done
+    [ -n "$state" ]
 } 2>/dev/null
 
-# watch NAME PID: writes the peak to a file while the process lives.
+# watch NAME PID: writes the peak to a file until the process has ended. One
+# that is ending has no memory any more.
 watch() {
     local peak=0
-    while anonymous "$2"; do
-        if [ "$kib" -gt "$peak" ]; then
+    while look "$2" && [[ $state != [ZX] ]]; do
+        if [ "${kib:-0}" -gt "$peak" ]; then
             peak=$kib
             echo "$peak" >"$BATS_TEST_TMPDIR/peak.$1"
         fi
         # A pause without a process: nobody writes there.
         read -r -t 0.003 -u "$idle" _ || true
     done
+    [ ! -d "/proc/$2" ] || [[ $state == [ZX] ]]
+}
+
+# start_watch NAME PID: what it has now goes to a file, too.
+start_watch() {
+    look "$2"
+    at_least "${kib:-0}" 1 "KiB of $1"
+    echo "$kib" >"$BATS_TEST_TMPDIR/before.$1"
+    watch "$1" "$2" 3>&- &
+    watchers+=($!)
+}
+
+# end_watch: all that was watched has ended, and each was watched until then.
+end_watch() {
+    local pid
+    for pid in "${watchers[@]}"; do
+        wait "$pid" || complain "a sampler died: status $?"
+    done
 }
 
 # Watches the daemon and each rank of the job in the background.
 watch_all() {
     local pid rank=0 job
+    watchers=()
     mkfifo "$BATS_TEST_TMPDIR/idle"
     exec {idle}<>"$BATS_TEST_TMPDIR/idle"
     eventually eval '[ "$(grep -c " open ok" "$OUT")" -eq 2 ]'
     job=$(pgrep -P "$job_pid")
     for pid in $(pgrep -P "$job"); do
-        anonymous "$pid"
-        echo "$kib" >"$BATS_TEST_TMPDIR/before.$rank"
-        watch "rank$rank" "$pid" 3>&- &
+        start_watch "rank$rank" "$pid"
         rank=$((rank + 1))
     done
     is $rank 2 "ranks"
-    anonymous "$daemon"
-    echo "$kib" >"$BATS_TEST_TMPDIR/before.daemon"
-    watch daemon "$daemon" 3>&- &
-    watcher=$!
+    start_watch daemon "$daemon"
 }
 
 # Of a daemon's arenas; each memfd once, however many descriptors there are.
@@ -80,6 +102,8 @@ grown_kib() {
     arena=$(arena_bytes "$daemon")
     end_job
     is "$status" 0 "exit status of the job"
+    stop_daemon
+    end_watch
     at_most $arena $((2 * 25165824)) "bytes of arenas"
     daemon_kib=$(grown_kib daemon "$(cat "$BATS_TEST_TMPDIR/before.daemon")")
     at_most "$daemon_kib" 65536 "KiB more in ckptd"
@@ -91,7 +115,6 @@ grown_kib() {
         echo "# rank $rank: $rank_kib KiB beyond its buffers" >&3
     done
     echo "# ckptd: $daemon_kib KiB" >&3
-    stop_daemon
 }
 
 @test "the same in a load of another layout from a cold store" {
@@ -107,6 +130,8 @@ grown_kib() {
     touch "$BATS_TEST_TMPDIR/go"
     end_job
     is "$status" 0 "exit status of the job"
+    stop_daemon
+    end_watch
     out_count "load ok id=1/1 version=1" 2
     daemon_kib=$(grown_kib daemon "$(cat "$BATS_TEST_TMPDIR/before.daemon")")
     at_most "$daemon_kib" 65536 "KiB more in ckptd"
@@ -117,7 +142,6 @@ grown_kib() {
         echo "# rank $rank: $rank_kib KiB beyond its buffers" >&3
     done
     echo "# ckptd: $daemon_kib KiB" >&3
-    stop_daemon
 }
 
 @test "killed ranks come back: the newest save is loaded from memory" {
