@@ -4,7 +4,9 @@
  * The I/O thread queues what is delivered, copy threads and the caller scatter
  * it, slots go back in small batches. When all of an attempt has been scattered
  * and counted, this rank votes; the daemon answers with the outcome of all
- * ranks or begins again with an older checkpoint. Without progress for the
+ * ranks or begins again with an older checkpoint. Then what is queued is given
+ * back, and nothing new is scattered before what is being scattered has ended:
+ * no older byte is to land on a newer one. Without progress for the
  * load's time-out the caller is told what it waits for; what is delivered to
  * nobody is given straight back.
  */
@@ -81,10 +83,42 @@ static void settle(struct ckpt *ctx, struct load *load)
     (void)pthread_cond_broadcast(&ctx->sync->changed);
 }
 
+/* What is queued goes back as it came. */
+static void drop_queue(struct ckpt *ctx, struct load *load)
+{
+    struct list *node;
+
+    while ((node = list_pop(&load->queue))) {
+        struct delivery *d = container_of(node, struct delivery, link);
+
+        load->queued_bytes -= d->ops_bytes;
+        wr_u32(&load->consumed, d->slot);
+        arena_put(d->arena);
+        free(d);
+    }
+    flush_consumed(ctx, load);
+}
+
+/* What became of a delivery of this attempt, or of one before. */
+static void account(struct ckpt *ctx, struct load *load,
+                    const struct delivery *d, int rc, uint64_t bytes)
+{
+    if (d->attempt != load->attempt) {
+        if (--load->stale_busy == 0)
+            (void)pthread_cond_broadcast(&ctx->sync->work);
+        return;
+    }
+    load->scattered_bytes += bytes;
+    if (rc && !load->failure.code)
+        (void)err_set(&load->failure, -CKPT_ECORRUPT,
+                      "slot %u came with operations that do not fit", d->slot);
+}
+
 bool load_scatter_one(struct ckpt *ctx)
 {
     struct load *load = ctx->load;
-    struct list *node = load ? list_pop(&load->queue) : NULL;
+    struct list *node =
+        load && load->stale_busy == 0 ? list_pop(&load->queue) : NULL;
     struct delivery *d;
     uint64_t bytes = 0;
     int rc;
@@ -98,13 +132,10 @@ bool load_scatter_one(struct ckpt *ctx)
     sync_lock(ctx->sync);
     load->busy--;
     load->progress_ms = clock_ms();
-    load->scattered_bytes += bytes;
+    account(ctx, load, d, rc, bytes);
     if (load->queued_bytes > QUEUED_BYTES_MAX)
         io_wake(ctx);
     load->queued_bytes -= d->ops_bytes;
-    if (rc && !load->failure.code)
-        (void)err_set(&load->failure, -CKPT_ECORRUPT,
-                      "slot %u came with operations that do not fit", d->slot);
     wr_u32(&load->consumed, d->slot);
     if (load->consumed.bytes >= (size_t)CONSUMED_BATCH * 4 ||
         list_is_empty(&load->queue))
@@ -133,11 +164,12 @@ int load_on_begin(struct ckpt *ctx, const struct wire_load_begin *v,
 
     if (!load)
         return 0;
-    if (load->busy || !list_is_empty(&load->queue) ||
-        v->attempt <= load->attempt)
+    if (v->attempt <= load->attempt)
         return err_set(err, -EBADMSG,
                        "the daemon began attempt %u of a load out of turn",
                        v->attempt);
+    drop_queue(ctx, load);
+    load->stale_busy = load->busy;
     load->is_begun = true;
     load->is_delivered = load->is_voted = false;
     load->attempt = v->attempt;
@@ -176,6 +208,7 @@ int load_on_deliver(struct ckpt *ctx, const struct wire_deliver *v,
                            .slot = v->slot,
                            .payload_bytes = v->payload_bytes,
                            .op_count = v->op_count,
+                           .attempt = load->attempt,
                            .is_in_place = v->is_in_place,
                            .ops_bytes = v->ops_bytes};
     memcpy(d->ops, v->ops, v->ops_bytes);
@@ -300,17 +333,8 @@ static int wait_end(struct ckpt *ctx, struct load *load, struct err *err)
 /* Nobody scatters any more; what was not scattered is given back. Lock held. */
 static void leave(struct ckpt *ctx, struct load *load)
 {
-    struct list *node;
-
     ctx->load = NULL;
-    while ((node = list_pop(&load->queue))) {
-        struct delivery *d = container_of(node, struct delivery, link);
-
-        wr_u32(&load->consumed, d->slot);
-        arena_put(d->arena);
-        free(d);
-    }
-    flush_consumed(ctx, load);
+    drop_queue(ctx, load);
     wr_free(&load->consumed);
 }
 

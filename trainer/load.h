@@ -17,6 +17,7 @@ struct delivery {
     struct list link;    /* lock; load.queue */
     struct arena *arena; /* lock; a reference */
     uint32_t slot, payload_bytes, op_count, ops_bytes;
+    uint32_t attempt; /* that it is of */
     bool is_in_place;
     uint8_t ops[];
 };
@@ -34,6 +35,7 @@ struct load {
     struct list queue;          /* lock; struct delivery.link */
     size_t queued_bytes;        /* lock; of their operations */
     uint32_t busy;              /* lock; deliveries being scattered */
+    uint32_t stale_busy;        /* lock; of those, of attempts before this */
     struct wr consumed;         /* lock; u32 slots to be given back */
     uint64_t progress_ms;       /* lock; when something last happened */
     char note[512];             /* lock; why attempts before failed */

@@ -37,10 +37,12 @@ struct fake_options {
     } mischief;
     int refusal;
 
-    uint32_t fail_loads; /* so many attempts are begun again (fall-back) */
-    bool flips_a_byte;   /* counts one byte too many in LOAD_BEGIN */
-    uint32_t stop_at;    /* highest state told (0: COMMITTED) */
-    bool forgets;        /* a new connection knows no undecided save */
+    uint32_t fail_loads;   /* so many attempts are begun again (fall-back) */
+    uint32_t spoilt_loads; /* so many before those, in the midst of them, and
+                              what they delivered was damaged */
+    bool flips_a_byte;     /* counts one byte too many in LOAD_BEGIN */
+    uint32_t stop_at;      /* highest state told (0: COMMITTED) */
+    bool forgets;          /* a new connection knows no undecided save */
 };
 
 struct fake;

@@ -387,6 +387,9 @@ static void deliver(struct fake *f, uint32_t slot)
     }
     v.ops = ops.data;
     v.ops_bytes = (uint32_t)ops.bytes;
+    if (f->o.spoilt_loads)
+        memset(to - (f->o.is_gathered ? v.payload_bytes : 0), 0xee,
+               v.payload_bytes);
     wire_deliver_encode(&v, &w);
     fake_send(f, WIRE_DELIVER, 0, &w);
     wr_free(&ops);
@@ -404,6 +407,11 @@ static void pump_load(struct fake *f)
         return;
     while (l->next < l->plan.chunk_count && slot_take(f, &slot))
         deliver(f, slot);
+    if (f->o.spoilt_loads && l->next > 0) {
+        f->o.spoilt_loads--;
+        begin_attempt(f);
+        return;
+    }
     if (l->next < l->plan.chunk_count)
         return;
     l->is_delivered = true;

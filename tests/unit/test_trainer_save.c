@@ -163,6 +163,41 @@ static void fall_back_begins_again(void **unused)
     trainer_world_fini(&w);
 }
 
+/* In the midst of an attempt: what it delivered is queued, or being scattered
+ * by the caller and by copy threads, and nothing of it may remain. */
+static void a_spoilt_attempt_leaves_nothing_behind(void **unused)
+{
+    (void)unused;
+    for (uint32_t i = 0; i < 12; i++) {
+        const struct fake_options o = {.spoilt_loads = 1 + i % 4,
+                                       .fail_loads = i % 2,
+                                       .slot_count = 4 + i,
+                                       .chunk_bytes = 1 << 20,
+                                       .is_gathered = i % 3 == 0};
+        struct trainer_world w;
+        struct state s;
+        struct ckpt *ctx;
+        struct ckpt_report report;
+        struct ckpt_error error;
+
+        trainer_world_init(&w, &o);
+        state_init(&s, 4 * BIG_BYTES);
+        ctx = trainer_world_open(&w);
+        save_and_spoil(ctx, &s, 5, i);
+        ckpt_close(ctx);
+        ctx = trainer_world_open(&w);
+        state_clear(&s);
+        if (ckpt_load(ctx, s.tensor, s.count, NULL, &report, &error))
+            fail_msg("%s", error.message);
+        state_check(&s, i);
+        assert_int_equal(report.attempt_count,
+                         1 + o.spoilt_loads + o.fail_loads);
+        ckpt_close(ctx);
+        state_fini(&s);
+        trainer_world_fini(&w);
+    }
+}
+
 /* Every tensor whole and plain, in one buffer each. */
 static void loads_into_another_layout(void **unused)
 {
@@ -373,6 +408,7 @@ int main(void)
         cmocka_unit_test(slow_daemon),
         cmocka_unit_test(gathered_delivery),
         cmocka_unit_test(fall_back_begins_again),
+        cmocka_unit_test(a_spoilt_attempt_leaves_nothing_behind),
         cmocka_unit_test(loads_into_another_layout),
         cmocka_unit_test(replica_hands_over_its_slice_only),
         cmocka_unit_test(values_come_back_typed),
