@@ -9,6 +9,8 @@
  */
 #include "formats/manifest_media.h"
 
+#include "common/plant.h"
+
 #include <inttypes.h>
 
 static const struct mf_trailer *trailer_of(const uint8_t *data, size_t bytes)
@@ -57,6 +59,8 @@ static int digests_check(const uint8_t *data, const struct mf_header *h,
     struct digest digest = hash_128(digests, covered);
     uint64_t pages = mf_page_count(h->digests_at);
 
+    if (is_left_out("digests of a manifest"))
+        return 0;
     if (!digest_equal(&digest, &t->root))
         return err_set(err, -CKPT_ECORRUPT, "manifest: root digest mismatch");
     for (uint64_t i = 0; i < pages; i++) {

@@ -104,6 +104,11 @@ void file_job_on_fd(struct file_job *job, enum fileio_kind kind, int fd,
                     file_step *next);
 void file_job_lock(struct file_job *job, int how, file_step *next);
 
+/* FSYNC or FDATASYNC of a descriptor; `what` names it for tests that leave it
+ * out. */
+void file_job_sync(struct file_job *job, enum fileio_kind kind, int fd,
+                   const char *what, file_step *next);
+
 /* store_file_root.c. Opens file->root_fd and fills what the probes find. */
 int file_root_open(struct store_file *file, struct err *err) MUST_USE;
 void file_tmp_name(struct store_file *file, char name[FILE_TMP_BYTES]);

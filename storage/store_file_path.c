@@ -124,7 +124,8 @@ static void walk_opened(struct file_job *job, int64_t result)
         if (is_durable(job->file, job->path))
             walk_down(job);
         else
-            file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, walk_synced);
+            file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
+                          "sync of a new folder", walk_synced);
     } else if (result == -ENOENT && job->walk_tries++ < FILE_TRIES_MAX) {
         file_forget_durable(job->file);
         job->op.path = job->path + job->walk_at;
@@ -192,7 +193,8 @@ static void names_opened(struct file_job *job, int64_t result)
     if (is_durable(job->file, job->path))
         job->after_names(job, 0);
     else
-        file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, names_synced);
+        file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
+                      "sync of a name that was there", names_synced);
 }
 
 void file_open_names(struct file_job *job, file_step *after)

@@ -16,6 +16,8 @@
  */
 #include "storage/store_file.h"
 
+#include "common/plant.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -85,7 +87,10 @@ static void dir_synced(struct file_job *job, int64_t result)
 static void sync_dir(struct file_job *job, int64_t outcome)
 {
     job->outcome = outcome;
-    file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, dir_synced);
+    file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
+                  outcome == 0 ? "sync of a new name"
+                               : "sync of another's name",
+                  dir_synced);
 }
 
 static void link_judged(struct file_job *job, int64_t result)
@@ -100,7 +105,8 @@ static void link_judged(struct file_job *job, int64_t result)
 
 static void linked(struct file_job *job, int64_t result)
 {
-    if (result == 0) {
+    if (result == 0 ||
+        (result == -EEXIST && is_left_out("exclusive creation"))) {
         sync_dir(job, 0);
     } else if (result == -EEXIST) {
         job->op.stat = &job->stat;

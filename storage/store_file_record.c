@@ -9,6 +9,8 @@
  */
 #include "storage/store_file.h"
 
+#include "common/plant.h"
+
 #include <errno.h>
 #include <fcntl.h>
 
@@ -41,7 +43,8 @@ static void put_write(struct file_job *job)
     const struct store_req *req = job->req;
 
     if (job->done_bytes == req->len) {
-        file_job_on_fd(job, FILEIO_FDATASYNC, job->fd, put_synced);
+        file_job_sync(job, FILEIO_FDATASYNC, job->fd, "sync of a record",
+                      put_synced);
         return;
     }
     job->op.buf = (char *)req->buf + job->done_bytes;
@@ -56,6 +59,8 @@ static void put_written(struct file_job *job, int64_t result)
         file_job_end(job, result < 0 ? result : -EIO);
         return;
     }
+    if (is_left_out("rest of a short write"))
+        result = (int64_t)job->op.len;
     job->done_bytes += (uint64_t)result;
     put_write(job);
 }
@@ -175,7 +180,8 @@ static void remove_done(struct file_job *job, int64_t result)
         return;
     }
     job->outcome = result;
-    file_job_on_fd(job, FILEIO_FSYNC, job->dir_fd, remove_synced);
+    file_job_sync(job, FILEIO_FSYNC, job->dir_fd, "sync of a removal",
+                  remove_synced);
 }
 
 static void remove_in_parent(struct file_job *job, int64_t result)

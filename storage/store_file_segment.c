@@ -17,6 +17,8 @@
  */
 #include "storage/store_file.h"
 
+#include "common/plant.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +150,8 @@ static void create_judged(struct file_job *job, int64_t result)
     if (result < 0)
         file_job_end(job, result);
     else
-        file_job_on_fd(job, FILEIO_FSYNC, job->fd, create_synced);
+        file_job_sync(job, FILEIO_FSYNC, job->fd, "sync of a new segment",
+                      create_synced);
 }
 
 static void create_reserved(struct file_job *job, int64_t result)
@@ -242,6 +245,10 @@ static void io_done(struct file_job *job, int64_t result)
     /* Short: go on at a page boundary, as O_DIRECT demands; without a whole
      * page of progress it is the end of the file, or a device that lies. */
     result -= result % (int64_t)PAGE_BYTES;
+    if (is_left_out("rest of a short write")) {
+        file_job_end(job, (int64_t)job->req->len);
+        return;
+    }
     if (result == 0) {
         file_job_end(job, -EIO);
         return;
@@ -273,6 +280,14 @@ static void sync_done(struct file_job *job, int64_t result)
     }
 }
 
+/* A file that became shorter is not durably so by fdatasync. */
+static enum fileio_kind sync_kind(const struct file_seg *seg)
+{
+    return seg->is_trimmed && !is_left_out("full sync after a trim")
+               ? FILEIO_FSYNC
+               : FILEIO_FDATASYNC;
+}
+
 static void sync_start(struct store_file *file, struct store_req *req)
 {
     struct file_seg *seg = file_seg_of(req->seg);
@@ -286,8 +301,10 @@ static void sync_start(struct store_file *file, struct store_req *req)
     job = file_job_start(file, req);
     job->op.fd = seg->fd;
     job->op.slot = seg->slot;
-    file_job_issue(job, seg->is_trimmed ? FILEIO_FSYNC : FILEIO_FDATASYNC,
-                   sync_done);
+    if (is_left_out("sync of a segment"))
+        sync_done(job, 0);
+    else
+        file_job_issue(job, sync_kind(seg), sync_done);
 }
 
 /*

@@ -16,6 +16,8 @@
  * are commits under way by then. All callbacks run from a timer.
  */
 #include "ckptd/engine/commit.h"
+
+#include "common/plant.h"
 #include "ckptd/engine/home_internal.h"
 #include "ckptd/engine/retain.h"
 
@@ -233,7 +235,7 @@ static void known(struct attaching *a)
     for (size_t i = 0; i < run->catalog.save_count; i++)
         run->catalog.save[i].is_let_go =
             run->catalog.save[i].status == SAVE_REMOVED;
-    if (!a->is_incomplete)
+    if (!a->is_incomplete || is_left_out("hold while one is unreadable"))
         segpool_run_known(run->home->engine->pool, &run->catalog.uuid);
     run->is_attached = true;
     attaching_end(a);
@@ -266,7 +268,8 @@ static void tombs_next(struct attaching *a)
     for (size_t i = 0; i < c->save_count; i++) {
         const struct catalog_save *s = &c->save[i];
 
-        if (!s->has_decision || save_id_compare(&s->id, &a->id) <= 0)
+        if (!s->has_decision || is_left_out("tombs of an earlier life") ||
+            save_id_compare(&s->id, &a->id) <= 0)
             continue;
         a->id = s->id;
         retain_put_tomb(a->run, &s->id, "removed before", tomb_stays, a);

@@ -16,6 +16,8 @@
  */
 #include "ckptd/engine/commit_internal.h"
 
+#include "common/plant.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +40,8 @@ static int pool_note(struct commit *c, struct err *err)
     struct manifest m;
     int rc;
 
-    if (!own) /* no rank of this daemon took part */
+    if (!own || /* no rank of this daemon took part */
+        is_left_out("references of a commit"))
         return 0;
     rc = ballot_open(c, own, &m, err);
     if (rc < 0)
@@ -174,8 +177,9 @@ static void decide_again(struct commit *c, const char *what, const char *why)
     s->is_warned = true;
     commit_later(c, back_off(&s->delay_ns));
     /* Without our vote there is no COMMIT: the owner need not wait. */
-    if (s->trying == DECISION_ABORT && !s->has_voted && !s->is_recovered &&
-        !s->is_told)
+    if (s->trying == DECISION_ABORT &&
+        (!s->has_voted || is_left_out("voted segments until the decision")) &&
+        !s->is_recovered && !s->is_told)
         commit_tell_early(c);
 }
 
@@ -235,6 +239,8 @@ static void put_done(void *arg, int result)
 
     if (!commit_resume(c, result))
         return;
+    if (result == -EEXIST && is_left_out("answer that others have decided"))
+        result = 0;
     s->put_result = result;
     if (result == 0) { /* ours; the outcome stands ready */
         outcome_settle(c);

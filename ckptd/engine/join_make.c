@@ -15,6 +15,8 @@
  * finds another's generation there looks again from the beginning.
  */
 #include "ckptd/engine/commit.h"
+
+#include "common/plant.h"
 #include "ckptd/engine/join_internal.h"
 #include "ckptd/engine/retain.h"
 
@@ -308,7 +310,8 @@ static void resolve_look(struct joining *j)
         else
             foreign = &c->save[i].id;
     }
-    if (!own && !foreign) {
+    if ((!own && !foreign) ||
+        is_left_out("decisions before a new generation")) {
         create_begin(j);
         return;
     }

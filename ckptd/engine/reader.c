@@ -10,6 +10,8 @@
  * as the decoder's scratch.
  */
 #include "ckptd/engine/reader.h"
+
+#include "common/plant.h"
 #include "formats/codec.h"
 
 #include <assert.h>
@@ -101,7 +103,8 @@ static void check_run(struct env_job *job)
     struct digest content;
 
     manifest_chunk_header(r->manifest, r->chunk, &want);
-    r->result = chunk_check(extent_target(r), extent_of(r), &want, &r->err);
+    if (!is_left_out("digest of a chunk"))
+        r->result = chunk_check(extent_target(r), extent_of(r), &want, &r->err);
     if (r->result || want.codec == CODEC_RAW)
         return;
     r->result = codec_decode(
@@ -112,7 +115,8 @@ static void check_run(struct env_job *job)
         return;
     }
     content = hash_128(raw, c->raw_bytes);
-    if (!digest_equal(&content, &c->content))
+    if (!digest_equal(&content, &c->content) &&
+        !is_left_out("digest of what was decoded"))
         r->result = err_set(&r->err, -CKPT_ECORRUPT,
                             "decoded bytes do not match their digest");
 }
@@ -276,7 +280,9 @@ static void copy_run_job(struct env_job *job)
      * at the copy. */
     memcpy(raw, slot_payload(r->cached, r->cached_index), c->raw_bytes);
     content = hash_128(raw, c->raw_bytes);
-    r->result = digest_equal(&content, &c->content) ? 0 : -CKPT_ECORRUPT;
+    if (!digest_equal(&content, &c->content) &&
+        !is_left_out("digest of what is in memory"))
+        r->result = -CKPT_ECORRUPT;
 }
 
 static void copy_done(struct env_job *job)

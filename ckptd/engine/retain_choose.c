@@ -3,6 +3,8 @@
  */
 #include "ckptd/engine/retain.h"
 
+#include "common/plant.h"
+
 static bool is_same(const struct save_id *a, const struct save_id *b)
 {
     return save_id_compare(a, b) == 0;
@@ -28,7 +30,8 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         const struct catalog_save *s = &c->save[i];
         bool is_recent;
 
-        if (s->status == SAVE_UNREADABLE)
+        if (s->status == SAVE_UNREADABLE &&
+            !is_left_out("stop at the unreadable"))
             return 0;
         if (s->status != SAVE_COMMITTED)
             continue;
@@ -36,8 +39,10 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         newer += !s->is_lost && !s->is_damaged; /* it stands for nothing */
         /* What is not older than `latest` has nothing newer behind it. */
         if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
-            (keep_every && s->id.step % keep_every == 0) || s->is_pinned ||
-            s->is_leased || is_footing(c, &s->id))
+            (keep_every && s->id.step % keep_every == 0) ||
+            (s->is_pinned && !is_left_out("pin")) ||
+            (s->is_leased && !is_left_out("lease")) ||
+            (is_footing(c, &s->id) && !is_left_out("hold of a parent")))
             continue;
         victims[count++] = s->id;
     }

@@ -12,6 +12,8 @@
  */
 #include "ckptd/engine/retain_internal.h"
 
+#include "common/plant.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -165,5 +167,7 @@ void retain_remove(struct retention *t, const struct save_id *id)
         s->status = SAVE_REMOVED;
     r->retention = t;
     r->id = *id;
+    if (is_left_out("tomb before reuse"))
+        retain_let_go(t, id);
     retain_put_tomb(t->run, id, "retention policy", tomb_put, r);
 }

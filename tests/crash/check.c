@@ -165,9 +165,28 @@ static bool check_goes_on(struct check *c)
     return !c->parent || load_as(c, c->parent, &c->life.r[0]->parent);
 }
 
+/* Joining may take longer than ranks wait: a save that one daemon has voted for
+ * and another has never begun is undecided until the decide deadline. So the
+ * job is started again and again, as whoever operates it would. */
+#define JOINS_MAX 12
+
+static bool join(struct check *c)
+{
+    for (uint32_t i = 0; i < JOINS_MAX; i++) {
+        char token[32];
+
+        (void)snprintf(token, sizeof token, "after the crash %" PRIu32, i);
+        if (life_join(&c->life, token))
+            return true;
+        for (uint32_t k = 0; k < c->promised->shape.ranks; k++)
+            rig_die(c->life.r[k]);
+    }
+    return false;
+}
+
 static bool check_all(struct check *c)
 {
-    if (!life_join(&c->life, "after the crash"))
+    if (!join(c))
         return fails(c, "ranks cannot join: %s", c->life.r[0]->error_text);
     c->newest = newest_of(c->promised, c->at);
     return check_parent(c) && check_resumed(c) && check_others(c) &&

@@ -476,6 +476,8 @@ ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off)
 
 ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off)
 {
+    if (the_disk->fail_writes > 0 && --the_disk->fail_writes == 0)
+        return fails(EIO);
     bytes = cut(bytes);
     disk_write(the_disk, file_of(fd)->node, (uint64_t)off, from, bytes);
     return (ssize_t)bytes;

@@ -174,7 +174,8 @@ static void wish(const struct life *life, uint32_t rank)
 {
     const struct life_shape *shape = &life->promises->shape;
     struct rig_want want[RIG_WANTS_MAX] = {0};
-    uint32_t owner = shape->daemons == 1 ? (rank + 1) % shape->ranks : rank;
+    bool is_shared = shape->daemons == 1 || shape->is_at_first;
+    uint32_t owner = is_shared ? (rank + 1) % shape->ranks : rank;
 
     assert(shape->tensors <= RIG_WANTS_MAX);
     for (uint32_t i = 0; i < shape->tensors; i++)
@@ -188,8 +189,12 @@ bool life_join(struct life *life, const char *token)
     bool all = true;
 
     for (uint32_t i = 0; i < shape->ranks; i++) {
-        life->r[i] = rig_rank_new(life->g[i % shape->daemons], i, shape->ranks);
+        life->r[i] =
+            rig_rank_new(life->g[shape->is_at_first ? 0 : i % shape->daemons],
+                         i, shape->ranks);
         life->r[i]->keep_last = shape->keep_last;
+        life->r[i]->codec = shape->is_packed ? 2 : 1;
+        life->r[i]->entropy = shape->is_packed ? 0 : 1;
         rig_open(life->r[i], token);
     }
     (void)run(life, LIFE_LIMIT_MS, have_answers, life);
@@ -234,7 +239,7 @@ void promises_resume(struct life *life)
     }
 }
 
-struct promise *life_save(struct life *life, uint64_t step, uint64_t seed)
+struct promise *life_save_begin(struct life *life, uint64_t step)
 {
     struct promises *p = life->promises;
     struct promise *s = &p->save[p->count++];
@@ -242,17 +247,31 @@ struct promise *life_save(struct life *life, uint64_t step, uint64_t seed)
     assert(p->count <= PROMISES_MAX);
     *s = (struct promise){
         .id = {.generation = life->r[0]->generation, .step = step},
-        .seed = seed,
         .changed = life->changed,
         .changed_seed = life->changed_seed,
         .begun = life->disk->op_count,
         .committed = DISK_NEVER,
         .aborted = DISK_NEVER};
-    for (uint32_t i = 0; i < p->shape.ranks; i++) {
-        life->r[i]->changed = life->changed;
-        life->r[i]->changed_seed = life->changed_seed;
-        s->v[i] = rig_save(life->r[i], step, seed, 0);
-    }
+    return s;
+}
+
+void life_save_rank(struct life *life, struct promise *s, uint32_t rank,
+                    uint64_t seed)
+{
+    struct rig_rank *r = life->r[rank];
+
+    r->changed = s->changed;
+    r->changed_seed = s->changed_seed;
+    s->seed[rank] = seed;
+    s->v[rank] = rig_save(r, s->id.step, seed, 0);
+}
+
+struct promise *life_save(struct life *life, uint64_t step, uint64_t seed)
+{
+    struct promise *s = life_save_begin(life, step);
+
+    for (uint32_t i = 0; i < life->promises->shape.ranks; i++)
+        life_save_rank(life, s, i, seed);
     return s;
 }
 
@@ -295,33 +314,34 @@ void life_load(struct life *life, const struct save_id *id,
 
 /* The bytes of a chunk as they were saved; the last few are kept, since many
  * states ask for the same. */
-static const uint8_t *saved_bytes(uint32_t rank, const struct promise *s,
-                                  uint32_t chunk)
+static const uint8_t *saved_bytes(const struct rig_rank *as,
+                                  const struct promise *s, uint32_t chunk)
 {
     static struct kept {
         uint64_t seed;
         uint32_t rank, chunk;
-        bool is_used;
+        bool is_used, is_packed;
         uint8_t bytes[RIG_CHUNK_BYTES];
     } kept[64];
     static uint32_t next;
-    const struct rig_rank as = {.rank = rank, .entropy = 1};
+    bool is_packed = as->entropy < 0.5;
     const struct rig_save v = {
-        .seed = chunk < s->changed ? s->changed_seed << 32 : s->seed};
+        .seed = chunk < s->changed ? s->changed_seed << 32 : s->seed[as->rank]};
     struct kept *k;
 
     for (uint32_t i = 0; i < ARRAY_LEN(kept); i++) {
         k = &kept[i];
-        if (k->is_used && k->seed == v.seed && k->rank == rank &&
-            k->chunk == chunk)
+        if (k->is_used && k->seed == v.seed && k->rank == as->rank &&
+            k->chunk == chunk && k->is_packed == is_packed)
             return k->bytes;
     }
     k = &kept[next++ % ARRAY_LEN(kept)];
     k->is_used = true;
     k->seed = v.seed;
-    k->rank = rank;
+    k->rank = as->rank;
+    k->is_packed = is_packed;
     k->chunk = chunk;
-    rig_bytes(&as, &v, chunk, k->bytes, RIG_CHUNK_BYTES);
+    rig_bytes(as, &v, chunk, k->bytes, RIG_CHUNK_BYTES);
     return k->bytes;
 }
 
@@ -344,8 +364,11 @@ bool life_load_is_right(const struct life *life, struct rig_load *const *l,
         }
         for (size_t k = 0; k < l[i]->want_count; k++) {
             const struct rig_want *w = &l[i]->want[k];
+            const struct rig_rank as = {
+                .rank = w->owner,
+                .entropy = life->promises->shape.is_packed ? 0 : 1};
 
-            if (memcmp(l[i]->data[k], saved_bytes(w->owner, s, w->tensor),
+            if (memcmp(l[i]->data[k], saved_bytes(&as, s, w->tensor),
                        RIG_CHUNK_BYTES) == 0)
                 continue;
             (void)snprintf(why, capacity,

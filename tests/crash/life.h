@@ -24,11 +24,13 @@ struct life_shape {
     uint32_t tensors; /* of one chunk each */
     uint32_t slots;   /* of a rank's arena */
     uint32_t keep_last;
+    bool is_packed;   /* bytes that compress, encoded */
+    bool is_at_first; /* all ranks are the first daemon's */
 };
 
 struct promise {
-    struct save_id id; /* the attempt: 0 until it is known */
-    uint64_t seed;
+    struct save_id id;             /* the attempt: 0 until it is known */
+    uint64_t seed[LIFE_RANKS_MAX]; /* of each rank's bytes */
     uint32_t changed;
     uint64_t changed_seed;
     uint32_t begun, committed, aborted; /* after so many operations */
@@ -60,6 +62,10 @@ void life_begin(struct life *life, struct disk *disk, struct promises *p,
 bool life_join(struct life *life, const char *token);
 /* All ranks save. */
 struct promise *life_save(struct life *life, uint64_t step, uint64_t seed);
+/* The same for one rank after another: none has saved yet; this one does. */
+struct promise *life_save_begin(struct life *life, uint64_t step);
+void life_save_rank(struct life *life, struct promise *s, uint32_t rank,
+                    uint64_t seed);
 /* Until all saves of this life are decided. */
 bool life_wait(struct life *life);
 void life_turn(struct life *life, uint64_t ms);

@@ -1,19 +1,35 @@
-# tests/crash - what a crash leaves (crash.c).
+# tests/crash - what a crash leaves (crash.c), and that each safeguard's absence
+# is noticed (planted.c).
 
-CRASH_OBJ := $(call obj,$(filter-out tests/crash/crash.c,$(call src,tests/crash)))
+CRASH_MAINS := $(B)/tests/crash $(B)/tests/planted
+CRASH_OBJ := $(call obj,$(filter-out tests/crash/crash.c tests/crash/planted.c,\
+	$(call src,tests/crash)))
 # What disk_calls.c stands in for.
 CRASH_CALLS := open openat mkdir mkdirat close fcntl fstat fstatfs statx fsync \
 	fdatasync flock fallocate ftruncate linkat unlinkat pread pwrite \
 	getrandom syscall fdopendir readdir rewinddir closedir
 CRASH_WRAP := $(addprefix -Wl$(comma)--wrap=,$(CRASH_CALLS))
+# Whatever asks common/plant.h, with the one of tests/crash/planted in its
+# place. The archives give what is not here.
+CRASH_PLANTED := $(shell grep -ls '"common/plant.h"' $(STORAGE) $(FORMATS) \
+	$(ENGINE))
+CRASH_PLANTED_OBJ := $(CRASH_PLANTED:%.c=$(B)/planted/%.o)
 
-PROGS += $(B)/tests/crash
+PROGS += $(CRASH_MAINS)
 
-$(B)/tests/crash: $(B)/obj/tests/crash/crash.o $(CRASH_OBJ) $(TEST_LIBS)
+$(B)/planted/%.o: %.c $(B)/flags | check-deps
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) $(CRASH_WRAP) -o $@ $^ $(PKG_LIBS) -lm
+	$(call say,CC,$< (planted))$(CC) -Itests/crash/planted $(CFLAGS_ALL) -c -o $@ $<
+-include $(CRASH_PLANTED_OBJ:.o=.d)
+
+$(B)/tests/planted: $(CRASH_PLANTED_OBJ)
+$(CRASH_MAINS): $(B)/tests/%: $(B)/obj/tests/crash/%.o $(CRASH_OBJ) $(TEST_LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) $(CRASH_WRAP) -o $@ \
+	  $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) -lm
 
 .PHONY: crash
-# All states of all recordings, with the figures.
-crash: $(B)/tests/crash
+# All states of all recordings, and the table of safeguards.
+crash: $(CRASH_MAINS)
 	$(Q)$(B)/tests/crash -j 2
+	$(Q)$(B)/tests/planted

@@ -6,11 +6,14 @@
 #include "tests/crash/scenario.h"
 
 #include "ckptd/engine/retain.h"
+#include "formats/record.h"
+#include "storage/store_file.h"
 #include "tests/crash/states.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* A generation whose ranks joined. */
 static void begin(struct play *play, struct life *life, uint64_t seed,
@@ -181,20 +184,211 @@ static void killed(struct play *play)
     life_end(&life);
 }
 
+/* One write or sync fails. */
+static void failing(struct play *play)
+{
+    uint32_t nth = (uint32_t)(play->seed + 1) / 2;
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 10, 1);
+    if (play->seed % 2)
+        play->disk->fail_syncs = nth;
+    else
+        play->disk->fail_writes = nth;
+    (void)life_save(&life, 20, 2);
+    (void)life_wait(&life);
+    play->disk->fail_syncs = play->disk->fail_writes = 0;
+    commit(play, &life, 30, 3);
+    life_end(&life);
+}
+
+/*
+ * Another process creates a record; whether that has made its name durable yet
+ * is not ours to see.
+ */
+
+struct other {
+    struct store *store;
+    struct store_req req;
+    struct wr w;
+    char name[RECORD_NAME_BYTES];
+};
+
+static void nothing(struct store_req *req, int64_t result)
+{
+    (void)req;
+    (void)result;
+}
+
+/* Returns when the name is there, and before it is durable. */
+static void other_puts(struct play *play, struct other *o, const char *folder,
+                       const struct save_id *id)
+{
+    struct err err = {0};
+    uint32_t before;
+    int rc;
+
+    play->disk->process = LIFE_DAEMONS_MAX + 1;
+    rc = store_file_open_on(
+        DISK_PATH "/home", STORE_OPEN_WRITE,
+        disk_io_new(play->disk, LIFE_DAEMONS_MAX + 1, play->seed), &o->store,
+        &err);
+    assert(rc == 0);
+    o->req = (struct store_req){.op = STORE_PUT,
+                                .name = name_save(o->name, RIG_RUN, folder, id),
+                                .buf = o->w.data,
+                                .len = o->w.bytes,
+                                .done = nothing};
+    before = play->disk->op_count;
+    store_submit(o->store, &o->req);
+    for (;;) {
+        const struct disk_op *last = &play->disk->op[play->disk->op_count - 1];
+
+        if (play->disk->op_count > before && last->kind == DISK_NAME &&
+            strcmp(last->name, strrchr(o->name, '/') + 1) == 0)
+            return;
+        rc = store_poll(o->store, 0);
+        assert(rc == 0);
+    }
+}
+
+static void other_ends(struct other *o)
+{
+    store_close(o->store);
+    wr_free(&o->w);
+}
+
+/* `ckpt gc` buries a save, whose space the daemon then uses. */
+static void gc(struct play *play)
+{
+    struct record_tomb tomb = {.reason = "the test wants it"};
+    struct other other = {0};
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 10, 1);
+    commit(play, &life, 20, 2);
+    tomb.id = play->promises.save[0].id;
+    record_tomb_encode(&tomb, &other.w);
+    other_puts(play, &other, "tomb", &tomb.id);
+    commit(play, &life, 30, 3);
+    (void)life_until(&life, is_quiet, &life);
+    commit(play, &life, 40, 4);
+    life_end(&life);
+    other_ends(&other);
+    play->promises.shape.keep_last = 1; /* what is buried may be gone */
+}
+
+/* One daemon cannot reach its home any more, and the other finds that somebody
+ * has decided ABORT on what both have voted for. */
+static void foreign(struct play *play)
+{
+    struct record_decision d = {.decision = DECISION_ABORT,
+                                .code = -ETIMEDOUT,
+                                .reason = "the test wants it"};
+    struct store_fault away = {
+        .op = -1, .nth = 1, .persistent = true, .error = -EIO};
+    struct other other = {0};
+    struct promise *s;
+    struct life life;
+    int rc;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 10, 1);
+    s = life_save_begin(&life, 20 + play->seed);
+    life_save_rank(&life, s, 0, 2);
+    life_turn(&life, 3000);
+    rc = store_fault_add(test_env_fault(life.g[0]->daemon, RIG_HOME), &away);
+    assert(rc == 0);
+    life_save_rank(&life, s, 1, 2);
+    while (s->v[1]->state < WIRE_STATE_STAGED)
+        life_turn(&life, 1);
+    life_turn(&life, 20);
+    if (s->committed == DISK_NEVER) {
+        d.id = s->id;
+        record_decision_encode(&d, &other.w);
+        other_puts(play, &other, "decision", &s->id);
+        life_turn(&life, 20000);
+    }
+    life_kill(&life);
+    if (other.store)
+        other_ends(&other);
+}
+
 const struct scenario scenarios[] = {
-    {"save", {2, 1, 2, 4, 0}, save, 8, false, false},
-    {"save-named", {2, 1, 2, 4, 0}, save, 2, true, false},
-    {"save-short", {2, 1, 2, 4, 0}, save, 4, false, true},
-    {"save-two", {2, 2, 2, 4, 0}, save, 8, false, false},
-    {"overlap", {2, 1, 2, 3, 0}, overlap, 6, false, false},
-    {"abort", {2, 1, 2, 4, 1}, aborted, 6, false, false},
-    {"retention", {2, 1, 2, 4, 2}, retention, 4, false, false},
-    {"retention-two", {2, 2, 1, 4, 1}, retention, 4, false, false},
-    {"compaction", {1, 1, 6, 4, 1}, compaction, 4, false, false},
-    {"recovery", {2, 1, 2, 4, 1}, recovery, 24, false, false},
-    {"recovery-two", {2, 2, 1, 4, 0}, recovery, 8, false, false},
-    {"killed", {2, 1, 2, 4, 1}, killed, 64, false, false},
-    {"killed-two", {2, 2, 1, 4, 0}, killed, 24, false, false},
+    {.name = "save",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = save,
+     .seeds = 8},
+    {.name = "save-named",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = save,
+     .seeds = 2,
+     .has_no_tmpfile = true},
+    {.name = "save-short",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = save,
+     .seeds = 4,
+     .writes_short = true},
+    {.name = "save-two",
+     .shape = {.ranks = 2, .daemons = 2, .tensors = 2, .slots = 4},
+     .run = save,
+     .seeds = 8},
+    {.name = "overlap",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 3},
+     .run = overlap,
+     .seeds = 6},
+    {.name = "abort",
+     .shape =
+         {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
+     .run = aborted,
+     .seeds = 6},
+    {.name = "failing",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = failing,
+     .seeds = 20},
+    {.name = "retention",
+     .shape =
+         {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 2},
+     .run = retention,
+     .seeds = 4},
+    {.name = "retention-two",
+     .shape =
+         {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4, .keep_last = 1},
+     .run = retention,
+     .seeds = 4},
+    {.name = "compaction",
+     .shape =
+         {.ranks = 1, .daemons = 1, .tensors = 6, .slots = 4, .keep_last = 1},
+     .run = compaction,
+     .seeds = 4},
+    {.name = "gc",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = gc,
+     .seeds = 4},
+    {.name = "foreign",
+     .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
+     .run = foreign,
+     .seeds = 8},
+    {.name = "recovery",
+     .shape =
+         {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
+     .run = recovery,
+     .seeds = 24},
+    {.name = "recovery-two",
+     .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
+     .run = recovery,
+     .seeds = 8},
+    {.name = "killed",
+     .shape =
+         {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
+     .run = killed,
+     .seeds = 64},
+    {.name = "killed-two",
+     .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
+     .run = killed,
+     .seeds = 24},
 };
 
 const uint32_t scenario_count = ARRAY_LEN(scenarios);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # tests/e2e/crash.bats - what power loss and SIGKILL leave, in one process on a
-# disk that forgets (tests/crash). The figures are in the suite's log; `make
-# crash` prints them.
+# disk that forgets (tests/crash), and that the harness notices when a safeguard
+# is left out. The figures are in the suite's log; `make crash` prints them.
 
 setup() {
     ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
@@ -22,4 +22,8 @@ bats_require_minimum_version 1.5.0
     else
         tell "$CRASH/crash" -j 2 -f 0 -p 100
     fi
+}
+
+@test "the absence of any safeguard is noticed" {
+    tell "$CRASH/planted"
 }

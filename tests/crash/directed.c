@@ -1,0 +1,48 @@
+/*
+ * directed.c - see directed.h.
+ */
+#include "tests/crash/directed.h"
+
+#include "tests/crash/contract.h"
+#include "tests/crash/scenes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct scene scenes[] = {
+    {"names", contract_names},
+    {"segments", contract_segments},
+    {"failed-sync", contract_failed_sync},
+    {"closed", scene_closed},
+    {"unresolved", scene_unresolved},
+    {"decided", scene_decided},
+    {"hole", scene_hole},
+    {"voted", scene_voted},
+    {"lost", scene_lost},
+    {"other-incarnation", scene_other_incarnation},
+    {"rot", scene_rot},
+    {"rot-packed", scene_rot_packed},
+    {"memory", scene_memory},
+    {"record", scene_record},
+    {"manifest", scene_manifest},
+    {"one-bad-word", scene_one_bad_word},
+    {"read-back", scene_read_back},
+    {"unreadable", scene_unreadable},
+    {"held", scene_held},
+    {"pin", scene_pin},
+    {"lease", scene_lease},
+    {"parent", scene_parent},
+    {"reading", scene_reading},
+    {"base", scene_base},
+    {"slow-tomb", scene_slow_tomb},
+};
+
+const uint32_t scene_count = ARRAY_LEN(scenes);
+
+const struct scene *scene_by_name(const char *name)
+{
+    for (uint32_t i = 0; i < scene_count; i++)
+        if (strcmp(scenes[i].name, name) == 0)
+            return &scenes[i];
+    return NULL;
+}
