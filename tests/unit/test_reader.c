@@ -316,7 +316,9 @@ static void every_request_of_a_fetch_may_fail(void **state)
     (void)state;
     begin(&f, 5, 1);
     for (;; nth++) {
-        struct store_fault fault = {.op = -1, .nth = nth, .error = -EIO};
+        /* From then on: one that passes is not told. */
+        struct store_fault fault = {
+            .op = -1, .nth = nth, .persistent = true, .error = -EIO};
         struct store *home = test_env_fault(f.j.g->daemon, RIG_HOME);
         uint64_t before = store_fault_count(home);
         int rc;
