@@ -89,3 +89,35 @@ other_tool() {
     is $status 1 "exit status"
     out_has "$HOME_DIR"
 }
+
+@test "what may not be read is not called corrupt, and doctor fails on it" {
+    other_job --ranks 2 --tensors 6 --rows 512 --columns 1024 open fill:1 \
+        save:1 wait:committed close
+    wait_quiet
+    chmod 000 "$LOCAL"/seg/*
+    other_tool verify run@1
+    is $status 1 "verify: exit status"
+    out_has "seg/000001.*: Permission denied; .*chmod"
+    out_lacks "corrupt|failed before"
+    at_least "$(grep -c "Permission denied" "$OUT")" 2 "chunks with the cause"
+    other_tool verify --json run@1
+    is "$(grep '^{' "$OUT" | jq -r '"\(.result) \(.corrupt) \(.missing)"')" \
+        "error 0 0" "what verify says"
+    other_tool doctor
+    is $status 1 "doctor: exit status"
+    out_has "latest +FAIL .*Permission denied"
+    chmod 600 "$LOCAL"/seg/*
+    chmod 000 "$LOCAL/STORE"
+    other_tool verify run@1
+    is $status 1 "verify without STORE: exit status"
+    out_has "STORE: Permission denied; .*chmod"
+    chmod 600 "$LOCAL/STORE"
+    chmod 000 "$HOME_DIR/runs"
+    other_tool doctor
+    is $status 1 "doctor: exit status"
+    out_has "runs +FAIL"
+    out_has "fix: .*chmod"
+    chmod 700 "$HOME_DIR/runs"
+    other_tool doctor
+    is $status 0 "doctor: exit status"
+}

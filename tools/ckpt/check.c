@@ -86,29 +86,50 @@ static void note_bad(struct checking *k, uint64_t chunk)
     bad->chunk[bad->count++] = chunk;
 }
 
+/* Of this process, not of the bytes: what it means for them is not known. */
+static bool is_ours(int code)
+{
+    return code == -EACCES || code == -EPERM || code == -ENOMEM ||
+           code == -EMFILE || code == -ENFILE;
+}
+
+static const char *advice_for(int code)
+{
+    if (code == -EACCES || code == -EPERM)
+        return "; run as their owner, or let this user read them (chmod u+rX, "
+               "a+rX)";
+    return "";
+}
+
 static void failed(struct checking *k, uint64_t chunk, const struct err *err)
 {
     const struct mf_location *l = &k->m->location[chunk];
     const struct mf_file *f = &k->m->file[l->file];
     bool is_missing = err->code == -ENOENT || err->code == -EXDEV;
-    uint64_t *count = is_missing ? &k->out->missing : &k->out->corrupt;
+    struct check_result *out = k->out;
     char tensors[700], words[2048];
+    uint64_t said;
 
-    (*count)++;
-    k->out->elsewhere += err->code == -EXDEV;
+    if (is_ours(err->code)) {
+        out->unread++;
+    } else {
+        note_bad(k, chunk);
+        *(is_missing ? &out->missing : &out->corrupt) += 1;
+        out->elsewhere += err->code == -EXDEV;
+    }
+    said = out->corrupt + out->missing + out->unread;
     check_tensors(k->m, chunk, tensors, sizeof tensors);
-    note_bad(k, chunk);
     (void)snprintf(words, sizeof words,
-                   "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s (%s)", k->run,
+                   "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s%s (%s)", k->run,
                    k->m->info.id.step, k->m->info.id.generation,
                    (int)f->name_bytes, k->m->blob + f->name, l->offset,
-                   err->text, tensors);
-    if (k->out->corrupt + k->out->missing == 1)
-        (void)snprintf(k->out->first, sizeof k->out->first, "%.*s",
-                       (int)sizeof k->out->first - 1, words);
-    if (k->out->corrupt + k->out->missing <= SAID_MOST)
+                   err->text, advice_for(err->code), tensors);
+    if (said == 1)
+        (void)snprintf(out->first, sizeof out->first, "%.*s",
+                       (int)sizeof out->first - 1, words);
+    if (said <= SAID_MOST)
         (void)complain(k->tool, 0, "%s", words);
-    else if (k->out->corrupt + k->out->missing == SAID_MOST + 1)
+    else if (said == SAID_MOST + 1)
         (void)complain(k->tool, 0, "more failures are counted only");
 }
 
@@ -249,6 +270,26 @@ static int memory(struct checking *k)
                : complain(k->tool, EXIT_ERROR, "out of memory");
 }
 
+/* The local store cannot be opened: nothing of the save can be read. */
+static int no_store(struct checking *k, const struct err *err)
+{
+    int code = EXIT_PARTIAL;
+
+    if (is_ours(err->code)) {
+        k->out->unread = k->m->chunk_count;
+        code = EXIT_ERROR;
+    } else {
+        k->out->missing = k->m->chunk_count;
+        if (err->code == -CKPT_ECORRUPT)
+            code = EXIT_CORRUPT;
+    }
+    (void)snprintf(k->out->first, sizeof k->out->first, "%s%s", err->text,
+                   advice_for(err->code));
+    return complain(k->tool, code, "%s@%" PRIu64 "/%u: %s", k->run,
+                    k->m->info.id.step, k->m->info.id.generation,
+                    k->out->first);
+}
+
 static int run_check(struct checking *k)
 {
     struct err err = {0};
@@ -260,15 +301,8 @@ static int run_check(struct checking *k)
         return complain(k->tool, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", k->run,
                         k->m->info.id.step, k->m->info.id.generation, err.text);
     }
-    rc = segments_open(k->tool, k->m, &k->segments, &err);
-    if (rc) {
-        k->out->missing = k->m->chunk_count;
-        (void)snprintf(k->out->first, sizeof k->out->first, "%s", err.text);
-        return complain(k->tool,
-                        rc == -CKPT_ECORRUPT ? EXIT_CORRUPT : EXIT_PARTIAL,
-                        "%s@%" PRIu64 "/%u: %s", k->run, k->m->info.id.step,
-                        k->m->info.id.generation, err.text);
-    }
+    if (segments_open(k->tool, k->m, &k->segments, &err))
+        return no_store(k, &err);
     k->out->store = k->segments.uuid;
     rc = memory(k);
     if (rc == 0)
@@ -277,7 +311,9 @@ static int run_check(struct checking *k)
         return rc;
     if (k->out->corrupt)
         return EXIT_CORRUPT;
-    return k->out->missing ? EXIT_PARTIAL : EXIT_FINE;
+    if (k->out->missing)
+        return EXIT_PARTIAL;
+    return k->out->unread ? EXIT_ERROR : EXIT_FINE;
 }
 
 int check_save(struct tool *t, const char *run, const struct manifest *m,

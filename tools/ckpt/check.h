@@ -29,13 +29,14 @@ struct check_result {
     uint64_t chunks, bytes; /* that were read */
     uint64_t corrupt, missing;
     uint64_t elsewhere; /* of the missing: in other local stores */
+    uint64_t unread;    /* may not, or cannot, be read: not known */
     struct id128 store; /* whose chunks were read */
     char first[1200];   /* words of the first failure */
 };
 
 /* Checks; each failure is said on stderr with file, tensor and byte range (at
  * most 20 are). EXIT_FINE, EXIT_CORRUPT, EXIT_PARTIAL (bytes are on another
- * node, or their segment is gone), EXIT_ERROR. */
+ * node, or their segment is gone), EXIT_ERROR (they could not be looked at). */
 int check_save(struct tool *t, const char *run, const struct manifest *m,
                const struct check_wish *wish, struct progress *p,
                struct check_result *out);

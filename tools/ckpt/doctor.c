@@ -285,6 +285,22 @@ out:
         close(dir);
 }
 
+static const char *latest_fix(int code)
+{
+    switch (code) {
+    case EXIT_PARTIAL:
+        return "give the local store that it was saved to (--local, "
+               "CKPT_LOCAL), or put its folder back from a copy; else a load "
+               "falls back to an older checkpoint";
+    case EXIT_ERROR:
+        return "run as the user that trains, or let this one read there "
+               "(chmod u+rX, a+rX)";
+    default:
+        return "a load falls back to an older checkpoint: ckpt verify says "
+               "which are good";
+    }
+}
+
 /* Is what the next trainer will load really there? */
 static void check_latest(struct doctor *d, const struct catalog *c)
 {
@@ -311,13 +327,7 @@ static void check_latest(struct doctor *d, const struct catalog *c)
         return;
     (void)snprintf(seen, sizeof seen, "newest checkpoint (generation %u) %s",
                    latest.generation, result.first);
-    found(d, "latest", FINDING_FAIL, seen,
-          code == EXIT_PARTIAL
-              ? "give the local store that it was saved to (--local, "
-                "CKPT_LOCAL), or put its folder back from a copy; else a load "
-                "falls back to an older checkpoint"
-              : "a load falls back to an older checkpoint: ckpt verify says "
-                "which are good");
+    found(d, "latest", FINDING_FAIL, seen, latest_fix(code));
 }
 
 static void check_run(struct doctor *d, const char *run)
@@ -370,13 +380,14 @@ static void check_run(struct doctor *d, const char *run)
 
 static void check_runs(struct doctor *d)
 {
-    struct store_names runs;
+    struct store_names runs = {0};
 
-    if (tool_open_home(d->tool, false))
-        return;
-    if (tool_runs(d->tool, &runs) == 0)
-        for (size_t i = 0; i < runs.count; i++)
-            check_run(d, runs.name[i]);
+    if (tool_open_home(d->tool, false) || tool_runs(d->tool, &runs))
+        found(d, "runs", FINDING_FAIL, "the home's runs cannot be listed",
+              "see the message above; run as the user that trains, or let "
+              "this one read there (chmod u+rX, a+rX)");
+    for (size_t i = 0; i < runs.count; i++)
+        check_run(d, runs.name[i]);
     store_names_free(&runs);
 }
 

@@ -114,7 +114,8 @@ int segments_get(struct segments *s, uint32_t file, struct store_seg **seg,
         return err_set(err, -EXDEV, "%s is in another local store (%s)", name,
                        id_format(&f->store, store));
     if (rc)
-        return err_set(err, rc, "%s/%s: failed before", s->path, name);
+        return err_set(err, rc, "%s/%s: %s, as before", s->path, name,
+                       err_text(rc));
     if (!s->seg[file])
         rc = open_file(s, file, name, err);
     if (rc) {

@@ -31,12 +31,12 @@ static bool print_json(const char *run, const struct save_id *id, int code,
                        const struct check_result *r)
 {
     return json_line(json_pack(
-        "{s:i, s:s, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:o}", "schema", 1,
+        "{s:i, s:s, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "schema", 1,
         "run", run, "step", (json_int_t)id->step, "generation",
         (int)id->generation, "result", each_word(code), "chunks_read",
         (json_int_t)r->chunks, "bytes_read", (json_int_t)r->bytes, "corrupt",
-        (json_int_t)r->corrupt, "missing", (json_int_t)r->missing,
-        "first_failure", json_words(r->first)));
+        (json_int_t)r->corrupt, "missing", (json_int_t)r->missing, "unread",
+        (json_int_t)r->unread, "first_failure", json_words(r->first)));
 }
 
 static void print_line(const char *run, const struct save_id *id, int code,
