@@ -469,7 +469,7 @@ static void look_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (c->phase == COMMIT_VOTED && result == -ENOENT && !commit_is_alone(c))
+    if (c->phase == COMMIT_VOTED && result == -ENOENT)
         commit_look_for_tomb(c);
     else if (c->phase == COMMIT_VOTING || result < 0 ||
              record_decision_decode(data, (size_t)result, &d, &err) < 0 ||
@@ -546,39 +546,27 @@ void commit_vote(struct commit *c, void *vote, size_t bytes)
 }
 
 /*
- * The switch.
+ * What comes next.
  */
+
+/* Only with a wish. */
+static void step_intent(struct commit *c)
+{
+    commit_decide(c, DECISION_ABORT);
+}
 
 void commit_step(struct commit *c)
 {
+    static void (*const step[COMMIT_PHASES])(struct commit * c) = {
+        [COMMIT_NEW] = step_new,         [COMMIT_INTENT] = step_intent,
+        [COMMIT_OPEN] = step_open,       [COMMIT_VOTING] = step_voting,
+        [COMMIT_VOTED] = commit_gather,  [COMMIT_DECIDING] = commit_decide_step,
+        [COMMIT_DECIDED] = decided_fire,
+    };
+
     assert(!state_of(c)->is_busy);
     commit_env(c)->ops->timer_stop(commit_env(c), &state_of(c)->timer);
-    switch (c->phase) {
-    case COMMIT_NEW:
-        step_new(c);
-        return;
-    case COMMIT_INTENT: /* only with a wish */
-        commit_decide(c, DECISION_ABORT);
-        return;
-    case COMMIT_OPEN:
-        step_open(c);
-        return;
-    case COMMIT_VOTING:
-        step_voting(c);
-        return;
-    case COMMIT_VOTED:
-        commit_gather(c);
-        return;
-    case COMMIT_DECIDING:
-        commit_decide_step(c);
-        return;
-    case COMMIT_DECIDED:
-        decided_fire(c);
-        return;
-    case COMMIT_PHASES:
-        break;
-    }
-    assert(!"a phase of a commit");
+    step[c->phase](c);
 }
 
 struct commit *commit_begin(struct run *run, uint64_t step,

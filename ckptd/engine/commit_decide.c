@@ -79,9 +79,7 @@ void commit_settle(struct commit *c)
     c->decision =
         s->outcome.status == SAVE_ABORTED ? DECISION_ABORT : DECISION_COMMIT;
     if (c->decision == DECISION_ABORT)
-        (void)err_set(&c->error,
-                      s->outcome.code < 0 ? s->outcome.code : -CKPT_EABORTED,
-                      "%s", s->reason);
+        (void)err_set(&c->error, s->outcome.code, "%s", s->reason);
     else
         (void)err_set(&c->error, 0, "%s", s->reason);
     commit_move(c, COMMIT_DECIDED);
@@ -179,7 +177,7 @@ static void decide_again(struct commit *c, const char *what, const char *why)
     /* Without our vote there is no COMMIT: the owner need not wait. */
     if (s->trying == DECISION_ABORT &&
         (!s->has_voted || is_left_out("voted segments until the decision")) &&
-        !s->is_recovered && !s->is_told)
+        !s->is_told)
         commit_tell_early(c);
 }
 

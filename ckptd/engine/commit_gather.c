@@ -136,13 +136,16 @@ static bool is_unjudged(struct commit *c)
     if (!s->is_unjudged)
         return false;
     rc = ballot_open(c, ballot_of(c, &commit_env(c)->local_uuid), &m, &err);
-    if (rc == 0)
-        rc = own_keep(c, &m, &err);
-    if (rc < 0)
-        s->is_unjudged = true;
-    if (s->wish.code != 0 || s->is_unjudged)
-        commit_later(c, s->wish.code != 0 ? 0 : back_off(&s->delay_ns));
-    return s->wish.code != 0 || s->is_unjudged;
+    assert(rc == 0); /* as when it was read */
+    if (own_keep(c, &m, &err) < 0)
+        s->is_unjudged = true; /* no memory to tell */
+    if (s->wish.code != 0)
+        commit_later(c, 0);
+    else if (s->is_unjudged)
+        commit_later(c, back_off(&s->delay_ns));
+    else
+        return false;
+    return true;
 }
 
 static void all_voted(struct commit *c)
@@ -357,8 +360,9 @@ static void members_need(struct commit *c)
     const struct catalog_generation *g =
         catalog_generation_at(&c->run->catalog, c->id.generation);
 
+    assert(g); /* nothing is begun, or recovered, in an unknown one */
     if (m->generation == 0)
-        members_init(m, c->id.generation, g ? g->record.world_size : 0);
+        members_init(m, c->id.generation, g->record.world_size);
     state_of(c)->is_busy = true;
     members_read(c->run, m, members_done, c);
 }

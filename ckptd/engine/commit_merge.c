@@ -41,10 +41,8 @@ static void codecs_text(const struct manifest *votes, uint32_t count,
     uint64_t chunks[CODEC_LAST + 1] = {0};
 
     for (uint32_t i = 0; i < count; i++) {
-        for (uint64_t k = 0; k < votes[i].location_count; k++) {
-            if (votes[i].location[k].codec <= CODEC_LAST)
-                chunks[votes[i].location[k].codec]++;
-        }
+        for (uint64_t k = 0; k < votes[i].location_count; k++)
+            chunks[votes[i].location[k].codec]++; /* manifest_open() knows it */
     }
     (void)snprintf(text, capacity, "raw %" PRIu64 ", planes+lz4 %" PRIu64,
                    chunks[CODEC_RAW], chunks[CODEC_PLANES_LZ4]);

@@ -44,7 +44,8 @@ static void vote_settled(void *arg, int result, const struct err *err)
     recovery_drop(r);
 }
 
-/* Of our own, and not decided yet? All of our own count as begun. */
+/* Of our own, and not decided yet? All of our own count as begun; they come in
+ * the order of their names, the newest last. */
 static bool is_ours(struct run *run, const char *name, struct save_id *id)
 {
     const struct catalog_save *s;
@@ -55,8 +56,7 @@ static bool is_ours(struct run *run, const char *name, struct save_id *id)
         strlen(rest + 1) != 32 || id_parse(rest + 1, 32, &daemon) < 0 ||
         !id_equal(&daemon, &run_env(run)->local_uuid))
         return false;
-    if (save_id_compare(id, &run->begun) > 0)
-        run->begun = *id;
+    run->begun = *id;
     s = catalog_find(&run->catalog, id);
     return !s || s->status == SAVE_UNDECIDED;
 }

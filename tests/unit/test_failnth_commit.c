@@ -161,6 +161,7 @@ static bool recovered_without_memory(uint64_t turns, uint64_t nth)
     int rc;
 
     job_begin(&j, 2, turns);
+    j.v[1].vote_at_once = turns % 4 == 0;
     job_save(&j);
     for (uint64_t i = 0; i < turns; i++)
         (void)test_run(j.w, 0, NULL, NULL);
