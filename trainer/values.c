@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define TABLE_OF_VALUES 3
+#define FETCH_AGAIN     3
 /* Leaves room for the rest of SAVE. */
 #define INLINE_SUM_MAX ((size_t)WIRE_PAYLOAD_MAX - 4096)
 
@@ -125,8 +126,8 @@ static int read_large(struct ckpt *ctx, const struct save_id *id,
     return rc ? err_prefix(err, "large values") : 0;
 }
 
-int values_fetch(struct ckpt *ctx, const struct save_id *id,
-                 struct ckpt_values **out, struct err *err)
+static int fetch_once(struct ckpt *ctx, const struct save_id *id,
+                      struct ckpt_values **out, struct err *err)
 {
     struct wire_values v = {*id};
     struct ckpt_values *values = NULL;
@@ -158,5 +159,15 @@ int values_fetch(struct ckpt *ctx, const struct save_id *id,
         ckpt_values_free(values);
 out:
     request_fini(&r);
+    return rc;
+}
+
+int values_fetch(struct ckpt *ctx, const struct save_id *id,
+                 struct ckpt_values **out, struct err *err)
+{
+    int rc = fetch_once(ctx, id, out, err);
+
+    for (int i = 0; i < FETCH_AGAIN && rc == -ECONNRESET; i++)
+        rc = fetch_once(ctx, id, out, err);
     return rc ? err_prefix(err, "extra state") : 0;
 }

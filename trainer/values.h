@@ -23,7 +23,9 @@ int own_values_encode(const struct own_values *own, struct wr *w,
 void own_values_fini(struct own_values *own);
 
 /* The extra state of save `id` (generation 0: of the parent), large values
- * read by an independent load. *out is freed with ckpt_values_free(). */
+ * read by an independent load. Where a daemon is lost over it the next one is
+ * asked: a load that has succeeded on other ranks is not to fail here for that.
+ * *out is freed with ckpt_values_free(). */
 int values_fetch(struct ckpt *ctx, const struct save_id *id,
                  struct ckpt_values **out, struct err *err) MUST_USE;
 

@@ -139,6 +139,7 @@ static void daemon_aborts_in_the_middle(void **unused)
     dies_at(WIRE_CHUNKS, 3, FAKE_ABORTS);
 }
 
+/* The extra state is asked of the next one: other ranks may have theirs. */
 static void daemon_dies_at_each_message_of_a_load(void **unused)
 {
     static const enum wire_type messages[] = {WIRE_LOAD, WIRE_CONSUMED,
@@ -163,10 +164,17 @@ static void daemon_dies_at_each_message_of_a_load(void **unused)
         state_init(&s, BIG_BYTES);
         ctx = trainer_world_open(&w);
         assert_true(try_save(ctx, &s, 1));
+        state_clear(&s);
         rc = ckpt_read(ctx, &id, s.tensor, s.count, &values, NULL, &error);
-        assert_true(is_typed(rc));
-        assert_null(values);
-        assert_non_null(strstr(error.message, "read of step 1"));
+        if (messages[i / 2] == WIRE_VALUES) {
+            assert_int_equal(rc, 0);
+            state_check(&s, 1);
+            ckpt_values_free(values);
+        } else {
+            assert_true(is_typed(rc));
+            assert_null(values);
+            assert_non_null(strstr(error.message, "read of step 1"));
+        }
         all_is_well(ctx, &s, 2);
         ckpt_close(ctx);
         state_fini(&s);
