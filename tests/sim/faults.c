@@ -194,13 +194,36 @@ static void rot(struct sim *s)
         s->has_rotted = true;
 }
 
+static void twin(struct sim *s)
+{
+    struct sim_job *j = job_current(s);
+
+    if (!j || j->twin)
+        return;
+    sim_trace(s, "job %u: a second process of a rank comes", j->number);
+    job_twin(j, (uint32_t)sim_random(s, j->rank_count));
+}
+
+/* The next fault comes with something that happens. */
+static void arm(struct sim *s)
+{
+    s->armed = (uint32_t)sim_between(s, MOMENT_NONE + 1, MOMENTS - 1);
+}
+
 typedef void (*fault_fn)(struct sim *s);
 
 static const fault_fn kinds[] = {
-    power_loss,  black_out,  kill_daemon, kill_daemon, stop_daemon,
-    kill_rank,   kill_rank,  hang_rank,   partition,   break_connection,
-    home_crash,  home_fails, drive_fails, drive_slow,  clock_jump,
-    crash_at_op, rot,        crash_at_op,
+    power_loss,  black_out,   kill_daemon, kill_daemon, stop_daemon,
+    kill_rank,   hang_rank,   partition,   home_crash,  break_connection,
+    home_fails,  drive_fails, drive_slow,  clock_jump,  crash_at_op,
+    crash_at_op, rot,         twin,        arm,         arm,
+    arm,         arm,
+};
+
+/* What comes when a fault was armed. */
+static const fault_fn sudden[] = {
+    power_loss, black_out, kill_daemon, kill_rank,
+    home_crash, partition, hang_rank,   break_connection,
 };
 
 static void event_fault(struct sim *s, void *arg, uint64_t kind)
@@ -208,6 +231,22 @@ static void event_fault(struct sim *s, void *arg, uint64_t kind)
     (void)arg;
     if (!s->is_calm)
         kinds[kind](s);
+}
+
+static void event_sudden(struct sim *s, void *arg, uint64_t kind)
+{
+    (void)arg;
+    if (!s->is_calm)
+        sudden[kind](s);
+}
+
+void faults_moment(struct sim *s, enum moment m)
+{
+    if (s->armed != m || s->is_calm)
+        return;
+    s->armed = sim_chance(s, 30) ? (uint32_t)m : MOMENT_NONE;
+    sim_after(s, sim_chance(s, 50) ? 0 : sim_random(s, 20 * SIM_MS),
+              event_sudden, NULL, sim_random(s, ARRAY_LEN(sudden)));
 }
 
 static void event_calm(struct sim *s, void *arg, uint64_t unused)

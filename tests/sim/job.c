@@ -40,7 +40,10 @@ static void event_kill(struct sim *s, void *arg, uint64_t rank)
     struct sim_job *j = arg;
 
     (void)s;
-    rank_die(&j->rank[rank], "its job is over");
+    if (rank < j->rank_count)
+        rank_die(&j->rank[rank], "its job is over");
+    else if (j->twin)
+        rank_die(j->twin, "its job is over");
 }
 
 void job_fail(struct sim_job *j, const char *why)
@@ -53,7 +56,7 @@ void job_fail(struct sim_job *j, const char *why)
     j->is_over = true;
     sim_trace(s, "job %u is over: %s", j->number, why);
     grace = sim_random(s, 4) ? 200 : 3000;
-    for (uint32_t i = 0; i < j->rank_count; i++)
+    for (uint32_t i = 0; i <= j->rank_count; i++)
         sim_after(s, sim_between(s, 0, grace) * SIM_MS, event_kill, j, i);
     if (sim_chance(s, 85) || s->is_calm)
         grace += sim_between(s, 1, 3000);
@@ -130,6 +133,21 @@ void job_rank_ready(struct sim_job *j)
     sim_after(s, s->plan.interval_ns, event_step, j, 0);
 }
 
+void job_twin(struct sim_job *j, uint32_t rank)
+{
+    struct sim_rank *r = calloc(1, sizeof *r);
+
+    assert(r && !j->twin);
+    r->sim = j->sim;
+    r->job = j;
+    r->rank = rank;
+    r->node = j->rank[rank].node;
+    r->local = j->rank[rank].local;
+    r->is_twin = true;
+    j->twin = r;
+    rank_begin(r);
+}
+
 static void event_watch(struct sim *s, void *arg, uint64_t unused)
 {
     struct sim_job *j = arg;
@@ -197,6 +215,8 @@ static void job_start(struct sim *s, uint32_t launcher)
     j->began_ns = sim_now(s);
     (void)snprintf(j->token, sizeof j->token, "job%" PRIu32, j->number);
     j->per_node = (uint32_t)sim_between(s, 1, SIM_PER_NODE);
+    j->decide_ms =
+        s->plan.tight_ms && !s->is_calm ? s->plan.tight_ms : s->plan.decide_ms;
     choose_resume(j);
     ranks_make(j, sim_chance(s, 50));
     list_append(&s->jobs, &j->link);
@@ -257,8 +277,8 @@ void jobs_calm(struct sim *s)
     LIST_FOR_EACH (node, &s->jobs) {
         struct sim_job *j = container_of(node, struct sim_job, link);
 
-        if (j->launcher > 0)
-            job_fail(j, "its launcher leaves");
+        if (j->launcher > 0 || s->plan.tight_ms)
+            job_fail(j, "it was made for bad times");
     }
 }
 
@@ -280,6 +300,9 @@ void jobs_end(struct sim *s)
 
         for (uint32_t i = 0; i < j->rank_count; i++)
             rank_end(&j->rank[i]);
+        if (j->twin)
+            rank_end(j->twin);
+        free(j->twin);
         free(j->rank);
         free(j);
     }

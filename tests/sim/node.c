@@ -231,6 +231,8 @@ static void ranks_die(struct sim *s, const struct sim_node *n)
         for (uint32_t i = 0; i < j->rank_count; i++)
             if (j->rank[i].node == n)
                 rank_die(&j->rank[i], "its machine lost power");
+        if (j->twin && j->twin->node == n)
+            rank_die(j->twin, "its machine lost power");
     }
 }
 

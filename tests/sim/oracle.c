@@ -89,6 +89,8 @@ static void decision_news(struct sim *s, enum disk_news news,
         return;
     }
     a = saw_of(s->oracle, &d.id);
+    if (a->is_removed) /* what comes under its name now does not count */
+        return;
     if (a->durable && (a->durable != d.decision || news == DISK_LOST))
         sim_violation(s, "I1: save %s was decided, and is decided anew",
                       sim_id(&d.id, id));
@@ -205,15 +207,26 @@ static void check_tomb(struct sim *s, const struct save_id *id)
         const struct saw *a = &o->saw[i];
         const struct disk_record *r;
 
-        if (a->seen != DECISION_COMMIT || a->is_removed ||
+        if (a->durable != DECISION_COMMIT || a->is_removed ||
             save_id_compare(&a->id, id) <= 0)
             continue;
         r = disk_record(s->home, name_save(name, SIM_RUN, "verified", &a->id));
-        if (r && r->is_durable)
+        if (r) /* that it was read back stays true if the mark is lost */
             return;
     }
     sim_violation(s, "I3: %s is removed, and nothing newer was read back",
                   sim_id(id, text));
+}
+
+static void tell_moment(struct sim *s, const char *name)
+{
+    static const char *const folders[] = {"closed/",   "gen/",      "intent/",
+                                          "vote/",     "decision/", "load/",
+                                          "verified/", "tomb/"};
+
+    for (uint32_t i = 0; i < ARRAY_LEN(folders); i++)
+        if (after(name, folders[i]))
+            faults_moment(s, MOMENT_CLOSED + i);
 }
 
 void oracle_news(struct sim *s, enum disk_news news,
@@ -226,6 +239,8 @@ void oracle_news(struct sim *s, enum disk_news news,
 
     if (!name)
         return;
+    if (news == DISK_SEEN)
+        tell_moment(s, name);
     if (after(name, "decision/"))
         decision_news(s, news, r);
     else if (after(name, "gen/"))
@@ -264,6 +279,24 @@ static void sent_open_ok(struct sim *s, const struct sim_rank *r,
                       r->job->number, r->rank, v->generation);
 }
 
+static void count(void *arg, const struct disk_record *r)
+{
+    (void)r;
+    ++*(uint32_t *)arg;
+}
+
+/* All daemons' votes are on record, or were: retention takes them. */
+static void check_local(struct sim *s, const struct save_id *id)
+{
+    char name[RECORD_NAME_BYTES], text[SIM_ID_BYTES];
+    uint32_t votes = 0;
+
+    disk_each(s->home, name_save(name, SIM_RUN, "vote", id), count, &votes);
+    if (votes < s->plan.nodes && !saw_of(s->oracle, id)->seen)
+        sim_violation(s, "save %s is told local with %u votes of %u",
+                      sim_id(id, text), votes, s->plan.nodes);
+}
+
 static void sent_state(struct sim *s, const struct wire_state *v)
 {
     struct saw *a;
@@ -278,6 +311,8 @@ static void sent_state(struct sim *s, const struct wire_state *v)
             sim_violation(s, "I1: save %s is told committed and is not", id);
         a->is_told_committed = true;
     }
+    if (v->state == WIRE_STATE_LOCAL)
+        check_local(s, &v->id);
     if (v->state != WIRE_STATE_ABORTED)
         return;
     if (v->code >= 0 || !v->text[0])
@@ -362,9 +397,11 @@ void oracle_aborted(struct sim *s, const struct sim_rank *r,
                       r->job->number, r->rank, sim_id(id, one), code, text);
 }
 
+/* -EIO may be the home's, which passes; who passes a save over for it is found
+ * by oracle_passed_over(). */
 static bool is_checkpoints(int code)
 {
-    return code == -CKPT_ECORRUPT || code == -EIO || code == -ENOENT ||
+    return code == -CKPT_ECORRUPT || code == -ENOENT ||
            code == -CKPT_EVERSION || code == -CKPT_EPARTIAL ||
            code == -CKPT_ESHAPE || code == -CKPT_ECONFLICT;
 }

@@ -37,7 +37,10 @@ void rank_fail(struct sim_rank *r, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    job_fail(r->job, text);
+    if (r->is_twin)
+        rank_die(r, text);
+    else
+        job_fail(r->job, text);
 }
 
 /*
@@ -70,7 +73,7 @@ static void say_open(struct sim_rank *r)
         .keep_last = p->keep_last,
         .keep_every = p->keep_every,
         .open_timeout_ms = p->open_ms,
-        .decide_timeout_ms = p->decide_ms,
+        .decide_timeout_ms = j->decide_ms,
         .load_timeout_ms = p->load_ms,
         .codec = p->codec,
         .rejoin = r->has_joined,
@@ -141,7 +144,8 @@ void rank_die(struct sim_rank *r, const char *why)
     r->phase = RANK_DEAD;
     r->is_hung = false;
     drop_connection(r);
-    job_fail(r->job, why);
+    if (!r->is_twin)
+        job_fail(r->job, why);
 }
 
 void rank_lost(struct sim_rank *r)
@@ -211,7 +215,7 @@ static void say_table(struct sim_rank *r)
     struct wire_table v = {.number = 1};
     struct wr bare = {0}, w = {0};
 
-    table_encode(r->entry, SIM_TENSORS, &bare);
+    table_encode(r->entry, r->sim->plan.tensors, &bare);
     v.data = bare.data;
     v.bytes = (uint32_t)bare.bytes;
     wire_table_encode(&v, &w);
@@ -228,6 +232,7 @@ static void on_open_ok(struct sim_rank *r, const struct wire_open_ok *v)
     r->generation = r->job->generation = v->generation;
     r->parent = r->job->parent = v->parent;
     r->phase = RANK_SETTING;
+    faults_moment(r->sim, MOMENT_JOINED);
     say_arena(r);
 }
 

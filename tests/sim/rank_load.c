@@ -55,10 +55,10 @@ static void scatter(struct sim_rank *r, const struct wire_deliver *v)
 
     assert(ops);
     if (v->is_in_place)
-        rc = plan_ops_decode_in_place(&rd, v->op_count, SIM_TENSORS, r->bytes,
-                                      v->payload_bytes, ops);
+        rc = plan_ops_decode_in_place(&rd, v->op_count, r->sim->plan.tensors,
+                                      r->bytes, v->payload_bytes, ops);
     else
-        rc = plan_ops_decode(&rd, v->op_count, SIM_TENSORS, r->bytes,
+        rc = plan_ops_decode(&rd, v->op_count, r->sim->plan.tensors, r->bytes,
                              v->payload_bytes, ops);
     if (rc)
         sim_violation(r->sim, "I2: operations of a delivery do not fit: %d",
@@ -92,9 +92,10 @@ static void on_begin(struct sim_rank *r, const struct wire_load_begin *v)
     if (v->attempt > 1)
         oracle_passed_over(r->sim, l->got.generation ? &l->got : &r->parent,
                            v->note);
+    faults_moment(r->sim, MOMENT_LOADING);
     l->attempt = v->attempt;
     l->got = v->id;
-    for (uint32_t t = 0; t < SIM_TENSORS; t++)
+    for (uint32_t t = 0; t < r->sim->plan.tensors; t++)
         memset(r->data[t], 0xa5, r->bytes[t]);
 }
 
@@ -105,6 +106,7 @@ static void on_done(struct sim_rank *r, const struct wire_load_done *v)
 
     l->is_done = true;
     l->code = v->code;
+    faults_moment(r->sim, MOMENT_LOADED);
     sim_trace(r->sim, "job %u rank %u: load of %s ends: %d %s", r->job->number,
               r->rank, sim_id(&v->id, id), v->code, v->text);
     if (v->code == 0 && !state_check(r, &v->id, text, sizeof text))
@@ -157,6 +159,7 @@ int load_frame(struct sim_rank *r, const struct wire_header *h,
         give_back(r, deliver.load, deliver.slot);
         return 0;
     case WIRE_DELIVERED:
+        faults_moment(r->sim, MOMENT_DELIVERED);
         vote(r);
         return 0;
     case WIRE_LOAD_DONE:

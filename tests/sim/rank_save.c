@@ -165,6 +165,9 @@ static void on_state(struct sim_rank *r, const struct wire_state *state)
         return;
     v->is_asked = false;
     v->state = state->state;
+    if (state->state >= WIRE_STATE_STAGED &&
+        state->state <= WIRE_STATE_COMMITTED)
+        faults_moment(r->sim, MOMENT_STAGED + state->state - WIRE_STATE_STAGED);
     if (state->state == WIRE_STATE_ABORTED)
         oracle_aborted(r->sim, r, &v->id, state->code, state->text);
     if (state->state == WIRE_STATE_COMMITTED)

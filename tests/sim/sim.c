@@ -130,15 +130,21 @@ static void plan_make(struct sim *s)
     struct sim_plan *p = &s->plan;
 
     p->nodes = (uint32_t)sim_between(s, 1, SIM_NODES);
+    p->tensors = sim_chance(s, 6) ? SIM_TENSORS : 4;
     p->elements = sim_chance(s, 10) ? 20000 : sim_between(s, 64, 1200);
+    if (p->tensors == SIM_TENSORS) /* a manifest in parts */
+        p->elements = 64;
     p->faults_ns = sim_between(s, 3, 30) * 1000 * SIM_MS;
     p->fault_count = (uint32_t)sim_between(s, 0, 12);
+    if (sim_chance(s, 10)) /* a storm */
+        p->fault_count *= 4;
     p->overload = (uint32_t)sim_random(s, 3);
     p->interval_ns = pick(s, intervals_ms, ARRAY_LEN(intervals_ms)) * SIM_MS;
     p->keep_last = sim_chance(s, 50) ? (uint32_t)sim_between(s, 1, 3) : 0;
     p->keep_every = sim_chance(s, 20) ? (uint32_t)sim_between(s, 2, 5) : 0;
     p->open_ms = (uint32_t)sim_between(s, 20, 60) * 1000;
     p->decide_ms = (uint32_t)sim_between(s, 5, 30) * 1000;
+    p->tight_ms = sim_chance(s, 25) ? (uint32_t)sim_between(s, 200, 3000) : 0;
     p->load_ms = (uint32_t)sim_between(s, 10, 30) * 1000;
     p->slots = (uint32_t)sim_between(s, 4, 8);
     p->codec = (uint32_t)sim_random(s, 3);
@@ -159,7 +165,7 @@ static void plan_say(struct sim *s)
               s->seed, p->nodes, p->elements, p->fault_count,
               p->faults_ns / SIM_MS / 1000, p->interval_ns / SIM_MS,
               overloads[p->overload], p->keep_last, p->keep_every, p->open_ms,
-              p->decide_ms, p->load_ms);
+              p->tight_ms ? p->tight_ms : p->decide_ms, p->load_ms);
 }
 
 /*

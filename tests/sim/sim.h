@@ -30,7 +30,7 @@
 #define SIM_PER_NODE 3 /* ranks, at most */
 #define SIM_RANKS    (SIM_NODES * SIM_PER_NODE)
 #define SIM_MS       ((uint64_t)1000000)
-#define SIM_TENSORS  4 /* per node */
+#define SIM_TENSORS  112 /* per node, at most */
 
 struct sim_stats {
     uint64_t seeds, events, virtual_ns, committed, aborted, loads, reads,
@@ -40,6 +40,7 @@ struct sim_stats {
 /* What this seed's cluster is like. */
 struct sim_plan {
     uint32_t nodes;
+    uint32_t tensors;     /* per node */
     uint64_t elements;    /* of a tensor, U64 */
     uint64_t faults_ns;   /* how long things go wrong */
     uint32_t fault_count; /* in that time */
@@ -47,6 +48,7 @@ struct sim_plan {
     uint64_t interval_ns; /* between saves */
     uint32_t keep_last, keep_every;
     uint32_t open_ms, decide_ms, load_ms;
+    uint32_t tight_ms; /* to decide, while things go wrong; 0: decide_ms */
     uint32_t slots;
     uint32_t codec;
     bool has_rot;      /* drives do not all survive */
@@ -90,8 +92,9 @@ struct sim {
     struct sim_stats stats;
     bool is_calm; /* nothing goes wrong any more */
     bool is_over;
-    bool is_reading;                /* jobs do not save now */
-    bool has_rotted;                /* bytes of some drive are damaged */
+    bool is_reading; /* jobs do not save now */
+    bool has_rotted; /* bytes of some drive are damaged */
+    uint32_t armed;  /* enum moment at which the next fault comes */
     void *launch, *faults, *ending; /* job.c's, faults.c's, ending.c's own */
 };
 
@@ -197,6 +200,7 @@ struct sim_rank {
     struct sim_conn *conn;
     uint32_t epoch; /* of the connection */
     bool has_joined, is_hung;
+    bool is_twin;      /* a second process for a rank that has one */
     uint64_t due_step; /* 0: no SAVE is due */
     uint64_t next_request, open_since_ns;
     uint32_t generation;
@@ -238,6 +242,8 @@ struct sim_job {
     uint64_t resume_step;
     uint32_t resume_generation;
     struct sim_rank *rank; /* rank_count */
+    struct sim_rank *twin; /* NULL: none */
+    uint32_t decide_ms;
     uint32_t generation;
     struct save_id parent;
     uint64_t step, saves;
@@ -252,6 +258,8 @@ void job_fail(struct sim_job *j, const char *why);
 void job_rank_ready(struct sim_job *j);
 /* The job in which most is going on, NULL. */
 struct sim_job *job_current(struct sim *s);
+/* A second process comes as this rank. */
+void job_twin(struct sim_job *j, uint32_t rank);
 /* From now on only one launcher starts jobs. */
 void jobs_calm(struct sim *s);
 
@@ -267,6 +275,27 @@ bool state_check(const struct sim_rank *r, const struct save_id *id, char *text,
 
 /* faults.c */
 void faults_begin(struct sim *s);
+/* Moments at which a fault may be due. */
+enum moment {
+    MOMENT_NONE,
+    MOMENT_JOINED,
+    MOMENT_LOADING,
+    MOMENT_DELIVERED,
+    MOMENT_LOADED,
+    MOMENT_STAGED,
+    MOMENT_LOCAL,
+    MOMENT_COMMITTED,
+    MOMENT_CLOSED, /* these: a record is seen */
+    MOMENT_GENERATION,
+    MOMENT_INTENT,
+    MOMENT_VOTE,
+    MOMENT_DECISION,
+    MOMENT_LOAD,
+    MOMENT_VERIFIED,
+    MOMENT_TOMB,
+    MOMENTS,
+};
+void faults_moment(struct sim *s, enum moment m);
 /* Everything is mended. */
 void faults_heal(struct sim *s);
 

@@ -2,12 +2,12 @@
  * state.c - tensors and their bytes.
  *
  * A checkpoint can only be loaded where it was saved, so every node has tensors
- * of its own. The ranks of a node share them: each holds a cut, uneven, of the
- * first three and a replica of the last. A job with another number of ranks
- * per node loads other cuts.
+ * of its own. The ranks of a node share them: each holds a cut, uneven, of
+ * three of each four and a replica of the fourth. A job with another number of
+ * ranks per node loads other cuts.
  *
  * Bytes follow from the name of the save alone, so that nothing needs keeping.
- * Two attempts at one step differ, but for the second tensor, which changes at
+ * Two attempts at one step differ, but for one tensor in four, which changes at
  * every fourth step only: it is there to be referred to.
  */
 #include "tests/sim/sim.h"
@@ -17,7 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TENSOR_FROZEN = 1, TENSOR_REPLICA = 3 };
+/* Every fourth tensor is of one of these kinds. */
+enum { KIND_FROZEN = 1, KIND_REPLICA = 3, KINDS };
 
 static uint64_t mix(uint64_t z)
 {
@@ -29,7 +30,7 @@ static uint64_t mix(uint64_t z)
 static uint64_t base_of(const struct sim_rank *r, uint32_t tensor,
                         const struct save_id *id)
 {
-    bool is_frozen = tensor == TENSOR_FROZEN;
+    bool is_frozen = tensor % KINDS == KIND_FROZEN;
     uint64_t z = mix(r->sim->seed + tensor * 1000003u + r->node->index);
 
     z = mix(z + id->generation);
@@ -56,7 +57,7 @@ void state_describe(struct sim_rank *r)
     uint32_t count = r->job->per_node;
     int rc;
 
-    for (uint32_t t = 0; t < SIM_TENSORS; t++) {
+    for (uint32_t t = 0; t < r->sim->plan.tensors; t++) {
         struct entry *e = &r->entry[t];
 
         (void)snprintf(r->name[t], sizeof r->name[t],
@@ -65,7 +66,7 @@ void state_describe(struct sim_rank *r)
         e->geometry.dtype = DTYPE_U64;
         e->geometry.ndim = 1;
         e->geometry.shape[0] = elements;
-        if (t == TENSOR_REPLICA) {
+        if (t % KINDS == KIND_REPLICA) {
             e->replica_index = r->local;
             e->replica_count = count;
         } else if (count > 1) {
@@ -78,7 +79,8 @@ void state_describe(struct sim_rank *r)
         r->data[t] = calloc(1, r->bytes[t]);
         assert(r->data[t]);
     }
-    rc = writelist_build(r->entry, SIM_TENSORS, CHUNK_BYTES_MIN, &r->list);
+    rc = writelist_build(r->entry, r->sim->plan.tensors, CHUNK_BYTES_MIN,
+                         &r->list);
     assert(rc == 0);
 }
 
@@ -103,7 +105,7 @@ void state_chunk(const struct sim_rank *r, const struct save_id *id,
 bool state_check(const struct sim_rank *r, const struct save_id *id, char *text,
                  size_t capacity)
 {
-    for (uint32_t t = 0; t < SIM_TENSORS; t++) {
+    for (uint32_t t = 0; t < r->sim->plan.tensors; t++) {
         const struct entry *e = &r->entry[t];
         uint64_t base = base_of(r, t, id);
 
