@@ -3,6 +3,7 @@
  */
 #include "common/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,15 @@ int err_prefix(struct err *e, const char *format, ...)
         (void)snprintf(e->text + used, sizeof e->text - (size_t)used, ": %.*s",
                        (int)(sizeof old - 3), old);
     return e->code;
+}
+
+const char *err_advice(int code)
+{
+    if (code == -EFBIG)
+        return "; ckptd has a limit on the size of files: raise it (ulimit -f) "
+               "where the trainer or the service is started, and end this "
+               "ckptd, so that the next one has the new limit";
+    return "";
 }
 
 const char *err_text(int code)

@@ -37,4 +37,8 @@ int err_prefix(struct err *e, const char *format, ...) PRINTF_LIKE(2, 3);
 /* A code (negative or positive) in words; static storage, thread-safe. */
 const char *err_text(int code);
 
+/* "; what to do" about what the daemon could not write or map with this code;
+ * "" for most. Static storage. */
+const char *err_advice(int code);
+
 #endif

@@ -285,8 +285,8 @@ int memory_arena_new(struct env *env, uint64_t bytes, uint32_t chunk_bytes,
     rc = pieces_new(&b->arena, max_u64(slots, ARENA_SLOTS_MIN));
     if (rc) {
         free(b);
-        return err_set(err, rc, "cannot make an arena of %" PRIu64 " MiB: %s",
-                       bytes >> 20, err_text(rc));
+        return err_set(err, rc, "cannot make an arena of %" PRIu64 " MiB: %s%s",
+                       bytes >> 20, err_text(rc), err_advice(rc));
     }
     for (uint32_t i = 0; i < b->arena.shape.piece_count; i++)
         b->bytes += b->arena.shape.piece_bytes[i];

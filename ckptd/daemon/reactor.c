@@ -269,6 +269,9 @@ static void signals_block(void)
         rc = sigaction(SIGPIPE, &ignore, NULL);
     if (rc == 0)
         rc = sigaction(SIGHUP, &ignore, NULL);
+    /* A limit on the size of files is told by -EFBIG, not by our end. */
+    if (rc == 0)
+        rc = sigaction(SIGXFSZ, &ignore, NULL);
     assert(rc == 0);
 }
 

@@ -135,6 +135,16 @@ static void opening_fail(struct opening *o, int code, const char *what,
 
 static void store_read(struct opening *o);
 
+/* The local store that this daemon has just made, straight in the home? */
+static bool is_own_store(const struct home *h, const char *name)
+{
+    const char *local = h->engine->env->local_path;
+    size_t bytes = strlen(h->path);
+
+    return strncmp(local, h->path, bytes) == 0 && local[bytes] == '/' &&
+           strcmp(local + bytes + 1, name) == 0;
+}
+
 static void store_put_done(void *arg, int result)
 {
     struct opening *o = arg;
@@ -168,7 +178,8 @@ static void root_done(void *arg, int result, struct store_names *names)
                          "back from a backup");
             return;
         }
-        if (strcmp(name, "local") != 0 && strcmp(name, "lost+found") != 0) {
+        if (strcmp(name, "local") != 0 && strcmp(name, "lost+found") != 0 &&
+            !is_own_store(o->home, name)) {
             opening_fail(o, -ENOTEMPTY, "not empty and no home: it has ", name);
             return;
         }

@@ -67,8 +67,9 @@ void seg_writer_fail(struct seg_writer *w, const struct part *p, int code,
 {
     if (w->err.code)
         return;
-    (void)err_set(&w->err, code, "%s/%s: %s: %s", w->pool->env->local_path,
-                  p->segment ? p->segment->file : "seg", what, err_text(code));
+    (void)err_set(&w->err, code, "%s/%s: %s: %s%s", w->pool->env->local_path,
+                  p->segment ? p->segment->file : "seg", what, err_text(code),
+                  err_advice(code));
 }
 
 /* The answer to an opening or to seg_writer_failed(). */

@@ -46,6 +46,27 @@ still_loads() {
     out_has "CKPT_HOME"
 }
 
+@test "a local store may lie in a new home; other folders are named" {
+    LOCAL=$HOME_DIR/seg
+    mkdir "$LOCAL"
+    tool_is 0 doctor --local "$LOCAL"
+    tool_is 1 doctor
+    rmdir "$LOCAL"
+    job --ranks 2 --local "$LOCAL" open fill:1 save:1 wait:committed close
+    wait_quiet
+    job --ranks 2 --local "$LOCAL" open load close
+    out_count "load ok id=1/1 version=1" 2
+    wait_quiet
+    tool_is 0 verify --local "$LOCAL"
+    # Any other folder may be somebody's.
+    HOME_DIR=$BATS_TEST_TMPDIR/full
+    mkdir -p "$HOME_DIR/segments" "$HOME_DIR/deep"
+    for at in "$HOME_DIR/seg" "$HOME_DIR/deep/seg"; do
+        job_fails --local "$at" open
+        out_has "open error ENOTEMPTY .*no home: it has (segments|deep)"
+    done
+}
+
 @test "a home of another owner is refused" {
     need_root
     first_save
@@ -289,4 +310,24 @@ still_loads() {
     out_has "open error ETIMEDOUT .*no.sock"
     job_fails --local "$BATS_TEST_TMPDIR/no/where" open
     out_has "open error ENOENT .*$BATS_TEST_TMPDIR/no/where"
+}
+
+@test "a limit on the size of files is told, with what to do" {
+    # An arena of 4 MiB, then segments of more than it.
+    for limits in "2000 4194304 arena" "12000 4194304 seg/"; do
+        read -r limit arena what <<<"$limits"
+        rm -rf "$LOCAL" "$HOME_DIR"
+        mkdir "$HOME_DIR"
+        status=0
+        (
+            ulimit -f "$limit"
+            exec timeout 60 "$JOB" --home "$HOME_DIR" --arena "$arena" \
+                --tensors 6 --rows 2048 --columns 1024 open fill:1 save:1 \
+                wait:committed close 2>&1 3>&- | cat >"$OUT"
+        ) || status=$?
+        out_has "error (EFBIG|CKPT_EABORTED) .*$what.*File too large; .*ulimit -f"
+        wait_quiet
+    done
+    # Nobody died of it, and without the limit it works.
+    job --ranks 2 open fill:1 save:1 wait:committed close
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,25 @@ static const char *home_fix(int rc)
     }
 }
 
-static size_t names_in(struct store *s, const char *folder)
+/* The last part of the local store's path if it lies straight in the home, as
+ * HOME/local does; else "". */
+static const char *local_name(const struct doctor *d, const char *home,
+                              char local[1024])
+{
+    char above[PATH_MAX], root[PATH_MAX];
+    char *slash;
+
+    tool_local_path(d->tool, local, 1024);
+    slash = strrchr(local, '/');
+    if (!slash || !slash[1] || !realpath(home, root))
+        return "";
+    *slash = '\0';
+    return realpath(local[0] ? local : "/", above) && strcmp(above, root) == 0
+               ? slash + 1
+               : "";
+}
+
+static size_t names_in(struct store *s, const char *folder, const char *local)
 {
     struct store_req list = {.op = STORE_LIST, .name = folder};
     size_t count = 0;
@@ -96,6 +115,7 @@ static size_t names_in(struct store *s, const char *folder)
     if (store_run(s, &list) >= 0)
         for (size_t i = 0; i < list.names.count; i++)
             count += strcmp(list.names.name[i], "local") != 0 &&
+                     strcmp(list.names.name[i], local) != 0 &&
                      strcmp(list.names.name[i], "lost+found") != 0;
     store_names_free(&list.names);
     return count;
@@ -110,14 +130,14 @@ static void check_identity(struct doctor *d, struct store *s, const char *path)
     struct record_store record;
     struct err err;
     int64_t n = store_run(s, &get);
-    char seen[1400];
+    char seen[1400], local[1024];
 
     if (n >= 0 && record_store_decode(data, (size_t)n, &record, &err) == 0)
         return;
-    if (n == -ENOENT && names_in(s, "runs") == 0) {
+    if (n == -ENOENT && names_in(s, "runs", "") == 0) {
         (void)snprintf(seen, sizeof seen,
                        "%s is no home yet, and is not empty either", path);
-        if (names_in(s, ""))
+        if (names_in(s, "", local_name(d, path, local)))
             found(d, "home", FINDING_FAIL, seen,
                   "check the name: a home is an empty directory at first, and "
                   "a trainer is refused here");

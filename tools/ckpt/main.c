@@ -296,6 +296,7 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     code = verb->run(&t);
     store_close(t.home);
     if (fflush(stdout) == EOF || ferror(stdout))
