@@ -34,13 +34,15 @@ void crew_violation(struct crew *c, const char *format, ...)
     c->violation(c, text);
 }
 
-void crew_init(struct crew *c, const char *dir)
+void crew_init(struct crew *c, const char *dir, uint32_t locals)
 {
     int rc;
 
     c->next_step = 1;
     (void)snprintf(c->home, sizeof c->home, "%s/home", dir);
-    (void)snprintf(c->local, sizeof c->local, "%s/local", c->home);
+    c->locals = locals;
+    (void)snprintf(c->local[0], sizeof c->local[0], "%s/local", c->home);
+    (void)snprintf(c->local[1], sizeof c->local[1], "%s/other", dir);
     rc = mkdir(c->home, 0700);
     assert(rc == 0);
     rc = prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -66,6 +68,11 @@ struct job *crew_job(struct crew *c, uint32_t world, bool loads, uint32_t saves)
                    c->jobs);
     job->home = c->home;
     job->token = c->token;
+    for (uint32_t i = 0; i < STORM_RANKS; i++)
+        job->local[i] = c->local[i % c->locals];
+    /* What is loaded must lie in the local store of who wants it: the same
+     * ranks hold the same rows. */
+    job->layout = c->locals > 1 ? JOB_ROWS : JOB_MIXED;
     job->world = world;
     job->loads = loads;
     job->saves = saves;
@@ -161,10 +168,10 @@ bool crew_kill_rank(struct crew *c, uint32_t rank)
     return kill(c->pid[rank], SIGKILL) == 0;
 }
 
-uint32_t crew_kill_daemons(const struct crew *c, int signal)
+uint32_t crew_kill_daemon(const struct crew *c, uint32_t local, int signal)
 {
     pid_t pid[8];
-    uint32_t count = proc_find("ckptd", c->local, pid, ARRAY_LEN(pid));
+    uint32_t count = proc_find("ckptd", c->local[local], pid, ARRAY_LEN(pid));
 
     for (uint32_t i = 0; i < count && i < ARRAY_LEN(pid); i++)
         (void)kill(pid[i], signal);
@@ -174,13 +181,13 @@ uint32_t crew_kill_daemons(const struct crew *c, int signal)
 /* No rank is left that could start a daemon, so that taking the lock of the
  * local store for a moment is in nobody's way; it says at little cost whether
  * one still serves. */
-static bool is_served(const struct crew *c)
+static bool is_served(const char *local)
 {
     char path[CREW_PATH_BYTES + 32];
     bool is_free;
     int fd;
 
-    (void)snprintf(path, sizeof path, "%s/lock", c->local);
+    (void)snprintf(path, sizeof path, "%s/lock", local);
     fd = open(path, O_RDWR | O_CLOEXEC);
     is_free = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
     if (fd >= 0)
@@ -188,19 +195,29 @@ static bool is_served(const struct crew *c)
     return !is_free;
 }
 
-bool crew_wait_quiet(struct crew *c)
+static bool wait_quiet(struct crew *c, uint32_t local)
 {
+    const char *path = c->local[local];
     uint64_t deadline = proc_now_us() + QUIET_DEADLINE_US;
     pid_t pid = 0;
 
-    while (is_served(c) || proc_find("ckptd", c->local, &pid, 1) > 0) {
+    while (is_served(path) || proc_find("ckptd", path, &pid, 1) > 0) {
         (void)crew_reap(c);
         if (proc_now_us() > deadline) {
-            (void)crew_kill_daemons(c, SIGKILL);
+            (void)crew_kill_daemon(c, local, SIGKILL);
             crew_violation(c, "LEFT OVER: daemon %d does not end", (int)pid);
             return false;
         }
         proc_sleep_us(2 * POLL_US);
     }
     return true;
+}
+
+bool crew_wait_quiet(struct crew *c)
+{
+    bool ok = true;
+
+    for (uint32_t i = 0; i < c->locals; i++)
+        ok = wait_quiet(c, i) && ok;
+    return ok;
 }

@@ -13,9 +13,12 @@
 #include <sys/types.h>
 
 #define CREW_PATH_BYTES 512
+#define CREW_LOCALS     2
 
 struct crew {
-    char home[CREW_PATH_BYTES], local[CREW_PATH_BYTES + 16];
+    char home[CREW_PATH_BYTES];
+    char local[CREW_LOCALS][CREW_PATH_BYTES + 16];
+    uint32_t locals; /* rank i uses number i % locals, a daemon each */
     struct job *job; /* shared with the ranks */
     pid_t pid[STORM_RANKS];
     bool was_killed[STORM_RANKS];
@@ -29,8 +32,9 @@ struct crew {
     void *owner;
 };
 
-/* Makes DIR/home. The caller sets `ended`, `violation` and `owner` first. */
-void crew_init(struct crew *c, const char *dir);
+/* Makes DIR/home, with so many local stores. The caller sets `ended`,
+ * `violation` and `owner` first. */
+void crew_init(struct crew *c, const char *dir, uint32_t locals);
 void crew_fini(struct crew *c);
 
 /* A job of small tensors, not started yet; the caller may change it. */
@@ -46,8 +50,8 @@ void crew_wait(struct crew *c, void (*every)(void *arg, uint64_t us),
                void *arg);
 
 bool crew_kill_rank(struct crew *c, uint32_t rank);
-/* SIGKILL, or another signal, to the daemons of this home: how many. */
-uint32_t crew_kill_daemons(const struct crew *c, int signal);
+/* SIGKILL, or another signal, to the daemon of this local store: how many. */
+uint32_t crew_kill_daemon(const struct crew *c, uint32_t local, int signal);
 
 /* No rank is left. Until no daemon is left; true: it was in time. */
 bool crew_wait_quiet(struct crew *c);

@@ -43,7 +43,7 @@ const struct place places[] = {
     {"load: telling", PLACE_OUT, WIRE_LOAD_DONE, NULL, true, 2},
     /* Ranks. */
     {"rank: joins", PLACE_SENDS, WIRE_OPEN, NULL, false, 1},
-    {"rank: has joined", PLACE_GETS, WIRE_OPEN_OK, NULL, false, 1},
+    {"rank: has joined", PLACE_SENDS, WIRE_ARENA, NULL, false, 1},
     {"rank: asks for a save", PLACE_SENDS, WIRE_SAVE, NULL, false, 2},
     {"rank: may save", PLACE_GETS, WIRE_SAVE_OK, NULL, false, 2},
     {"rank: has slots", PLACE_GETS, WIRE_SLOTS, NULL, false, 2},

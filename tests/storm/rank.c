@@ -284,7 +284,7 @@ int rank_main(struct job *job, uint32_t number)
                                     .tensor_count = job->tensors,
                                     .rows = job->rows,
                                     .columns = job->columns,
-                                    .layout = JOB_MIXED};
+                                    .layout = job->layout};
     struct proc_descriptors before;
 
     proc_descriptors(0, &before);

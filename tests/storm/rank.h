@@ -41,6 +41,7 @@ struct job {
     const char *home, *token;
     const char *local[STORM_RANKS]; /* per rank; NULL: the default */
     uint32_t world, saves, tensors, keep_last;
+    enum job_layout layout;
     uint64_t rows, columns, first_step;
     uint32_t change;     /* tensors that change with each save; 0: all */
     uint32_t fail_every; /* every so-many-th save is one that must fail */

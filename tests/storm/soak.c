@@ -158,10 +158,10 @@ static void strike(struct soak *s, enum event event)
         start_job(s);
         break;
     case EVENT_TERM:
-        (void)crew_kill_daemons(&s->crew, SIGTERM);
+        (void)crew_kill_daemon(&s->crew, 0, SIGTERM);
         break;
     case EVENT_KILL:
-        (void)crew_kill_daemons(&s->crew, SIGKILL);
+        (void)crew_kill_daemon(&s->crew, 0, SIGKILL);
         break;
     case EVENT_NONE:
         break;
@@ -201,7 +201,7 @@ static bool come_to_rest(struct soak *s, struct space *space)
     uint64_t deadline = proc_now_us() + REST_US, before = UINT64_MAX;
 
     for (;;) {
-        bool ok = space_look(s->tool, s->crew.home, s->crew.local, space);
+        bool ok = space_look(s->tool, s->crew.home, s->crew.local[0], space);
 
         if (ok && space->checkpoints <= KEEP_LAST + 1 &&
             space->allocated_bytes == before)
@@ -253,7 +253,7 @@ static void measure(struct soak *s, enum event event)
     if (!come_to_rest(s, &m->space))
         crew_violation(&s->crew, "it does not come to rest: %u checkpoints",
                        m->space.checkpoints);
-    if (proc_find("ckptd", s->crew.local, &pid, 1) != 1)
+    if (proc_find("ckptd", s->crew.local[0], &pid, 1) != 1)
         crew_violation(&s->crew, "there is not one daemon");
     look_at(&m->of[WHO_DAEMON], pid);
     look_at(&m->of[WHO_RANK], s->crew.pid[0]);
@@ -347,7 +347,7 @@ static void run(struct soak *s)
 {
     uint64_t begin = proc_now_us();
 
-    crew_init(&s->crew, s->dir);
+    crew_init(&s->crew, s->dir, 1);
     start_job(s);
     print_heading();
     for (uint32_t b = 0; b * s->block < s->saves && !s->violations; b++) {
@@ -357,7 +357,7 @@ static void run(struct soak *s)
         measure(s, event);
     }
     stop_job(s);
-    (void)crew_kill_daemons(&s->crew, SIGTERM);
+    (void)crew_kill_daemon(&s->crew, 0, SIGTERM);
     (void)crew_wait_quiet(&s->crew);
     judge(s);
     crew_fini(&s->crew);
