@@ -3,7 +3,8 @@
 #   make            build/bin/ckptd, build/bin/ckpt, build/bin/train_lm, the library
 #   make demo       the demo (under two minutes)
 #   make test       everything that takes under ten minutes
-#   make test-long  the same under ASan+UBSan, and the in-process part under TSan
+#   make test-long  the same under ASan+UBSan, the in-process part under TSan, and
+#                   kills, flips and a soak in full
 #   make fuzz       the fuzzers (tests/fuzz), which make test runs briefly
 #   make bench      ratios against limits measured in the same run
 #   make lint       format, static analysis, layers, sizes
