@@ -209,11 +209,14 @@ install: all
 	install -m 644 $(LIB_TRAINER) $(DESTDIR)$(PREFIX)/lib/
 	$(file >$(B)/ckpt.pc,$(PC_TEXT))install -m 644 $(B)/ckpt.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 trainer/ckpt.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,@PREFIX@,$(PREFIX),' tools/packaging/ckptd@.service.in >$(B)/ckptd@.service
+	install -m 644 $(B)/ckptd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 # The files of install and nothing else; folders stay.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ckptd bin/ckpt \
 	  lib/libckpt.so.0 lib/libckpt.so lib/libckpt.a lib/pkgconfig/ckpt.pc \
-	  include/ckpt.h)
+	  include/ckpt.h lib/systemd/system/ckptd@.service)
 
 -include $(shell find $(B)/obj -name '*.d' -type f 2>/dev/null)

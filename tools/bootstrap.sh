@@ -23,7 +23,7 @@ die() {
 
 build='gcc libc6-dev make pkg-config liburing-dev liblz4-dev libxxhash-dev
     libssl-dev libjansson-dev libopenmpi-dev openmpi-bin'
-test="$build libcmocka-dev libseccomp-dev bats python3 jq procps clang
+test="$build libcmocka-dev libseccomp-dev bats python3 jq procps systemd clang
     libclang-rt-dev"
 case $target in
 build) packages=$build goal=all ;;

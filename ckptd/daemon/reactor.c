@@ -2,13 +2,14 @@
  * reactor.c - the loop, and the life of the daemon.
  *
  * Start: lock and open the local store, workers, memory, engine (which reads
- * the segments' headers), then listen: nobody is served before the engine is
- * ready. End: a signal, or a private daemon that had nothing to do for its
- * linger time: stop listening, let the engine finish what is undecided (a
- * second signal: abort it), close. Nothing is closed while the engine has
- * something in flight, however it ends.
+ * the segments' headers), then listen and give up what is not needed any more
+ * (confine.h): nobody is served before the engine is ready. End: a signal, or a
+ * private daemon that had nothing to do for its linger time: stop listening,
+ * let the engine finish what is undecided (a second signal: abort it), close.
+ * Nothing is closed while the engine has something in flight, however it ends.
  */
 #include "ckptd/daemon/reactor.h"
+#include "ckptd/daemon/confine.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -206,6 +207,19 @@ static void engine_stopped(void *arg)
     r->is_done = true;
 }
 
+/* All is open that is not opened for a trainer. What is in force is said in
+ * the mode, which every trainer is told. */
+static void give_up_rights(struct reactor *r)
+{
+    size_t used = strlen(r->env.mode);
+    char text[160];
+    int rc = confine(text, sizeof text);
+
+    (void)snprintf(r->env.mode + used, sizeof r->env.mode - used, "; %s", text);
+    if (rc && rc != -EOPNOTSUPP)
+        log_line(LOG_LEVEL_WARN, "daemon", "%s", text);
+}
+
 static void engine_ready(void *arg, int result, const struct err *err)
 {
     struct reactor *r = arg;
@@ -218,6 +232,7 @@ static void engine_ready(void *arg, int result, const struct err *err)
         engine_stop(r->engine, engine_stopped, r);
         return;
     }
+    give_up_rights(r);
     log_line(LOG_LEVEL_INFO, "daemon", "ckptd %s serves local store %s (%s)",
              CKPT_VERSION, r->env.local_path, r->env.mode);
 }

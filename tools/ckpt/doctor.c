@@ -6,6 +6,7 @@
  */
 #include "formats/record.h"
 #include "tools/ckpt/check.h"
+#include "tools/ckpt/doctor.h"
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/tool.h"
@@ -19,26 +20,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum finding {
-    FINDING_OK,
-    FINDING_WARN,
-    FINDING_FAIL,
-};
-
-struct doctor {
-    struct tool *tool;
-    bool is_open; /* the home, for reading at least */
-    bool has_failed;
-};
-
-static void found(struct doctor *d, const char *what, enum finding finding,
-                  const char *seen, const char *fix)
+void found(struct doctor *d, const char *what, enum finding finding,
+           const char *seen, const char *fix)
 {
     static const char *const word[] = {"ok", "warn", "FAIL"};
 
@@ -265,44 +252,6 @@ static void check_memlock(struct doctor *d)
           seen,
           "raise it (ulimit -l, LimitMEMLOCK=) to the arenas' size; until "
           "then I/O goes on unregistered, a little slower");
-}
-
-/* Who answers on the daemon's socket? */
-static void check_daemon(struct doctor *d)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct ucred cred = {0};
-    socklen_t bytes = sizeof cred;
-    char path[1024], seen[1200];
-    int dir, fd, rc;
-
-    tool_local_path(d->tool, path, sizeof path);
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (dir < 0 || fd < 0)
-        goto out;
-    (void)snprintf(address.sun_path, sizeof address.sun_path,
-                   "/proc/self/fd/%d/ckptd.sock", dir);
-    rc = connect(fd, (struct sockaddr *)&address, sizeof address);
-    if (rc < 0) {
-        (void)snprintf(seen, sizeof seen,
-                       "none answers at %s/ckptd.sock; the next trainer starts "
-                       "one",
-                       path);
-        found(d, "daemon", FINDING_OK, seen, "");
-    } else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0) {
-        (void)snprintf(seen, sizeof seen, "pid %d of uid %u serves %s",
-                       (int)cred.pid, cred.uid, path);
-        found(d, "daemon", cred.uid == geteuid() ? FINDING_OK : FINDING_FAIL,
-              seen,
-              "one daemon serves one user: use a local store of your own "
-              "(CKPT_LOCAL)");
-    }
-out:
-    if (fd >= 0)
-        close(fd);
-    if (dir >= 0)
-        close(dir);
 }
 
 static const char *latest_fix(int code)

@@ -1,0 +1,27 @@
+/*
+ * doctor.h - between doctor.c and its larger checks.
+ */
+#ifndef TOOLS_CKPT_DOCTOR_H
+#define TOOLS_CKPT_DOCTOR_H
+
+#include "tools/ckpt/tool.h"
+
+enum finding {
+    FINDING_OK,
+    FINDING_WARN,
+    FINDING_FAIL,
+};
+
+struct doctor {
+    struct tool *tool;
+    bool is_open; /* the home, for reading at least */
+    bool has_failed;
+};
+
+void found(struct doctor *d, const char *what, enum finding finding,
+           const char *seen, const char *fix);
+
+/* doctor_daemon.c: who answers on the daemon's socket, and in which mode? */
+void check_daemon(struct doctor *d);
+
+#endif
