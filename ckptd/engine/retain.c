@@ -31,6 +31,15 @@ static const bool allowed[RETAIN_PHASES][RETAIN_PHASES] = {
     [RETAIN_REMOVING] = {[RETAIN_IDLE] = true},
 };
 
+struct catalog_save *retain_save(const struct retention *t,
+                                 const struct save_id *id)
+{
+    struct catalog_save *s = catalog_find(&t->run->catalog, id);
+
+    assert(s);
+    return s;
+}
+
 void retain_move(struct retention *t, enum retain_phase to)
 {
     assert(allowed[t->phase][to]);
@@ -69,7 +78,7 @@ static void retry_fired(struct env_timer *timer)
 {
     struct retention *t = container_of(timer, struct retention, retry);
 
-    if (t->phase == RETAIN_IDLE && !t->is_stopping)
+    if (t->phase == RETAIN_IDLE)
         pass_begin(t);
 }
 
@@ -130,8 +139,6 @@ void retain_buried(struct retention *t, int result)
 
 void retain_verified(struct retention *t, int result, const char *what)
 {
-    struct catalog_save *s = catalog_find(&t->run->catalog, &t->newest);
-
     held_manifest_put(t->held);
     t->held = NULL;
     if (result == -EAGAIN && !t->is_stopping)
@@ -140,8 +147,7 @@ void retain_verified(struct retention *t, int result, const char *what)
         retain_end(t, result == -EAGAIN ? 0 : result, what);
         return;
     }
-    if (s)
-        s->is_verified = true;
+    retain_save(t, &t->newest)->is_verified = true;
     retain_move(t, RETAIN_REMOVING);
     remove_next(t);
 }
@@ -152,19 +158,24 @@ void retain_looked(struct retention *t)
     const struct catalog_generation *g = catalog_newest(c);
     const struct catalog_save *newest;
 
+    assert(g); /* it has a policy */
+    if (t->is_stopping) {
+        retain_end(t, 0, "");
+        return;
+    }
     t->victim = calloc(c->save_count + 1, sizeof *t->victim);
-    if (!t->victim || !g || t->is_stopping) {
-        retain_end(t, t->victim ? 0 : -ENOMEM, "choosing");
+    if (!t->victim) {
+        retain_end(t, -ENOMEM, "choosing");
         return;
     }
     t->victim_count =
         retain_choose(c, g->record.keep_last, g->record.keep_every, t->victim);
-    t->newest = catalog_latest(c);
-    newest = catalog_find(c, &t->newest);
-    if (t->victim_count == 0 || !newest) {
+    if (t->victim_count == 0) {
         retain_end(t, 0, "");
         return;
     }
+    t->newest = catalog_latest(c); /* without one there are no victims */
+    newest = retain_save(t, &t->newest);
     if (newest->is_damaged) { /* whoever verified it saw it before that */
         retain_end(t, -CKPT_ECORRUPT,
                    "the newest checkpoint was found damaged (ckpt verify)");
@@ -189,7 +200,8 @@ static bool has_policy(const struct run *run)
 {
     const struct catalog_generation *g = catalog_newest(&run->catalog);
 
-    return g && (g->record.keep_last || g->record.keep_every);
+    assert(g); /* something was committed in it */
+    return g->record.keep_last || g->record.keep_every;
 }
 
 static void pass_want(struct run *run, bool with_policy)
@@ -206,8 +218,6 @@ static void pass_want(struct run *run, bool with_policy)
         t->env = run->home->engine->env;
         run->retention = t;
     }
-    if (t->is_stopping)
-        return;
     t->is_wanted = true;
     t->is_policy_wanted = t->is_policy_wanted || with_policy;
     if (t->phase == RETAIN_IDLE)

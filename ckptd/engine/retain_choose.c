@@ -5,6 +5,8 @@
 
 #include "common/plant.h"
 
+#include <assert.h>
+
 static bool is_same(const struct save_id *a, const struct save_id *b)
 {
     return save_id_compare(a, b) == 0;
@@ -15,7 +17,8 @@ static bool is_footing(const struct catalog *c, const struct save_id *id)
 {
     const struct catalog_generation *g = catalog_newest(c);
 
-    return g && (is_same(&g->record.parent, id) || is_same(&g->origin, id));
+    assert(g); /* there is a latest one */
+    return is_same(&g->record.parent, id) || is_same(&g->origin, id);
 }
 
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,

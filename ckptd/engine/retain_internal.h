@@ -49,6 +49,9 @@ struct retention {
 };
 
 void retain_move(struct retention *t, enum retain_phase to);
+/* An entry that was in the catalogue: it stays there. */
+struct catalog_save *retain_save(const struct retention *t,
+                                 const struct save_id *id);
 /* The pass is over; words are logged when result is not 0. */
 void retain_end(struct retention *t, int result, const char *what);
 

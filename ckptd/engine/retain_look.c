@@ -109,7 +109,7 @@ static void next_lease(struct retention *t)
             continue;
         }
         if (strlen(one) >= sizeof seen->name) {
-            fail(t, -ENAMETOOLONG, one);
+            fail(t, -ENAMETOOLONG, "a lease cannot be told by its name");
             return;
         }
         (void)snprintf(leaf, sizeof leaf, "lease/%s", one);

@@ -113,11 +113,10 @@ static void tomb_put(void *arg, int result)
 {
     struct removal *r = arg;
     struct run *run = r->retention->run;
-    struct catalog_save *s = catalog_find(&run->catalog, &r->id);
 
     if (result && result != -EEXIST) {
-        if (s) /* nobody has seen a tomb: the next pass tries again */
-            s->status = SAVE_COMMITTED;
+        /* Nobody has seen a tomb: the next pass tries again. */
+        retain_save(r->retention, &r->id)->status = SAVE_COMMITTED;
         removal_end(r, result);
         return;
     }
@@ -132,11 +131,9 @@ static void tomb_put(void *arg, int result)
 void retain_let_go(struct retention *t, const struct save_id *id)
 {
     struct run *run = t->run;
-    struct catalog_save *s = catalog_find(&run->catalog, id);
 
     segpool_release(run->home->engine->pool, &run->catalog.uuid, id);
-    if (s)
-        s->is_let_go = true;
+    retain_save(t, id)->is_let_go = true;
 }
 
 void retain_put_tomb(struct run *run, const struct save_id *id,
@@ -156,15 +153,13 @@ void retain_put_tomb(struct run *run, const struct save_id *id,
 
 void retain_remove(struct retention *t, const struct save_id *id)
 {
-    struct catalog_save *s = catalog_find(&t->run->catalog, id);
     struct removal *r = calloc(1, sizeof *r);
 
     if (!r) {
         retain_removed(t, -ENOMEM);
         return;
     }
-    if (s)
-        s->status = SAVE_REMOVED;
+    retain_save(t, id)->status = SAVE_REMOVED;
     r->retention = t;
     r->id = *id;
     if (is_left_out("tomb before reuse"))

@@ -1,0 +1,486 @@
+/*
+ * test_failnth_retain.c - passes of retention that lack each of their blocks,
+ * meet records that are none of theirs, and are stopped at each turn.
+ *
+ * Whatever happens: what the policy keeps stays, the newest checkpoint loads,
+ * the pass after it does what this one did not, and nothing is leaked.
+ */
+#include "ckptd/engine/retain.h"
+#include "tests/failnth/failnth.h"
+#include "tests/lib/load_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LIMIT_MS     900000
+#define TENSOR_BYTES (RIG_CHUNK_BYTES / 2 - 100)
+
+struct fixture {
+    struct rig *g;
+    struct rig_rank *r[RIG_RANKS_MAX];
+    struct rig_save *v;
+};
+
+static struct run *run_of(const struct rig *g)
+{
+    struct home *home = container_of(g->engine->homes.next, struct home, link);
+
+    return container_of(home->runs.next, struct run, link);
+}
+
+static void begin(struct fixture *f, uint64_t seed)
+{
+    struct rig_shape shape = {.world_size = 1,
+                              .slots = 4,
+                              .tensors = 1,
+                              .tensor_bytes = TENSOR_BYTES,
+                              .codec = 1,
+                              .entropy = 1,
+                              .keep_last = 1};
+
+    *f = (struct fixture){.g = rig_new(seed)};
+    f->g->world->cross = failnth_cross;
+    rig_start(f->g, "token", &shape, f->r);
+    assert_true(rig_joined(f->r[0]));
+}
+
+static void commit(struct fixture *f, uint64_t step)
+{
+    f->v = rig_save(f->r[0], step, step, 0);
+    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
+    assert_int_equal(f->v->state, WIRE_STATE_COMMITTED);
+}
+
+static bool is_idle(void *arg)
+{
+    const struct fixture *f = arg;
+
+    return !retain_is_busy(run_of(f->g));
+}
+
+static void settle(struct fixture *f)
+{
+    (void)rig_run(f->g, 3000, NULL, NULL);
+    assert_true(rig_run(f->g, LIMIT_MS, is_idle, f));
+    (void)rig_run(f->g, 100, NULL, NULL);
+}
+
+static enum save_status status_of(const struct fixture *f, uint64_t step)
+{
+    const struct catalog *c = &run_of(f->g)->catalog;
+
+    for (size_t i = c->save_count; i-- > 0;)
+        if (c->save[i].id.step == step)
+            return c->save[i].status;
+    return 0;
+}
+
+static void nothing(struct store_req *req, int64_t result)
+{
+    (void)req;
+    (void)result;
+}
+
+static void put(const struct fixture *f, const char *leaf, const void *data,
+                size_t bytes)
+{
+    char name[RECORD_NAME_BYTES];
+    struct store_req req = {.op = STORE_PUT,
+                            .name = name_run(name, RIG_RUN, leaf),
+                            .len = bytes,
+                            .done = nothing};
+
+    memcpy(&req.buf, &data, sizeof data);
+    assert_int_equal(store_run(test_world_store(f->g->world, RIG_HOME), &req),
+                     0);
+}
+
+static void put_mark(const struct fixture *f, enum record_kind kind,
+                     const char *leaf, const struct save_id *id)
+{
+    struct record_mark mark = {.id = *id, .created_unix_ms = 1};
+    struct wr w = {0};
+
+    record_mark_encode(kind, &mark, &w);
+    put(f, leaf, w.data, w.bytes);
+    wr_free(&w);
+}
+
+/* As `ckpt gc` does it. */
+static void bury(const struct fixture *f, const struct save_id *id)
+{
+    struct record_tomb tomb = {.id = *id, .reason = "ckpt gc"};
+    char leaf[64], text[SAVE_ID_TEXT_BYTES];
+    struct wr w = {0};
+
+    record_tomb_encode(&tomb, &w);
+    (void)snprintf(leaf, sizeof leaf, "tomb/%s", save_id_format(id, text));
+    put(f, leaf, w.data, w.bytes);
+    wr_free(&w);
+}
+
+static struct store *home_of(const struct fixture *f)
+{
+    return test_env_fault(f->g->daemon, RIG_HOME);
+}
+
+static void fault(const struct fixture *f, int op, const char *part, int error)
+{
+    const struct store_fault rule = {
+        .op = op, .name_part = part, .nth = 1, .error = error};
+
+    assert_int_equal(store_fault_add(home_of(f), &rule), 0);
+}
+
+static void end(struct fixture *f)
+{
+    store_fault_clear(home_of(f));
+    (void)rig_check(f->g, f->v);
+    rig_free(f->g);
+}
+
+/* Steps 10 and 20; a lease on 10 has just died, so that the next pass reads 20
+ * back and removes 10. */
+static struct save_id ready(struct fixture *f, uint64_t seed)
+{
+    struct save_id first;
+
+    begin(f, seed);
+    commit(f, 10);
+    first = f->v->id;
+    put_mark(f, RECORD_LEASE, "lease/dead.0", &first);
+    commit(f, 20);
+    settle(f);
+    assert_int_equal(status_of(f, 10), SAVE_COMMITTED);
+    f->g->world->now_ns += (uint64_t)70 * 1000000000;
+    return first;
+}
+
+/* A pass begins now. */
+static void pass(const struct fixture *f)
+{
+    bool was = failnth_cross(true);
+
+    retain_run(run_of(f->g));
+    (void)failnth_cross(was);
+}
+
+/* The next commit's pass removes all that is older. */
+static void rest(struct fixture *f)
+{
+    f->g->world->now_ns += (uint64_t)70 * 1000000000;
+    commit(f, 80);
+    settle(f);
+    f->g->world->now_ns += (uint64_t)70 * 1000000000;
+    commit(f, 90);
+    settle(f);
+    for (uint64_t step = 10; step <= 80; step += 10)
+        if (status_of(f, step))
+            assert_int_equal(status_of(f, step), SAVE_REMOVED);
+    end(f);
+}
+
+/*
+ * Memory.
+ */
+
+static bool without_memory(uint64_t nth)
+{
+    int64_t before = failnth_live();
+    struct fixture f;
+    bool fired;
+
+    (void)ready(&f, nth);
+    put_mark(&f, RECORD_LEASE, "lease/reader.1", &f.v->id);
+    put_mark(&f, RECORD_LEASE, "lease/reader.2", &f.v->id);
+    failnth_arm(FAILNTH_MEMORY, nth, false);
+    pass(&f);
+    settle(&f);
+    fired = failnth->fired > 0;
+    failnth_disarm();
+    rest(&f);
+    assert_int_equal(failnth_live(), before);
+    return fired;
+}
+
+static void every_block_of_a_pass_may_be_lacking(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    while (without_memory(nth))
+        nth++;
+    print_message("%lu allocations failed\n", (unsigned long)nth - 1);
+    assert_true(nth > 30);
+}
+
+/*
+ * Requests that fail, and what they leave undone.
+ */
+
+static void what_a_pass_cannot_read_or_write_is_done_by_the_next(void **state)
+{
+    static const struct {
+        int op, error;
+        const char *part;
+        bool is_harmless; /* 10 goes all the same */
+    } faults[] = {
+        {STORE_LIST, -EIO, "/tomb", false},
+        {STORE_LIST, -EIO, "/pin", false},
+        {STORE_LIST, -EIO, "/damaged", false},
+        {STORE_LIST, -EIO, "/lease", false},
+        {STORE_LIST, -EIO, "/verified", false},
+        {STORE_PUT, -EIO, "/verified/", false},
+        {STORE_PUT, -EEXIST, "/verified/", true},
+        {STORE_PUT, -EIO, "/tomb/", false},
+        {STORE_PUT, -EEXIST, "/tomb/", true},
+        {STORE_REMOVE, -EIO, "/intent/", true},
+        {STORE_REMOVE, -ENOENT, "/intent/", true},
+        {STORE_LIST, -EIO, "/manifest", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        struct fixture f;
+
+        (void)ready(&f, i + 1);
+        fault(&f, faults[i].op, faults[i].part, faults[i].error);
+        pass(&f);
+        settle(&f);
+        if (status_of(&f, 10) !=
+            (faults[i].is_harmless ? SAVE_REMOVED : SAVE_COMMITTED))
+            fail_msg("fault %zu: %d", i, (int)status_of(&f, 10));
+        rest(&f);
+    }
+}
+
+/* A tomb of others that cannot be made durable lets nothing go. */
+static void a_tomb_that_may_not_be_durable_frees_nothing(void **state)
+{
+    struct save_id first;
+    struct fixture f;
+
+    (void)state;
+    first = ready(&f, 1);
+    bury(&f, &first);
+    fault(&f, STORE_PUT, "/tomb/", -EIO);
+    pass(&f);
+    settle(&f);
+    assert_false(test_env_logged(f.g->daemon, "its space is free"));
+    pass(&f);
+    settle(&f);
+    assert_true(test_env_logged(f.g->daemon, "its space is free"));
+    rest(&f);
+}
+
+/* What is being decided holds its own, whatever its tomb says. */
+static void a_tomb_of_what_is_being_decided_waits(void **state)
+{
+    struct store_fault slow = {.op = STORE_PUT,
+                               .name_part = "/decision/",
+                               .nth = 1,
+                               .error = -EIO,
+                               .persistent = true};
+    struct save_id id;
+    struct fixture f;
+
+    (void)state;
+    (void)ready(&f, 1);
+    assert_int_equal(store_fault_add(home_of(&f), &slow), 0);
+    f.v = rig_save(f.r[0], 30, 30, 0);
+    (void)rig_run(f.g, 2000, NULL, NULL);
+    id = f.v->id;
+    bury(&f, &id);
+    pass(&f);
+    settle(&f);
+    assert_false(test_env_logged(f.g->daemon, "its space is free"));
+    store_fault_clear(home_of(&f));
+    (void)rig_run(f.g, 60000, NULL, NULL);
+    rest(&f);
+}
+
+/*
+ * Records that are none of theirs.
+ */
+
+static void names_of_others_mean_nothing(void **state)
+{
+    static const char unknown[] = "00000009-00000000000000000099-0001";
+    static const char *const folders[] = {"tomb", "pin", "damaged", "manifest",
+                                          "vote"};
+    struct save_id stranger = {.generation = 9, .attempt = 1, .step = 99};
+    char leaf[256], text[SAVE_ID_TEXT_BYTES], longer[200];
+    struct save_id first;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 1);
+    commit(&f, 10);
+    first = f.v->id;
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        (void)snprintf(leaf, sizeof leaf, "%s/noise", folders[i]);
+        put(&f, leaf, "x", 1);
+        (void)snprintf(leaf, sizeof leaf, "%s/%s", folders[i], unknown);
+        put(&f, leaf, "x", 1);
+        (void)snprintf(leaf, sizeof leaf, "%s/%s.bak", folders[i], unknown);
+        put(&f, leaf, "x", 1);
+        (void)snprintf(leaf, sizeof leaf, "%s/%s.%s", folders[i],
+                       save_id_format(&first, text), "zz");
+        if (i != 2) /* that one would be damage */
+            put(&f, leaf, "x", 1);
+    }
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    (void)snprintf(leaf, sizeof leaf, "vote/%s.%.190s",
+                   save_id_format(&first, text), longer);
+    put(&f, leaf, "x", 1);
+    put_mark(&f, RECORD_LEASE, "lease/stranger.0", &stranger);
+    commit(&f, 20);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    assert_int_equal(status_of(&f, 20), SAVE_COMMITTED);
+    end(&f);
+}
+
+/* More readers than fit at first, one that is gone when it is looked at, and
+ * names that are too long for one. */
+static void many_leases_are_looked_at(void **state)
+{
+    struct save_id first;
+    char leaf[200];
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 1);
+    commit(&f, 10);
+    first = f.v->id;
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(leaf, sizeof leaf, "lease/reader%d.0", i);
+        put_mark(&f, RECORD_LEASE, leaf, &first);
+    }
+    fault(&f, STORE_GET, "/lease/reader7", -ENOENT);
+    commit(&f, 20);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    fault(&f, STORE_GET, "/lease/late", -EIO);
+    put_mark(&f, RECORD_LEASE, "lease/late.0", &first);
+    commit(&f, 30);
+    settle(&f);
+    assert_true(test_env_logged(f.g->daemon, "a lease cannot be read"));
+    memset(leaf, 'a', 140);
+    leaf[140] = '\0';
+    memcpy(leaf, "lease/", 6);
+    put_mark(&f, RECORD_LEASE, leaf, &first);
+    commit(&f, 40);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    assert_true(test_env_logged(f.g->daemon, "cannot be told by its"));
+    end(&f);
+}
+
+/* The newest is known to be damaged, or lost: nothing goes because of it. */
+static void nothing_goes_behind_one_that_is_damaged_or_lost(void **state)
+{
+    (void)state;
+    for (int is_lost = 0; is_lost < 2; is_lost++) {
+        struct err why = {-CKPT_ECORRUPT, "a segment is gone"};
+        char leaf[128], text[SAVE_ID_TEXT_BYTES];
+        struct fixture f;
+
+        (void)ready(&f, 1);
+        if (is_lost) {
+            catalog_note_lost(&run_of(f.g)->catalog, &f.v->id, &why);
+        } else {
+            (void)snprintf(leaf, sizeof leaf, "damaged/%s.0",
+                           save_id_format(&f.v->id, text));
+            put_mark(&f, RECORD_DAMAGED, leaf, &f.v->id);
+        }
+        pass(&f);
+        settle(&f);
+        assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+        rest(&f);
+    }
+}
+
+/* A mark of others that the newest was read back is as good as an own one. */
+static void what_others_have_read_back_is_not_read_again(void **state)
+{
+    char leaf[128], text[SAVE_ID_TEXT_BYTES];
+    struct fixture f;
+
+    (void)state;
+    (void)ready(&f, 1);
+    (void)snprintf(leaf, sizeof leaf, "verified/%s",
+                   save_id_format(&f.v->id, text));
+    put_mark(&f, RECORD_VERIFIED, leaf, &f.v->id);
+    pass(&f);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rest(&f);
+}
+
+/* A pin of a save, of a stranger, and of no save at all. */
+static void pins_hold_what_they_name(void **state)
+{
+    char leaf[128], text[SAVE_ID_TEXT_BYTES];
+    struct save_id first;
+    struct fixture f;
+
+    (void)state;
+    first = ready(&f, 1);
+    (void)snprintf(leaf, sizeof leaf, "pin/%s", save_id_format(&first, text));
+    put_mark(&f, RECORD_PIN, leaf, &first);
+    pass(&f);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    end(&f);
+}
+
+/*
+ * Stopping.
+ */
+
+static void a_pass_may_be_stopped_at_every_turn(void **state)
+{
+    (void)state;
+    for (uint64_t turns = 0; turns < 120; turns++) {
+        int64_t before = failnth_live();
+        struct save_id first;
+        struct fixture f;
+
+        first = ready(&f, turns);
+        if (turns % 3 == 0)
+            bury(&f, &first);
+        pass(&f);
+        for (uint64_t i = 0; i < turns / 2; i++)
+            (void)rig_run(f.g, 0, NULL, NULL);
+        if (turns % 2)
+            pass(&f); /* once more, after this one */
+        rig_free(f.g);
+        assert_int_equal(failnth_live(), before);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_block_of_a_pass_may_be_lacking),
+        cmocka_unit_test(what_a_pass_cannot_read_or_write_is_done_by_the_next),
+        cmocka_unit_test(a_tomb_that_may_not_be_durable_frees_nothing),
+        cmocka_unit_test(names_of_others_mean_nothing),
+        cmocka_unit_test(many_leases_are_looked_at),
+        cmocka_unit_test(nothing_goes_behind_one_that_is_damaged_or_lost),
+        cmocka_unit_test(what_others_have_read_back_is_not_read_again),
+        cmocka_unit_test(a_tomb_of_what_is_being_decided_waits),
+        cmocka_unit_test(pins_hold_what_they_name),
+        cmocka_unit_test(a_pass_may_be_stopped_at_every_turn),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
