@@ -185,6 +185,11 @@ field() {
         wait:committed warnings close
     wait_quiet
     out_count "warnings warning .*step 2 .*byte for byte that of step 1" 2
+    # The same step once more: nothing should have changed since.
+    job --ranks 2 --optimizer-names "t0*" --resume 2/2 open load save:2 fence \
+        wait:committed warnings close
+    wait_quiet
+    out_count "warnings ok count=0" 2
     # In another layout nobody can tell, and nothing is said.
     job --ranks 3 --optimizer-names "t0*" open load save:3 fence \
         wait:committed warnings close

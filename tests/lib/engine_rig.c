@@ -365,7 +365,7 @@ struct rig_save *rig_save(struct rig_rank *r, uint64_t step, uint64_t seed,
     s->seed = seed;
     s->changed = r->changed;
     s->changed_seed = r->changed_seed;
-    s->chunk_count = (uint32_t)r->list.chunk_count;
+    s->chunk_count = (uint32_t)r->list.chunk_count + r->own_chunk_count;
     s->order = calloc(s->chunk_count + 1, sizeof *s->order);
     assert(s->order);
     for (uint32_t i = 0; i < s->chunk_count; i++) {
@@ -378,6 +378,9 @@ struct rig_save *rig_save(struct rig_rank *r, uint64_t step, uint64_t seed,
     values_encode(NULL, 0, &values);
     v.values = values.data;
     v.values_bytes = (uint32_t)values.bytes;
+    v.has_trust = r->trust != NULL;
+    if (r->trust)
+        v.trust = *r->trust;
     wire_save_encode(&v, &w);
     send_once(r, WIRE_SAVE, s->request, &w);
     wr_free(&values);
@@ -409,16 +412,21 @@ static struct rig_save *save_by(struct rig_rank *r, uint64_t number,
     return NULL;
 }
 
-static void slot_fill(const struct rig_rank *r, uint32_t slot, uint32_t bytes,
-                      uint64_t seed)
+static void slot_fill(struct rig_rank *r, uint32_t slot,
+                      const struct rig_save *s, uint32_t chunk)
 {
     uint32_t piece;
     uint64_t offset;
     bool is_there = wire_slot_place(&r->arena->shape, slot, &piece, &offset);
+    uint8_t *to;
 
     assert(is_there);
-    fill(r->arena->base[piece] + offset + PAGE_BYTES, bytes, seed,
-         r->entropy > 0.5);
+    to = r->arena->base[piece] + offset + PAGE_BYTES;
+    if (r->fill)
+        r->fill(r, s, chunk, to);
+    else
+        fill(to, r->list.chunk[chunk].raw_bytes, chunk_seed(r->rank, s, chunk),
+             r->entropy > 0.5);
 }
 
 static void on_slots(struct rig_rank *r, const struct wire_slots *v)
@@ -435,8 +443,7 @@ static void on_slots(struct rig_rank *r, const struct wire_slots *v)
         if (s->given_count >= r->hold_after)
             break;
         chunk = s->order[s->given_count++];
-        slot_fill(r, slot, r->list.chunk[chunk].raw_bytes,
-                  chunk_seed(r->rank, s, chunk));
+        slot_fill(r, slot, s, chunk);
         wr_u32(&pairs, chunk);
         wr_u32(&pairs, slot);
         reply.count++;
@@ -458,7 +465,7 @@ static void on_state(struct rig_rank *r, const struct wire_state *v)
     s->told |= v->state == WIRE_STATE_ABORTED ? 1u << 31 : 1u << v->state;
     if (v->state > s->state)
         s->state = v->state;
-    if (v->state == WIRE_STATE_ABORTED) {
+    if (v->state >= WIRE_STATE_COMMITTED) {
         s->code = v->code;
         memcpy(s->text, v->text, sizeof s->text);
     }

@@ -70,6 +70,12 @@ struct rig_rank {
     double entropy;   /* 1: bytes do not compress; 0: they do */
     uint32_t changed; /* for saves from now on, see rig_save */
     uint64_t changed_seed;
+    /* What saves ask for, and who fills their chunks: those of the list, then
+     * so many of its own. NULL: nothing, and bytes by the seed. */
+    const struct trust *trust;
+    uint32_t own_chunk_count;
+    void (*fill)(struct rig_rank *r, const struct rig_save *v, uint32_t chunk,
+                 uint8_t *to);
     /* For others that play this rank (load_rig.h): each frame, and its end. */
     void (*on_frame)(struct rig_rank *r, const struct test_frame *f);
     void (*on_free)(struct rig_rank *r);

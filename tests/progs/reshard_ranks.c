@@ -129,6 +129,9 @@ static int run_rank(const struct job *job, const struct shares *shares,
     o.token = job->token;
     o.rank = rank;
     o.world_size = shares->rank_count;
+    /* Replicas are equal, whatever padding and gaps lie around them. */
+    o.replica_check = CKPT_REPLICAS_ALL;
+    o.on_divergence = CKPT_FAIL;
     rc = ckpt_open(&o, &ctx, &error);
     if (rc == 0)
         rc = is_save ? save(ctx, piece, s->count, &error)

@@ -6,6 +6,7 @@
 #include "tests/lib/trainer_world.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -243,12 +244,149 @@ static void killed_daemon_is_replaced(void **unused)
     state_fini(&s);
 }
 
+/*
+ * Two ranks in two threads hold replicas of the awkward state, with other bytes
+ * in the padding and the gaps.
+ */
+
+/* Not on cmocka's thread. */
+static void __attribute__((format(printf, 1, 2), noreturn))
+die(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    abort();
+}
+
+struct replica_rank {
+    pthread_t thread;
+    pthread_barrier_t *barrier;
+    uint32_t rank;
+    struct state s;
+    int64_t element[STATE_PIECES];
+    struct ckpt *ctx;
+};
+
+/* Of each piece an element's byte, not one of padding or a gap; -1: there is
+ * none. */
+static void find_elements(struct replica_rank *r)
+{
+    struct state *s = &r->s;
+    uint8_t *one[STATE_PIECES];
+
+    state_fill(s, 1001);
+    for (size_t k = 0; k < s->count; k++) {
+        one[k] = malloc(s->bytes[k] + 1);
+        if (!one[k])
+            die("no memory");
+        memcpy(one[k], s->tensor[k].data, s->bytes[k]);
+        r->element[k] = -1;
+    }
+    state_fill(s, 1002);
+    for (size_t k = 0; k < s->count; k++) {
+        const uint8_t *two = s->tensor[k].data;
+
+        for (size_t i = 0; i < s->bytes[k] && r->element[k] < 0; i++)
+            if (one[k][i] != two[i])
+                r->element[k] = (int64_t)i;
+        free(one[k]);
+    }
+}
+
+/* Rank 1 flips a bit of piece k; nobody if it has no elements. */
+static void save_with_flip(struct replica_rank *r, size_t k)
+{
+    uint64_t step = k + 1;
+    int64_t at = k < r->s.count ? r->element[k] : -1;
+    struct ckpt_error error;
+    struct ckpt_save *save;
+    bool is_warned;
+
+    state_clear(&r->s);
+    if (r->rank == 1)
+        for (size_t i = 0; i < r->s.count; i++)
+            memset(r->s.tensor[i].data, 0x11, r->s.bytes[i]);
+    state_fill(&r->s, step);
+    if (at >= 0 && r->rank == 1)
+        ((uint8_t *)r->s.tensor[k].data)[at] ^= 0x10;
+    if (ckpt_save(r->ctx, step, r->s.tensor, r->s.count, NULL, 0, &save,
+                  &error))
+        die("%s", error.message);
+    state_spoil(&r->s, CKPT_CAPTURE_NOW);
+    if (ckpt_fence(save, NULL, &error))
+        die("%s", error.message);
+    state_spoil(&r->s, CKPT_UNTIL_FENCE);
+    if (ckpt_wait(save, CKPT_COMMITTED, 30000, &error))
+        die("%s", error.message);
+    ckpt_save_free(save); /* the warning outlives the handle */
+    is_warned = ckpt_warning(r->ctx, &error) == 1;
+    if (is_warned != (at >= 0))
+        die("piece %zu: %s", k, is_warned ? error.message : "no warning");
+    if (is_warned && (!strstr(error.message,
+                              "rank 1 differs from rank 0, first at element") ||
+                      !strstr(error.message, r->s.tensor[k].name)))
+        die("piece %zu: %s", k, error.message);
+    if (ckpt_warning(r->ctx, &error))
+        die("a second one: %s", error.message);
+}
+
+static void *replica_main(void *arg)
+{
+    struct replica_rank *r = arg;
+    struct ckpt_options o;
+    struct ckpt_error error;
+
+    state_init(&r->s, ((size_t)2 << 20) + 4096);
+    find_elements(r);
+    for (size_t i = 0; i < r->s.count; i++) {
+        r->s.tensor[i].replica_index = r->rank;
+        r->s.tensor[i].replica_count = 2;
+    }
+    ckpt_options_init(&o);
+    o.home = home;
+    o.run = "replicas";
+    o.token = "both";
+    o.rank = r->rank;
+    o.world_size = 2;
+    o.open_timeout_ms = 20000;
+    o.decide_timeout_ms = 30000;
+    o.replica_check = CKPT_REPLICAS_ALL;
+    if (ckpt_open(&o, &r->ctx, &error))
+        die("%s", error.message);
+    for (size_t k = 0; k <= r->s.count; k++)
+        save_with_flip(r, k);
+    (void)pthread_barrier_wait(r->barrier);
+    ckpt_close(r->ctx);
+    state_fini(&r->s);
+    return NULL;
+}
+
+static void a_flip_in_any_awkward_replica_is_named(void **unused)
+{
+    pthread_barrier_t barrier;
+    struct replica_rank r[2] = {{.barrier = &barrier},
+                                {.barrier = &barrier, .rank = 1}};
+
+    (void)unused;
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            pthread_create(&r[i].thread, NULL, replica_main, &r[i]), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(r[i].thread, NULL), 0);
+    (void)pthread_barrier_destroy(&barrier);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(awkward_state_comes_back),
         cmocka_unit_test(state_of_four_arenas_takes_no_memory_of_the_rank),
         cmocka_unit_test(killed_daemon_is_replaced),
+        cmocka_unit_test(a_flip_in_any_awkward_replica_is_named),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -234,6 +234,57 @@ static void pmix_names_a_start_only_under_one_launcher(void **unused)
     assert_non_null(strstr(apply(&o, 0).token, "pmix-12345."));
 }
 
+static void trust_has_defaults_and_bounds(void **unused)
+{
+    struct ckpt *ctx = calloc(1, sizeof *ctx);
+    struct ckpt_options o = plain();
+    char longest[TRUST_PATTERNS_BYTES + 1];
+    struct err err = {0};
+
+    (void)unused;
+    assert_non_null(ctx);
+    assert_int_equal(options_apply(&o, ctx, &err), 0);
+    assert_int_equal(ctx->trust.replica_check, TRUST_SAMPLE);
+    assert_int_equal(ctx->trust.on_divergence, TRUST_WARN);
+    assert_int_equal(ctx->trust.on_stale, TRUST_WARN);
+    assert_string_equal(ctx->trust.replica_allow, "");
+    assert_string_equal(ctx->trust.optimizer_names, "optim*");
+    o.replica_check = CKPT_REPLICAS_OFF;
+    o.on_divergence = CKPT_FAIL;
+    o.on_stale = CKPT_IGNORE;
+    o.replica_allow = "a*";
+    o.optimizer_names = "";
+    assert_int_equal(options_apply(&o, ctx, &err), 0);
+    assert_int_equal(ctx->trust.replica_check, TRUST_OFF);
+    assert_int_equal(ctx->trust.on_divergence, TRUST_FAIL);
+    assert_int_equal(ctx->trust.on_stale, TRUST_IGNORE);
+    assert_string_equal(ctx->trust.replica_allow, "a*");
+    assert_string_equal(ctx->trust.optimizer_names, "");
+    /* A caller that was built before these options has the defaults. */
+    o.struct_bytes = offsetof(struct ckpt_options, replica_check);
+    assert_int_equal(options_apply(&o, ctx, &err), 0);
+    assert_int_equal(ctx->trust.replica_check, TRUST_SAMPLE);
+    assert_string_equal(ctx->trust.optimizer_names, "optim*");
+    free(ctx);
+    o = plain();
+    o.on_divergence = CKPT_IGNORE;
+    refuses(&o, "on_divergence 2");
+    o = plain();
+    o.replica_check = (enum ckpt_replica_check)3;
+    refuses(&o, "replica_check 3");
+    o = plain();
+    o.on_stale = (enum ckpt_verdict)3;
+    refuses(&o, "on_stale 3");
+    memset(longest, 'x', sizeof longest);
+    longest[TRUST_PATTERNS_BYTES] = '\0';
+    o = plain();
+    o.replica_allow = longest;
+    refuses(&o, "replica_allow: longer than 1023 bytes");
+    o = plain();
+    o.optimizer_names = longest;
+    refuses(&o, "optimizer_names: longer than 1023 bytes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup(tokens_name_one_start, clear),
         cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
                                clear),
+        cmocka_unit_test_setup(trust_has_defaults_and_bounds, clear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
