@@ -427,6 +427,10 @@ void merge_done(struct commit *c, int result, void *data, size_t bytes,
     }
     s->manifest = data;
     s->manifest_bytes = bytes;
+    if (is_left_out("manifest before its decision")) {
+        decision_put(c);
+        return;
+    }
     s->is_busy = true;
     place = commit_place(c, "manifest", &commit_env(c)->local_uuid);
     recio_put_parts(c->run->home->store, &place, data, bytes, parts_done, c);

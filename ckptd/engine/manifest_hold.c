@@ -4,7 +4,9 @@
  *   decision/SAVE -> COMMIT? -> inline or parts -> manifest_open -> no tomb?
  *   -> done
  *
- * The tomb is looked for last: what has none by then was all there.
+ * The tomb is looked for last: what has none by then was all there. So it is
+ * when the manifest cannot be read: of what is being removed (or was, when the
+ * daemon died) the parts go before the decision.
  *
  * A home that comes back may answer -EIO to what was under way, which says
  * nothing of the checkpoint, and who loads would pass it over: all is read
@@ -68,7 +70,7 @@ static void tomb_read(void *arg, int64_t result, void *data)
     free(data);
     if (result >= 0)
         (void)err_set(&f->err, -ENOENT, "it was removed");
-    else if (result != -ENOENT)
+    else if (result != -ENOENT && !f->err.code)
         (void)err_set(&f->err, (int)result, "tomb: %s", err_text((int)result));
     fetch_end(f);
 }
@@ -103,12 +105,9 @@ static void manifest_read(void *arg, int64_t result, void *data)
                       err_text((int)result));
     else
         (void)hold(f, data, (size_t)result);
-    if (f->err.code)
-        fetch_end(f);
-    else
-        recio_get(f->run->home->store,
-                  name_save(f->name, f->run->name, "tomb", &f->id),
-                  RECORD_MAX_BYTES, tomb_read, f);
+    recio_get(f->run->home->store,
+              name_save(f->name, f->run->name, "tomb", &f->id),
+              RECORD_MAX_BYTES, tomb_read, f);
 }
 
 static void decision_read(void *arg, int64_t result, void *data)

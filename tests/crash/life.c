@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TENSOR_BYTES ((uint64_t)RIG_CHUNK_BYTES)
-#define LOAD_TABLE   7
+#define TENSOR_BYTES    ((uint64_t)RIG_CHUNK_BYTES)
+#define LOAD_TABLE      7
+#define LONG_NAME_BYTES 1000
 
 static const char *const daemon_names[LIFE_DAEMONS_MAX] = {"a", "b"};
 
@@ -169,6 +170,43 @@ static bool have_answers(void *arg)
     return true;
 }
 
+/* As rig_table() does it, and the tiny ones behind. */
+static void table(struct rig_rank *r, const struct life_shape *shape)
+{
+    uint32_t count = shape->tensors + shape->names;
+    struct entry *entries = calloc(count, sizeof *entries);
+    char(*names)[LONG_NAME_BYTES] = calloc(count, sizeof *names);
+    struct wire_table v = {.number = 1};
+    struct wr bare = {0}, w = {0};
+    int rc;
+
+    assert(entries && names);
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_tiny = i >= shape->tensors;
+        int bytes =
+            snprintf(names[i], sizeof names[i], "rank%u.tensor%u", r->rank, i);
+
+        if (is_tiny)
+            memset(names[i] + bytes, '_', sizeof names[i] - 1 - (size_t)bytes);
+        entries[i] = (struct entry){.name = names[i], .replica_count = 1};
+        entries[i].geometry.dtype = DTYPE_U16;
+        entries[i].geometry.ndim = 1;
+        entries[i].geometry.shape[0] = is_tiny ? 8 : TENSOR_BYTES / 2;
+    }
+    table_encode(entries, count, &bare);
+    v.data = bare.data;
+    v.bytes = (uint32_t)bare.bytes;
+    wire_table_encode(&v, &w);
+    rig_send(r, WIRE_TABLE, 0, 4, &w);
+    wr_free(&w);
+    wr_free(&bare);
+    writelist_free(&r->list);
+    rc = writelist_build(entries, count, RIG_CHUNK_BYTES, &r->list);
+    assert(rc == 0);
+    free(names);
+    free(entries);
+}
+
 /* Each rank loads what the next one has saved, where it can reach that. */
 static void wish(const struct life *life, uint32_t rank)
 {
@@ -204,7 +242,7 @@ bool life_join(struct life *life, const char *token)
             continue;
         }
         rig_arena(life->r[i], shape->slots);
-        rig_table(life->r[i], 1, shape->tensors, TENSOR_BYTES);
+        table(life->r[i], shape);
         wish(life, i);
     }
     life_turn(life, 10);

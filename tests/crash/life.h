@@ -22,6 +22,7 @@
 struct life_shape {
     uint32_t ranks, daemons;
     uint32_t tensors; /* of one chunk each */
+    uint32_t names;   /* tiny ones with long names, for a large manifest */
     uint32_t slots;   /* of a rank's arena */
     uint32_t keep_last;
     bool is_packed;   /* bytes that compress, encoded */

@@ -65,6 +65,7 @@ static const struct safeguard safeguards[] = {
     {"look for a closed generation", "closed", NULL, 1},
     {"decisions before a new generation", "unresolved", NULL, 1},
     {"votes of all members", "save-two", NULL, 1},
+    {"manifest before its decision", "parts", NULL, 1},
     {"check of coverage", "hole", NULL, 1},
     {"answer that others have decided", "decided", NULL, 1},
     {"confirmation of a decision", "foreign", NULL, 4},

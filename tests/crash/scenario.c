@@ -160,15 +160,16 @@ static void recovery(struct play *play)
     life_end(&life);
 }
 
-/* SIGKILL after so many operations of a save as the seed says; writes that were
- * under way land while the next life recovers, and saves. */
+/* SIGKILL after so many operations of a save as the seed says (by the stride);
+ * writes that were under way land while the next life recovers, and saves. */
 static void killed(struct play *play)
 {
     struct life life;
 
     begin(play, &life, 1, "first");
     commit(play, &life, 10, 1);
-    play->disk->stop_at = play->disk->op_count + (uint32_t)play->seed - 1;
+    play->disk->stop_at =
+        play->disk->op_count + (uint32_t)(play->seed - 1) * play->stride;
     (void)life_save(&life, 20, 2);
     life_turn(&life, 20);
     play->disk->stop_at = DISK_NEVER;
@@ -335,6 +336,20 @@ const struct scenario scenarios[] = {
      .shape = {.ranks = 2, .daemons = 2, .tensors = 2, .slots = 4},
      .run = save,
      .seeds = 8},
+    {.name = "parts",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 1, .names = 34, .slots = 4},
+     .run = save,
+     .seeds = 4},
+    {.name = "parts-killed",
+     .shape = {.ranks = 2,
+               .daemons = 1,
+               .tensors = 1,
+               .names = 34,
+               .slots = 4,
+               .keep_last = 1},
+     .run = killed,
+     .seeds = 8,
+     .stride = 9},
     {.name = "overlap",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 3},
      .run = overlap,
@@ -395,7 +410,9 @@ const uint32_t scenario_count = ARRAY_LEN(scenarios);
 
 void scenario_play(const struct scenario *s, uint64_t seed, struct play *out)
 {
-    *out = (struct play){.seed = seed, .promises = {.shape = s->shape}};
+    *out = (struct play){.seed = seed,
+                         .stride = s->stride ? s->stride : 1,
+                         .promises = {.shape = s->shape}};
     out->disk = disk_new(seed, NULL);
     out->disk->has_no_tmpfile = s->has_no_tmpfile;
     out->disk->writes_short = s->writes_short;

@@ -11,6 +11,7 @@ struct play {
     struct disk *disk; /* its log has ended */
     struct promises promises;
     uint64_t seed;
+    uint32_t stride;
     char why[WHY_BYTES]; /* what was wrong while it ran, or "" */
 };
 
@@ -18,7 +19,8 @@ struct scenario {
     const char *name;
     struct life_shape shape;
     void (*run)(struct play *play);
-    uint32_t seeds; /* how many recordings are worth making */
+    uint32_t seeds;  /* how many recordings are worth making */
+    uint32_t stride; /* operations between the moments of SIGKILL, or 0: 1 */
     bool has_no_tmpfile, writes_short;
 };
 
