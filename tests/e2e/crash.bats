@@ -20,7 +20,7 @@ bats_require_minimum_version 1.5.0
     if [ -n "${CKPT_TEST_LONG:-}" ]; then
         tell "$CRASH/crash" -j 2 -f 1 -p 16
     else
-        tell "$CRASH/crash" -j 2 -f 0 -p 100
+        tell "$CRASH/crash" -j 2 -f 0 -p 300
     fi
 }
 
