@@ -377,16 +377,16 @@ static void closed_done(struct store_req *req, int64_t result)
     free(l);
     if (!commit_resume(c, result))
         return;
-    if (result >= 0 && !is_left_out("look for a closed generation"))
-        commit_wish(c, -ESTALE,
-                    "generation %" PRIu32
-                    " was closed: the job was started anew",
-                    c->id.generation);
-    else if (result < 0 && result != -ENOENT)
+    if (result < 0 && result != -ENOENT)
         commit_wish(c, (int)result,
                     "whether generation %" PRIu32
                     " was closed cannot be read: %s",
                     c->id.generation, err_text((int)result));
+    else if (result >= 0 && !is_left_out("look for a closed generation"))
+        commit_wish(c, -ESTALE,
+                    "generation %" PRIu32
+                    " was closed: the job was started anew",
+                    c->id.generation);
     if (s->wish.code == 0) {
         commit_move(c, COMMIT_OPEN);
         s->delay_ns = 0;

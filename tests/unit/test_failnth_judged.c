@@ -190,11 +190,73 @@ static void every_block_of_the_judgement_may_be_lacking(void **state)
     assert_true(nth > 20);
 }
 
+/* Boxes are copied out of a manifest: into what the caller has, or not. */
+static void a_region_needs_room_for_its_boxes(void **state)
+{
+    static const struct box box = {{0}, {20}};
+    struct entry e = {.name = "w",
+                      .geometry = {DTYPE_U8, 1, {20}},
+                      .region = {.boxes = &box, .box_count = 1},
+                      .replica_count = 1};
+    struct built_chunk chunk = {.file_name = "seg/000001",
+                                .offset = PAGE_BYTES,
+                                .raw_bytes = 20,
+                                .payload_bytes = 20};
+    struct mf_trust trust = {0};
+    struct built_rank r = {
+        .entries = &e, .entry_count = 1, .chunks = &chunk, .trust = &trust};
+    struct manifest_info info = {.kind = MANIFEST_VOTE,
+                                 .world_size = 64,
+                                 .chunk_bytes = CHUNK_BYTES_MIN,
+                                 .id = first};
+    struct manifest_builder *b = manifest_builder_new();
+    struct layout none = {0};
+    struct box *boxes = NULL;
+    size_t capacity = 0, bytes;
+    struct writelist list;
+    struct region region;
+    struct manifest m;
+    struct err err;
+    void *data;
+
+    (void)state;
+    assert_int_equal(writelist_build(&e, 1, CHUNK_BYTES_MIN, &list), 0);
+    r.list = &list;
+    for (uint32_t rank = 3; rank < 64; rank += 6) {
+        r.rank = trust.rank = rank;
+        assert_int_equal(manifest_add_rank(b, &r, &err), 0);
+    }
+    assert_int_equal(manifest_write(b, &info, &none, &data, &bytes, &err), 0);
+    assert_int_equal(manifest_open(data, bytes, &m, &err), 0);
+    failnth_arm(FAILNTH_MEMORY, 1, false);
+    (void)failnth_cross(true);
+    assert_int_equal(manifest_region(&m, 0, &boxes, &capacity, &region),
+                     -ENOMEM);
+    (void)failnth_cross(false);
+    failnth_disarm();
+    assert_int_equal(manifest_region(&m, 0, &boxes, &capacity, &region), 0);
+    assert_int_equal(region.boxes[0].size[0], 20);
+    /* What each rank was asked to find out is found, and no other's. */
+    for (uint32_t rank = 0; rank < 64; rank++) {
+        const struct mf_trust *t = manifest_trust(&m, rank);
+
+        if (rank % 6 == 3)
+            assert_int_equal(t->rank, rank);
+        else
+            assert_null(t);
+    }
+    free(boxes);
+    free(data);
+    manifest_builder_free(b);
+    writelist_free(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_found_is_told_or_refused),
         cmocka_unit_test(every_block_of_the_judgement_may_be_lacking),
+        cmocka_unit_test(a_region_needs_room_for_its_boxes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,8 +145,8 @@ static void end(struct fixture *f)
     rig_free(f->g);
 }
 
-/* Steps 10 and 20; a lease on 10 has just died, so that the next pass reads 20
- * back and removes 10. */
+/* Steps 10, 12 and 20; the leases on 10 and 12 have just died, so that the next
+ * pass reads 20 back and removes both. */
 static struct save_id ready(struct fixture *f, uint64_t seed)
 {
     struct save_id first;
@@ -155,6 +155,8 @@ static struct save_id ready(struct fixture *f, uint64_t seed)
     commit(f, 10);
     first = f->v->id;
     put_mark(f, RECORD_LEASE, "lease/dead.0", &first);
+    commit(f, 12);
+    put_mark(f, RECORD_LEASE, "lease/dead.1", &f->v->id);
     commit(f, 20);
     settle(f);
     assert_int_equal(status_of(f, 10), SAVE_COMMITTED);
@@ -282,27 +284,23 @@ static void a_tomb_that_may_not_be_durable_frees_nothing(void **state)
 /* What is being decided holds its own, whatever its tomb says. */
 static void a_tomb_of_what_is_being_decided_waits(void **state)
 {
-    struct store_fault slow = {.op = STORE_PUT,
-                               .name_part = "/decision/",
-                               .nth = 1,
-                               .error = -EIO,
-                               .persistent = true};
-    struct save_id id;
-    struct fixture f;
-
     (void)state;
-    (void)ready(&f, 1);
-    assert_int_equal(store_fault_add(home_of(&f), &slow), 0);
-    f.v = rig_save(f.r[0], 30, 30, 0);
-    (void)rig_run(f.g, 2000, NULL, NULL);
-    id = f.v->id;
-    bury(&f, &id);
-    pass(&f);
-    settle(&f);
-    assert_false(test_env_logged(f.g->daemon, "its space is free"));
-    store_fault_clear(home_of(&f));
-    (void)rig_run(f.g, 60000, NULL, NULL);
-    rest(&f);
+    for (uint64_t turns = 0; turns < 60; turns++) {
+        struct save_id id;
+        struct fixture f;
+
+        id = ready(&f, turns);
+        id.step = 30;
+        bury(&f, &id);
+        f.v = rig_save(f.r[0], 30, 30, 0);
+        for (uint64_t i = 0; i < turns; i++)
+            (void)rig_run(f.g, 0, NULL, NULL);
+        retain_no_room(f.g->engine); /* a pass without the policy */
+        (void)rig_run(f.g, 0, NULL, NULL);
+        pass(&f);
+        settle(&f);
+        rest(&f);
+    }
 }
 
 /*
@@ -315,7 +313,7 @@ static void names_of_others_mean_nothing(void **state)
     static const char *const folders[] = {"tomb", "pin", "damaged", "manifest",
                                           "vote"};
     struct save_id stranger = {.generation = 9, .attempt = 1, .step = 99};
-    char leaf[256], text[SAVE_ID_TEXT_BYTES], longer[200];
+    char leaf[320], text[SAVE_ID_TEXT_BYTES], longer[230];
     struct save_id first;
     struct fixture f;
 
@@ -337,7 +335,7 @@ static void names_of_others_mean_nothing(void **state)
     }
     memset(longer, 'a', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
-    (void)snprintf(leaf, sizeof leaf, "vote/%s.%.190s",
+    (void)snprintf(leaf, sizeof leaf, "vote/%s.%.220s",
                    save_id_format(&first, text), longer);
     put(&f, leaf, "x", 1);
     put_mark(&f, RECORD_LEASE, "lease/stranger.0", &stranger);
@@ -467,6 +465,196 @@ static void a_pass_may_be_stopped_at_every_turn(void **state)
     }
 }
 
+static void without_commits_there_is_nothing_to_stop(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 1);
+    assert_false(retain_is_busy(run_of(f.g)));
+    failnth_arm(FAILNTH_MEMORY, 1, false);
+    pass(&f);
+    assert_int_equal(failnth->fired, 1);
+    failnth_disarm();
+    assert_null(run_of(f.g)->retention);
+    rig_free(f.g);
+    begin(&f, 2);
+    engine_halt(f.g->engine);
+    pass(&f);
+    assert_null(run_of(f.g)->retention);
+    rig_free(f.g);
+}
+
+static void attached(void *arg, int result, struct run *run,
+                     const struct err *err)
+{
+    (void)run;
+    (void)err;
+    *(int *)arg = result;
+}
+
+static void a_run_that_is_being_attached_is_left_alone(void **state)
+{
+    struct fixture f;
+    int result = 1;
+
+    (void)state;
+    begin(&f, 1);
+    run_attach(f.g->engine, RIG_HOME, "other", attached, &result);
+    retain_no_room(f.g->engine);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    assert_int_equal(result, 0);
+    rig_free(f.g);
+}
+
+/* A save that others wait for stands on a checkpoint that the policy lets go:
+ * that one waits, and is looked at again. */
+static void what_a_save_stands_on_waits(void **state)
+{
+    struct store_fault broken = {.op = STORE_PUT,
+                                 .name_part =
+                                     "/decision/00000001-00000000000000000030",
+                                 .nth = 1,
+                                 .error = -EIO,
+                                 .persistent = true};
+    struct store_fault slow = {.op = STORE_LIST,
+                               .name_part = "/tomb",
+                               .nth = 1,
+                               .delay_polls = 200000};
+    struct rig_save *held;
+    struct fixture f;
+
+    (void)state;
+    (void)ready(&f, 1);
+    assert_int_equal(store_fault_add(home_of(&f), &broken), 0);
+    held = rig_save(f.r[0], 30, 30, 0);
+    (void)rig_run(f.g, 500, NULL, NULL);
+    commit(&f, 40);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    pass(&f);
+    (void)rig_run(f.g, 100, NULL, NULL);
+    /* The next look comes while a pass is under way. */
+    assert_int_equal(store_fault_add(home_of(&f), &slow), 0);
+    pass(&f);
+    (void)rig_run(f.g, 3000, NULL, NULL);
+    store_fault_clear(home_of(&f));
+    (void)rig_run(f.g, 100000, NULL, NULL);
+    assert_true(held->state >= WIRE_STATE_COMMITTED);
+    rest(&f);
+}
+
+/*
+ * Two daemons.
+ */
+
+struct pair {
+    struct rig *g[2];
+    struct rig_rank *r[2];
+    struct rig_save *v[2];
+};
+
+static bool pump(void *arg)
+{
+    struct pair *p = arg;
+
+    rig_pump(p->g[0]);
+    if (p->g[1])
+        rig_pump(p->g[1]);
+    return false;
+}
+
+static bool is_decided(void *arg)
+{
+    struct pair *p = arg;
+
+    (void)pump(p);
+    return rig_all_decided(p->g[0]) && rig_all_decided(p->g[1]);
+}
+
+static void pair_save(struct pair *p, uint64_t step)
+{
+    for (int i = 0; i < 2; i++)
+        p->v[i] = rig_save(p->r[i], step, step, 0);
+    assert_true(test_run(p->g[0]->world, LIMIT_MS, is_decided, p));
+    assert_int_equal(p->v[0]->state, WIRE_STATE_COMMITTED);
+}
+
+static void pair_begin(struct pair *p, uint64_t seed)
+{
+    p->g[0] = rig_new(seed);
+    p->g[1] = rig_new_in(p->g[0]->world, "b");
+    for (uint32_t i = 0; i < 2; i++) {
+        p->r[i] = rig_rank_new(p->g[i], i, 2);
+        p->r[i]->keep_last = 1;
+        rig_open(p->r[i], "token");
+    }
+    (void)test_run(p->g[0]->world, 10000, pump, p);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(rig_joined(p->r[i]));
+        rig_arena(p->r[i], 4);
+        rig_table(p->r[i], 1, 1, TENSOR_BYTES);
+    }
+    (void)test_run(p->g[0]->world, 100, pump, p);
+    pair_save(p, 10);
+    (void)test_run(p->g[0]->world, 30000, pump, p);
+}
+
+static void pair_end(struct pair *p)
+{
+    for (int i = 0; i < 2; i++)
+        rig_die(p->r[i]);
+    rig_free(p->g[0]);
+    rig_free(p->g[1]);
+}
+
+/* Of one daemon the mark of its share cannot be written, or is there. */
+static void a_share_whose_mark_fails_is_read_again(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        const struct store_fault rule = {.op = STORE_PUT,
+                                         .name_part = "/verified/",
+                                         .nth = 1,
+                                         .error = how ? -EEXIST : -EIO};
+        struct pair p = {0};
+        struct fixture f;
+
+        pair_begin(&p, (uint64_t)how + 1);
+        assert_int_equal(
+            store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &rule),
+            0);
+        pair_save(&p, 20);
+        (void)test_run(p.g[0]->world, 60000, pump, &p);
+        store_fault_clear(test_env_fault(p.g[0]->daemon, RIG_HOME));
+        pair_save(&p, 30);
+        (void)test_run(p.g[0]->world, 60000, pump, &p);
+        f.g = p.g[0];
+        assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+        pair_end(&p);
+    }
+}
+
+/* One ends while it waits for the other's share. */
+static void a_daemon_may_end_while_shares_are_missing(void **state)
+{
+    (void)state;
+    for (uint64_t turns = 0; turns < 100; turns++) {
+        struct store_fault broken = {
+            .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
+        struct pair p = {0};
+
+        pair_begin(&p, turns);
+        assert_int_equal(
+            store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken),
+            0);
+        pair_save(&p, 20);
+        for (uint64_t i = 0; i < turns; i++)
+            (void)test_run(p.g[0]->world, 0, pump, &p);
+        pair_end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +668,11 @@ int main(void)
         cmocka_unit_test(a_tomb_of_what_is_being_decided_waits),
         cmocka_unit_test(pins_hold_what_they_name),
         cmocka_unit_test(a_pass_may_be_stopped_at_every_turn),
+        cmocka_unit_test(without_commits_there_is_nothing_to_stop),
+        cmocka_unit_test(a_run_that_is_being_attached_is_left_alone),
+        cmocka_unit_test(what_a_save_stands_on_waits),
+        cmocka_unit_test(a_share_whose_mark_fails_is_read_again),
+        cmocka_unit_test(a_daemon_may_end_while_shares_are_missing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
