@@ -1,8 +1,11 @@
 /*
  * daemon_places.c - what storm_ckptd has in front of store_submit() and
- * peers_send(): see place.h.
+ * peers_send(): see place.h. And in front of engine_close(): a daemon that ends
+ * in order has no slot in use, whatever has died before; else it says so in a
+ * file beside the one that arms it.
  */
 #include "ckptd/daemon/reactor.h"
+#include "ckptd/engine/slots.h"
 #include "tests/storm/place.h"
 
 #include <fcntl.h>
@@ -12,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ARM_BYTES 128
+#define ARM_BYTES      128
+#define ARM_PATH_BYTES 1024
 
 static struct {
     char text[ARM_BYTES]; /* of the file, as last seen */
@@ -85,6 +89,8 @@ void real_send(struct env *env, env_peer peer, const struct wire_header *h,
 void wrap_send(struct env *env, env_peer peer, const struct wire_header *h,
                const void *payload,
                const struct env_arena *arena) __asm__("__wrap_peers_send");
+void real_close(struct engine *e) __asm__("__real_engine_close");
+void wrap_close(struct engine *e) __asm__("__wrap_engine_close");
 
 void wrap_submit(struct store *store, struct store_req *req)
 {
@@ -105,4 +111,33 @@ void wrap_send(struct env *env, env_peer peer, const struct wire_header *h,
     if (armed.place && armed.place->what == h->type && is_due(PLACE_OUT))
         (void)raise(SIGKILL);
     real_send(env, peer, h, payload, arena);
+}
+
+static uint32_t slots_in_use(const struct engine *e)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH (node, &e->arenas) {
+        const struct slots *s = container_of(node, struct slots, link);
+
+        for (uint32_t i = 0; i < s->count; i++)
+            count +=
+                s->slot[i].state != SLOT_FREE && s->slot[i].state != SLOT_CLEAN;
+    }
+    return count;
+}
+
+void wrap_close(struct engine *e)
+{
+    uint32_t count = e ? slots_in_use(e) : 0;
+    char path[ARM_PATH_BYTES];
+    int fd;
+
+    if (count && arm_path()) {
+        (void)snprintf(path, sizeof path, "%s.slots", arm_path());
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            (void)close(fd);
+    }
+    real_close(e);
 }

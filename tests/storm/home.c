@@ -98,8 +98,13 @@ static void ended(struct crew *c, const struct rank_report *r)
 
 static void wait_quiet(struct home *h)
 {
+    char slots[CREW_PATH_BYTES + 8];
+
     if (!crew_wait_quiet(&h->crew))
         (void)atomic_fetch_add(&h->sums->left_overs, 1);
+    (void)snprintf(slots, sizeof slots, "%s.slots", h->arm);
+    if (unlink(slots) == 0)
+        left_over(h, "slots in use when a daemon ended in order");
 }
 
 /*

@@ -16,4 +16,4 @@ $(B)/tests/storm_ckptd: $(call obj,ckptd/daemon/main.c) $(STORM_COMMON) \
 		$(call obj,tests/storm/daemon_places.c) $(LIB_ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -Wl,--wrap=store_submit \
-	  -Wl,--wrap=peers_send -o $@ $^ $(PKG_LIBS)
+	  -Wl,--wrap=peers_send -Wl,--wrap=engine_close -o $@ $^ $(PKG_LIBS)
