@@ -35,6 +35,7 @@ struct disk_model {
     uint64_t least_ns, most_ns; /* of each half of a request */
     uint32_t fail_ppm;          /* of requests that may fail as below */
     bool is_local;              /* fails as drives do: EIO, ENOSPC */
+    bool is_full;               /* nothing new can be made */
     uint64_t timeout_ns;        /* 0: a request that is held waits for ever */
 };
 

@@ -164,6 +164,24 @@ static void drive_fails(struct sim *s)
     sim_after(s, while_ns(s, 5000), event_mend, n->disk, 0);
 }
 
+static void event_room(struct sim *s, void *arg, uint64_t unused)
+{
+    struct sim_disk *d = arg;
+
+    (void)unused;
+    sim_trace(s, "there is room again");
+    disk_model(d)->is_full = false;
+}
+
+static void fill_up(struct sim *s)
+{
+    struct sim_disk *d = sim_chance(s, 70) ? any_node(s)->disk : s->home;
+
+    sim_trace(s, "%s is full", d == s->home ? "the home" : "a drive");
+    disk_model(d)->is_full = true;
+    sim_after(s, while_ns(s, 8000), event_room, d, 0);
+}
+
 static void drive_slow(struct sim *s)
 {
     struct sim_node *n = any_node(s);
@@ -217,7 +235,7 @@ static const fault_fn kinds[] = {
     kill_rank,   hang_rank,   partition,   home_crash,  break_connection,
     home_fails,  drive_fails, drive_slow,  clock_jump,  crash_at_op,
     crash_at_op, rot,         twin,        arm,         arm,
-    arm,         arm,
+    arm,         arm,         fill_up,
 };
 
 /* What comes when a fault was armed. */
@@ -273,6 +291,7 @@ void faults_heal(struct sim *s)
     sim_trace(s, "everything is mended");
     s->is_calm = true;
     disk_model(s->home)->fail_ppm = 0;
+    disk_model(s->home)->is_full = false;
     disk_set_down(s->home, false);
     for (uint32_t i = 0; i < s->plan.nodes; i++) {
         struct sim_node *n = &s->node[i];

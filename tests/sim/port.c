@@ -178,7 +178,12 @@ static void choose_fault(struct op *op, uint64_t *delay_ns)
     const struct disk_model *m = &op->disk->model;
     struct sim *s = op->disk->sim;
 
-    if (sim_random(s, 1000000) >= m->fail_ppm)
+    bool is_new = op->kind == STORE_PUT ||
+                  (op->kind == STORE_SEG_OPEN && op->flags & STORE_SEG_CREATE);
+
+    if (m->is_full && is_new)
+        op->fault = -ENOSPC;
+    if (op->fault || sim_random(s, 1000000) >= m->fail_ppm)
         return;
     if (!m->is_local) {
         if (op->kind == STORE_PUT && sim_random(s, 4) == 0)
