@@ -60,6 +60,25 @@ static uint32_t undecided_count(const struct session *s)
     return count;
 }
 
+static bool is_any_waiting(const struct run *run)
+{
+    LIST_FOR_EACH (node, &run->saves)
+        if (container_of(node, struct save, link)->phase == SAVE_WAITING)
+            return true;
+    return false;
+}
+
+/* Too many undecided saves of one rank are refused for the whole job (see
+ * save_request()), but for those that wait and begin later, which a higher step
+ * must not overtake, and within bounds. */
+static bool is_overfull(const struct session *s)
+{
+    uint32_t count = undecided_count(s);
+
+    return count >= 2 * SESSION_SAVES_MAX ||
+           (count >= SESSION_SAVES_MAX && is_any_waiting(s->run));
+}
+
 static int check_request(struct session *s, const struct wire_save *v,
                          struct rank_table **table, struct err *err)
 {
@@ -78,7 +97,7 @@ static int check_request(struct session *s, const struct wire_save *v,
         return err_set(err, -CKPT_ECONFLICT,
                        "steps never decrease: %" PRIu64 " was saved before",
                        s->last_step);
-    if (undecided_count(s) >= SESSION_SAVES_MAX)
+    if (is_overfull(s))
         return err_set(err, -EBUSY,
                        "%d saves of this rank are undecided, the most there "
                        "may be: wait for one",
@@ -137,13 +156,14 @@ void save_request(struct session *s, uint64_t request_id,
     struct values values = {0};
     struct err err = {0};
     struct save *save;
-    bool is_new;
+    bool is_new, is_crowded;
     int rc;
 
     save_reap(s->run);
     rc = check_request(s, v, &table, &err);
     if (rc)
         goto fail;
+    is_crowded = undecided_count(s) >= SESSION_SAVES_MAX;
     save = find_save(s, v->step, &err);
     is_new = !save;
     /* What other ranks have begun is waited for, and so must get its parts. */
@@ -164,7 +184,12 @@ void save_request(struct session *s, uint64_t request_id,
         goto fail_after_values;
     }
     begin_part(s, save, request_id, v, table, &values);
-    if (is_new && save->phase == SAVE_WAITING) {
+    if (is_crowded) /* or the other ranks' daemons wait for our vote */
+        save_abort(save, -CKPT_EABORTED,
+                   "skipped: %d saves of rank %" PRIu32
+                   " are undecided, the most there may be",
+                   SESSION_SAVES_MAX, s->open.rank);
+    else if (is_new && save->phase == SAVE_WAITING) {
         save_admit(save, v->overload);
         save_check_departed(save);
     }

@@ -157,12 +157,39 @@ static void a_rank_that_never_comes_aborts_both_at_the_deadline(void **state)
     end(&p);
 }
 
+/* The ranks of "b" have as many undecided saves as there may be, which those of
+ * "a" know nothing of. What they save together then is skipped, and both hear
+ * of it at once: no daemon waits for a vote that never comes. */
+static void a_ninth_save_of_a_rank_is_skipped_for_all(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    begin(&p, 4);
+    for (uint64_t step = 1; step <= SESSION_SAVES_MAX; step++) {
+        for (int i = 1; i < RANKS; i += 2)
+            p.v[i] = rig_save(p.r[i], step, step, 2);
+        turn_ms(&p, 100);
+        assert_int_equal(p.v[1]->state, WIRE_STATE_STAGED);
+    }
+    save_all(&p, 9, 2);
+    turn_ms(&p, 5000);
+    for (int i = 0; i < RANKS; i++) {
+        assert_int_equal(p.v[i]->state, WIRE_STATE_ABORTED);
+        assert_int_equal(p.v[i]->code, -CKPT_EABORTED);
+        assert_non_null(strstr(p.v[i]->text, "8 saves of rank"));
+        assert_int_equal(p.r[i]->error, 0);
+    }
+    end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saves_through_two_daemons_commit_once),
         cmocka_unit_test(a_death_at_one_daemon_aborts_at_both),
         cmocka_unit_test(a_rank_that_never_comes_aborts_both_at_the_deadline),
+        cmocka_unit_test(a_ninth_save_of_a_rank_is_skipped_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
