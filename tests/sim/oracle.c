@@ -65,7 +65,8 @@ static void check_commit(struct sim *s, const struct saw *a)
     const struct gen *g = gen_of(s->oracle, a->id.generation);
     char id[SIM_ID_BYTES];
 
-    if (a->is_told_aborted)
+    if (a->is_told_aborted &&
+        (!a->told_life || s->node[a->told_node].lives == a->told_life))
         sim_violation(s, "I1: save %s was told aborted, and is committed now",
                       sim_id(&a->id, id));
     for (uint32_t i = 0; i < g->world_size; i++)
@@ -297,7 +298,10 @@ static void check_local(struct sim *s, const struct save_id *id)
                       sim_id(id, text), votes, s->plan.nodes);
 }
 
-static void sent_state(struct sim *s, const struct wire_state *v)
+/* A daemon that has not voted may tell of an ABORT that it cannot put on record
+ * now: it does not vote, so that there is no COMMIT as long as it lives. */
+static void sent_state(struct sim *s, const struct sim_rank *r,
+                       const struct wire_state *v)
 {
     struct saw *a;
     char id[SIM_ID_BYTES];
@@ -322,6 +326,9 @@ static void sent_state(struct sim *s, const struct wire_state *v)
         return; /* this attempt of somebody's never was */
     if (a->seen == DECISION_COMMIT)
         sim_violation(s, "I1: save %s is told aborted and is committed", id);
+    if (a->seen == DECISION_ABORT || !a->is_told_aborted)
+        a->told_life = a->seen == DECISION_ABORT ? 0 : r->node->lives;
+    a->told_node = r->node->index;
     a->is_told_aborted = true;
 }
 
@@ -356,7 +363,7 @@ void oracle_sent(struct sim *s, const struct sim_rank *r,
         sent_open_ok(s, r, &open_ok);
     if (h->type == WIRE_STATE &&
         wire_state_decode(payload, h->length, &state) == 0)
-        sent_state(s, &state);
+        sent_state(s, r, &state);
     if (h->type == WIRE_LOAD_DONE &&
         wire_load_done_decode(payload, h->length, &done) == 0)
         sent_load_done(s, r, &done);

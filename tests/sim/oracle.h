@@ -14,6 +14,8 @@ struct saw {
     bool is_told_committed;  /* by an engine */
     bool is_heard_committed; /* by a rank */
     bool is_told_aborted;
+    /* Told by a daemon that could not put ABORT on record: 0, or its life. */
+    uint32_t told_life, told_node;
     bool is_removed;
 };
 
