@@ -154,37 +154,34 @@ static struct own_req *own_new(struct segment *s, enum store_op op)
 
 static void handle_closed(struct store_req *req, int64_t result)
 {
-    struct own_req *o = req->owner;
-    struct segpool *pool = o->pool;
+    struct segment *s = req->owner;
+    struct segpool *pool = s->pool;
 
     (void)result; /* the descriptor is gone either way */
-    o->segment->seg = NULL;
-    o->segment->is_closing = false;
-    segment_known(o->segment);
-    segment_settle(o->segment);
-    free(o);
+    s->seg = NULL;
+    s->is_closing = false;
+    segment_known(s);
+    segment_settle(s);
     pool->pending--;
     seg_reserve_squeezed(pool);
 }
 
 void segment_drop_handle(struct segment *s)
 {
-    struct own_req *o;
-
     if (!s->seg || s->reader_count || s->is_closing || s->is_sharing ||
         s->state == SEGMENT_TAKEN)
         return;
-    o = own_new(s, STORE_SEG_CLOSE);
-    if (!o)
-        return; /* stays open; the next settling tries again */
     if (list_is_linked(&s->idle_link)) {
         list_remove(&s->idle_link);
         s->pool->idle_count--;
     }
     s->is_closing = true;
-    o->req.done = handle_closed;
+    s->close = (struct store_req){.op = STORE_SEG_CLOSE,
+                                  .seg = s->seg,
+                                  .done = handle_closed,
+                                  .owner = s};
     s->pool->pending++;
-    store_submit(s->pool->env->local, &o->req);
+    store_submit(s->pool->env->local, &s->close);
 }
 
 static void unlinked(struct store_req *req, int64_t result)

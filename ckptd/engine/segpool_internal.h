@@ -32,6 +32,7 @@ struct segment {
     size_t ref_count, ref_capacity;
     struct store_seg *seg; /* open: its writer's, or cached for reading */
     bool is_opening, is_sharing, is_closing; /* of the handle */
+    struct store_req close; /* no memory must be needed to let go of it */
     uint32_t reader_count;
     struct list waiting; /* struct getter, until it is known or open */
     uint64_t waiting_since_ns;
