@@ -52,6 +52,7 @@ static uint64_t now_ms(void)
  */
 
 struct child {
+    struct sweep *sweep;
     pid_t pid;  /* 0: none */
     int fd;     /* its pidfd */
     int output; /* a memfd, or -1: ours */
@@ -72,7 +73,7 @@ static void default_signals(void)
         (void)signal(signals[i], SIG_DFL);
 }
 
-static void child_main(const struct child *c, const struct sweep *sweep)
+static void child_main(const struct child *c)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     default_signals();
@@ -82,19 +83,19 @@ static void child_main(const struct child *c, const struct sweep *sweep)
         rc = rc < 0 ? rc : dup2(c->output, STDERR_FILENO);
         assert(rc >= 0);
     }
-    sweep->run(sweep, &c->fault, c->result);
+    c->sweep->run(c->sweep, &c->fault, c->result);
     c->result->is_complete = true;
     (void)fflush(NULL);
     _exit(0);
 }
 
-static void child_start(const struct sweep *sweep,
-                        const struct sweep_fault *fault)
+static void child_start(struct sweep *sweep, const struct sweep_fault *fault)
 {
     struct child *c = child;
 
     while (c->pid)
         c++;
+    c->sweep = sweep;
     c->fault = *fault;
     c->end_ms = now_ms() + (uint64_t)sweep->limit_ms;
     c->result = mmap(NULL, sizeof *c->result, PROT_READ | PROT_WRITE,
@@ -106,15 +107,15 @@ static void child_start(const struct sweep *sweep,
     c->pid = fork();
     assert(c->pid >= 0);
     if (c->pid == 0)
-        child_main(c, sweep);
+        child_main(c);
     c->fd = pidfd_open(c->pid, 0);
     assert(c->fd >= 0);
 }
 
 /* Takes up one that has ended; "", or in words how it did not end well. */
-static void child_reap(struct child *c, const struct sweep *sweep,
-                       char words[128])
+static void child_reap(struct child *c, char words[128])
 {
+    const struct sweep *sweep = c->sweep;
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     bool is_late = poll(&p, 1, 0) == 0;
     const char *found;
@@ -194,12 +195,11 @@ static void show_output(const struct child *c)
         (void)fwrite(line, 1, (size_t)n, stdout);
 }
 
-static void violation(const struct child *c, const struct sweep *sweep,
-                      const char *words)
+static void violation(const struct child *c, const char *words)
 {
     const struct sweep_fault *fault = &c->fault;
+    const struct sweep *sweep = c->sweep;
 
-    sweep_totals.violations++;
     if (shown++ >= SHOWN_MAX)
         return;
     printf("# VIOLATION %s/%s/%llu/%s %s\n", sweep->scenario, sweep->class_name,
@@ -210,44 +210,54 @@ static void violation(const struct child *c, const struct sweep *sweep,
 
 static uint32_t running;
 
+static void add_up(struct sweep_totals *totals, const struct sweep_totals *one)
+{
+    totals->injections += one->injections;
+    totals->absorbed += one->absorbed;
+    totals->typed += one->typed;
+    totals->violations += one->violations;
+}
+
 /* Waits for one, and adds it up. */
-static void take_one(const struct sweep *sweep, struct sweep_result *result)
+static void take_one(struct sweep_result *result)
 {
     struct child *c = child_wait();
+    struct sweep_totals one = {0};
     char words[128];
 
     running--;
-    child_reap(c, sweep, words);
+    child_reap(c, words);
     *result = *c->result;
+    one.violations = words[0] != '\0';
     if (words[0])
-        violation(c, sweep, words);
+        violation(c, words);
     (void)munmap(c->result, sizeof *c->result);
     if (c->output >= 0)
         (void)close(c->output);
     /* Where threads race, the Nth call may not be made this time. */
-    if (c->fault.mode == SWEEP_COUNT || (result->is_complete && !result->fired))
-        return;
-    sweep_totals.injections++;
-    if (!words[0] && result->code)
-        sweep_totals.typed++;
-    else if (!words[0])
-        sweep_totals.absorbed++;
+    one.injections =
+        c->fault.mode != SWEEP_COUNT && (words[0] || result->fired);
+    one.typed = one.injections && !words[0] && result->code;
+    one.absorbed = one.injections && !words[0] && !result->code;
+    add_up(&c->sweep->found, &one);
+    add_up(&sweep_totals, &one);
+    c->sweep->ended_ms = now_ms();
 }
 
-static void take_all(const struct sweep *sweep)
+static void take_all(void)
 {
     struct sweep_result result;
 
     while (running > 0)
-        take_one(sweep, &result);
+        take_one(&result);
 }
 
-static void inject(const struct sweep *sweep, const struct sweep_fault *fault)
+static void inject(struct sweep *sweep, const struct sweep_fault *fault)
 {
     struct sweep_result result;
 
     if (running == max_u64(sweep->jobs, 1))
-        take_one(sweep, &result);
+        take_one(&result);
     child_start(sweep, fault);
     running++;
 }
@@ -272,10 +282,11 @@ static uint64_t number_of(const char *variable, uint64_t otherwise)
     return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void inject_all(const struct sweep *sweep, uint64_t count)
+static void inject_all(struct sweep *sweep, uint64_t count)
 {
     uint64_t modes = sweep->has_after ? 3 : 2, left = count * modes;
-    uint64_t share = getenv("CKPT_TEST_LONG") ? left : sweep->share;
+    uint64_t all = sweep->long_share ? sweep->long_share : left;
+    uint64_t share = getenv("CKPT_TEST_LONG") ? all : sweep->share;
     uint64_t wanted = number_of("CKPT_FAILNTH_SHARE", share);
     uint64_t random = number_of("CKPT_FAILNTH_SEED", 1) + count;
 
@@ -291,7 +302,6 @@ static void inject_all(const struct sweep *sweep, uint64_t count)
             inject(sweep, &fault);
         }
     }
-    take_all(sweep);
 }
 
 bool sweep_is_replay(void)
@@ -319,51 +329,77 @@ static bool replay_of(const struct sweep *sweep, struct sweep_fault *fault)
     return false;
 }
 
-static uint64_t replay(const struct sweep *sweep)
+static void replay(struct sweep *sweep)
 {
-    uint64_t before = sweep_totals.violations;
     struct sweep_result result;
     struct sweep_fault fault;
 
     if (!replay_of(sweep, &fault))
-        return 0;
+        return;
     inject(sweep, &fault);
-    take_one(sweep, &result);
+    take_one(&result);
     printf("# %llu fired of %llu calls; told: %d %s\n",
            (unsigned long long)result.fired, (unsigned long long)result.seen,
            result.code, result.code ? result.text : "nothing");
-    return sweep_totals.violations - before;
 }
 
-uint64_t sweep_count(const struct sweep *sweep, struct sweep_result *result)
+uint64_t sweep_count(struct sweep *sweep, struct sweep_result *result)
 {
     const struct sweep_fault count = {SWEEP_COUNT, 0};
-    uint64_t before = sweep_totals.violations;
+    uint64_t before = sweep->found.violations;
 
     inject(sweep, &count);
-    take_one(sweep, result);
-    return sweep_totals.violations - before;
+    take_one(result);
+    return sweep->found.violations - before;
 }
 
-uint64_t sweep_run(const struct sweep *sweep)
+static void begin(struct sweep *sweep)
 {
-    struct sweep_totals before = sweep_totals;
-    struct sweep_result result = {.seen = sweep->sites};
-    uint64_t started = now_ms();
+    struct sweep_result result;
 
-    if (sweep_is_replay())
-        return replay(sweep);
-    if (result.seen == 0)
+    sweep->begun_ms = now_ms();
+    if (sweep_is_replay()) {
+        replay(sweep);
+        return;
+    }
+    if (sweep->sites == 0) {
         (void)sweep_count(sweep, &result);
-    inject_all(sweep, result.seen);
-    printf("# %-14s %-8s %5llu sites %6llu injections %6llu absorbed "
-           "%6llu typed errors %3llu violations %6.1f s\n",
-           sweep->scenario, sweep->class_name, (unsigned long long)result.seen,
-           (unsigned long long)(sweep_totals.injections - before.injections),
-           (unsigned long long)(sweep_totals.absorbed - before.absorbed),
-           (unsigned long long)(sweep_totals.typed - before.typed),
-           (unsigned long long)(sweep_totals.violations - before.violations),
-           (double)(now_ms() - started) / 1000);
+        sweep->sites = result.seen;
+    }
+    inject_all(sweep, sweep->sites);
+}
+
+static void print(const struct sweep *sweep)
+{
+    const struct sweep_totals *found = &sweep->found;
+    uint64_t ms = sweep->ended_ms ? sweep->ended_ms - sweep->begun_ms : 0;
+
+    printf("# %-14s %-11s %4llu sites %5llu injections %5llu absorbed "
+           "%5llu typed errors %3llu violations %6.1f s\n",
+           sweep->scenario, sweep->class_name, (unsigned long long)sweep->sites,
+           (unsigned long long)found->injections,
+           (unsigned long long)found->absorbed,
+           (unsigned long long)found->typed,
+           (unsigned long long)found->violations, (double)ms / 1000);
+}
+
+uint64_t sweep_run_all(struct sweep *sweeps, size_t count)
+{
+    uint64_t violations = 0;
+
+    for (size_t i = 0; i < count; i++)
+        begin(&sweeps[i]);
+    take_all();
+    for (size_t i = 0; i < count; i++) {
+        violations += sweeps[i].found.violations;
+        if (!sweep_is_replay() && sweeps[i].sites > 0)
+            print(&sweeps[i]);
+    }
     (void)fflush(stdout);
-    return sweep_totals.violations - before.violations;
+    return violations;
+}
+
+uint64_t sweep_run(struct sweep *sweep)
+{
+    return sweep_run_all(sweep, 1);
 }

@@ -41,6 +41,12 @@ struct sweep_result {
     char text[512];
 };
 
+struct sweep_totals {
+    uint64_t injections, absorbed, typed, violations;
+};
+/* Of all sweeps of a program together. */
+extern struct sweep_totals sweep_totals;
+
 struct sweep {
     const char *scenario, *class_name;
     /* In the child. */
@@ -50,27 +56,27 @@ struct sweep {
     /* In the parent, when that child has ended; NULL, or in words what is not
      * as it must be. The member itself may be NULL. */
     const char *(*look)(const struct sweep *sweep, uint32_t job);
-    bool has_after; /* SWEEP_AFTER too */
-    uint64_t sites; /* if they were counted already; 0: a child counts */
-    uint32_t share; /* injections at most, unless CKPT_TEST_LONG */
-    uint32_t jobs;  /* children at a time, SWEEP_JOBS_MAX at most; 0: one */
-    int limit_ms;   /* of one child */
+    bool has_after;      /* SWEEP_AFTER too */
+    uint64_t sites;      /* if they were counted already; 0: a child counts */
+    uint32_t share;      /* injections at most, unless CKPT_TEST_LONG; */
+    uint32_t long_share; /* and with it; 0: all */
+    uint32_t jobs; /* children at a time, SWEEP_JOBS_MAX at most; 0: one */
+    int limit_ms;  /* of one child */
+    /* Its own: what was found. */
+    struct sweep_totals found;
+    uint64_t begun_ms, ended_ms;
 };
 
 #define SWEEP_JOBS_MAX 16
 /* Which of the jobs this child is. */
 extern uint32_t sweep_job;
 
-/* What all sweeps of a program have found together. */
-struct sweep_totals {
-    uint64_t injections, absorbed, typed, violations;
-};
-extern struct sweep_totals sweep_totals;
-
-/* Prints a line; the number of violations. */
-uint64_t sweep_run(const struct sweep *sweep);
+/* All of it: prints a line; the number of violations. */
+uint64_t sweep_run(struct sweep *sweep);
+/* The same for several, side by side. */
+uint64_t sweep_run_all(struct sweep *sweeps, size_t count);
 /* Only the child without a fault; the number of violations. */
-uint64_t sweep_count(const struct sweep *sweep, struct sweep_result *result);
+uint64_t sweep_count(struct sweep *sweep, struct sweep_result *result);
 
 /* Whether CKPT_FAILNTH asks for a replay, which is then all that happens. */
 bool sweep_is_replay(void);

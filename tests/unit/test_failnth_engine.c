@@ -397,16 +397,9 @@ static void act_end(struct stage *s)
     (void)wait_all(s);
 }
 
-/* The daemon ends while it attaches the run, from a home that is slow, for
- * ranks that are gone. */
-static void act_join_end(struct stage *s)
+/* All ranks go, then the daemon ends, and another one starts. */
+static void act_end_daemon(struct stage *s)
 {
-    s->g->daemon->fault[0] = (struct store_fault){
-        .op = -1, .nth = 1, .persistent = true, .delay_polls = 5000};
-    s->g->daemon->fault_count = 1;
-    for (uint32_t i = 0; i < RANKS; i++)
-        rig_open(rig_rank_new(s->g, i, RANKS), "second");
-    (void)rig_run(s->g, 0, NULL, NULL);
     all_die(s->g);
     rig_end(s->g);
     s->ended = s->g;
@@ -417,11 +410,40 @@ static void act_join_end(struct stage *s)
         (void)wait_all(s);
 }
 
+/* It ends while it attaches the run, from a home that is slow. */
+static void act_end_attaching(struct stage *s)
+{
+    s->g->daemon->fault[0] = (struct store_fault){
+        .op = -1, .nth = 1, .persistent = true, .delay_polls = 5000};
+    s->g->daemon->fault_count = 1;
+    for (uint32_t i = 0; i < RANKS; i++)
+        rig_open(rig_rank_new(s->g, i, RANKS), "second");
+    (void)rig_run(s->g, 0, NULL, NULL);
+    act_end_daemon(s);
+}
+
+/* Handles of segments are open. */
+static void prepare_loaded(struct stage *s)
+{
+    prepare_load(s);
+    act_load(s);
+}
+
+/* It is told to end while it saves. */
+static void act_end_saving(struct stage *s)
+{
+    (void)save(s->r, RANKS, 30);
+    (void)rig_run(s->g, 1, NULL, NULL);
+    act_end_daemon(s);
+}
+
 static struct scenario scenarios[] = {
     {"recover-staged", prepare_staged, act_start},
     {"recover-voted", prepare_voted, act_start},
     {"join", prepare_fresh, act_join},
-    {"join-end", prepare_fresh, act_join_end},
+    {"end", prepare_loaded, act_end_daemon},
+    {"end-attaching", prepare_fresh, act_end_attaching},
+    {"end-saving", prepare_save, act_end_saving},
     {"save", prepare_save, act_save},
     {"save-packed", prepare_packed, act_save},
     {"save-pair", prepare_pair, act_save},
@@ -683,7 +705,7 @@ static void tear_down(struct stage *s)
     rig_free(s->g);
     if (s->other)
         rig_free(s->other);
-    if (s->ended)
+    if (s->ended && s->ended != s->saver)
         rig_free(s->ended);
     test_world_free(s->world);
 }

@@ -35,9 +35,12 @@
 #define RUN          "lm"
 #define TENSORS      2
 #define TENSOR_BYTES ((size_t)96 << 10)
-#define CALL_MS      3000
-#define JOBS         8
-#define SHARE        3 /* of the injections of a line, in a short run */
+#define CALL_MS      2000  /* what a call is given under a fault, */
+#define CALM_MS      30000 /* and without one */
+#define JOBS         12
+#define SHARE        2  /* of the injections of a line, in a short run, */
+#define LONG_SHARE   24 /* and in a long one */
+#define LIMIT_MS     90000
 
 /* What one job has: a folder, and a block for the programs that it starts. */
 struct place {
@@ -125,7 +128,7 @@ static int told(const struct trainer *t, int rc, const struct ckpt_error *e)
     return rc;
 }
 
-static int open_run(struct trainer *t)
+static int open_run(struct trainer *t, uint32_t open_ms, uint32_t other_ms)
 {
     struct ckpt_options o;
     struct ckpt_error e = {0};
@@ -136,9 +139,9 @@ static int open_run(struct trainer *t)
     o.rank = 0;
     o.world_size = 1;
     o.arena_bytes = (uint64_t)1 << 20;
-    o.open_timeout_ms = CALL_MS;
-    o.decide_timeout_ms = CALL_MS;
-    o.load_timeout_ms = CALL_MS;
+    o.open_timeout_ms = open_ms;
+    o.decide_timeout_ms = other_ms;
+    o.load_timeout_ms = other_ms;
     o.max_uncommitted = 100;
     return told(t, ckpt_open(&o, &t->ctx, &e), &e);
 }
@@ -149,7 +152,7 @@ static void close_run(struct trainer *t)
     t->ctx = NULL;
 }
 
-static int save(struct trainer *t, uint64_t step)
+static int save(struct trainer *t, uint64_t step, int wait_ms)
 {
     const struct ckpt_value value = {
         .name = "step", .axes = "", .type = CKPT_VALUE_U64, .scalar.u = step};
@@ -164,7 +167,7 @@ static int save(struct trainer *t, uint64_t step)
         return rc;
     rc = told(t, ckpt_fence(s, NULL, &e), &e);
     if (rc == 0)
-        rc = told(t, ckpt_wait(s, CKPT_COMMITTED, 2 * CALL_MS, &e), &e);
+        rc = told(t, ckpt_wait(s, CKPT_COMMITTED, wait_ms, &e), &e);
     if (rc == 0)
         t->committed = step;
     ckpt_save_free(s);
@@ -197,6 +200,44 @@ static int load(struct trainer *t)
 }
 
 /*
+ * The programs.
+ */
+
+static void pause_ms(long ms)
+{
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+
+    (void)nanosleep(&t, NULL);
+}
+
+/* All programs that were started ended by themselves, in order. */
+static const char *programs_ended(struct failnth *block)
+{
+    const char *words = NULL;
+
+    /* A daemon that its starter has never reached waits a little. */
+    for (int i = 0; i < 1500 && block->ended < block->started; i++) {
+        bool is_alive = false;
+
+        for (unsigned k = 0; k < block->started && k < FAILNTH_PROCESSES; k++)
+            is_alive = is_alive || kill(block->pid[k], 0) == 0;
+        if (!is_alive)
+            break;
+        pause_ms(10);
+    }
+    if (block->ended < block->started)
+        words = "a program that it started dies, or does not end";
+    else if (block->live_left)
+        words = "a program that it started leaks memory";
+    else if (block->files_left)
+        words = "a program that it started leaks descriptors";
+    for (unsigned k = 0; words && k < block->started && k < FAILNTH_PROCESSES;
+         k++)
+        (void)kill(block->pid[k], SIGKILL);
+    return words;
+}
+
+/*
  * Scenarios.
  */
 
@@ -207,7 +248,7 @@ static void prepare_none(struct trainer *t)
 
 static void prepare_open(struct trainer *t)
 {
-    int rc = open_run(t);
+    int rc = open_run(t, CALM_MS, CALL_MS);
 
     assert(rc == 0);
 }
@@ -221,12 +262,12 @@ static void prepare_loaded(struct trainer *t)
 
 static void act_open(struct trainer *t)
 {
-    (void)open_run(t);
+    (void)open_run(t, CALL_MS, CALL_MS);
 }
 
 static void act_save(struct trainer *t)
 {
-    (void)save(t, 30);
+    (void)save(t, 30, CALL_MS);
 }
 
 static void act_load(struct trainer *t)
@@ -261,6 +302,18 @@ static void act_ask(struct trainer *t)
 static void act_close(struct trainer *t)
 {
     close_run(t);
+}
+
+/* And the daemon behind it, which has nothing more to do. */
+static void act_end(struct trainer *t)
+{
+    const char *words;
+
+    close_run(t);
+    words = programs_ended(places[sweep_job].block);
+    if (words)
+        (void)fprintf(stderr, "%s\n", words);
+    assert(!words);
 }
 
 static void read_back(int fd, char *text, size_t capacity)
@@ -339,6 +392,7 @@ static struct scenario scenarios[] = {
     {"d-load", prepare_open, act_load, FAILNTH_DAEMON, false},
     {"d-ask", prepare_open, act_ask, FAILNTH_DAEMON, false},
     {"d-close", prepare_loaded, act_close, FAILNTH_DAEMON, false},
+    {"d-end", prepare_loaded, act_end, FAILNTH_DAEMON, false},
     {"threads-open", prepare_none, act_open, FAILNTH_DAEMON, true},
     {"threads-save", prepare_open, act_save, FAILNTH_DAEMON, true},
     {"threads-load", prepare_open, act_load, FAILNTH_DAEMON, true},
@@ -405,40 +459,6 @@ static void place_init(struct place *p, const char *name)
     (void)close(fd);
 }
 
-static void pause_ms(long ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-    (void)nanosleep(&t, NULL);
-}
-
-/* All programs that were started ended by themselves, in order. */
-static const char *programs_ended(struct failnth *block)
-{
-    const char *words = NULL;
-
-    /* A daemon that its starter has never reached waits a little. */
-    for (int i = 0; i < 1500 && block->ended < block->started; i++) {
-        bool is_alive = false;
-
-        for (unsigned k = 0; k < block->started && k < FAILNTH_PROCESSES; k++)
-            is_alive = is_alive || kill(block->pid[k], 0) == 0;
-        if (!is_alive)
-            break;
-        pause_ms(10);
-    }
-    if (block->ended < block->started)
-        words = "a program that it started dies, or does not end";
-    else if (block->live_left)
-        words = "a program that it started leaks memory";
-    else if (block->files_left)
-        words = "a program that it started leaks descriptors";
-    for (unsigned k = 0; words && k < block->started && k < FAILNTH_PROCESSES;
-         k++)
-        (void)kill(block->pid[k], SIGKILL);
-    return words;
-}
-
 /*
  * A child.
  */
@@ -450,18 +470,18 @@ static void settle(struct trainer *t)
 
     t->result = &nobody;
     if (t->ctx) {
-        rc = save(t, 40);
+        rc = save(t, 40, CALM_MS);
         /* That its daemon is lost it may notice only now. */
         if (rc)
-            rc = save(t, 41);
+            rc = save(t, 41, CALM_MS);
         close_run(t);
     }
     if (rc == 0)
-        rc = open_run(t);
+        rc = open_run(t, CALM_MS, CALM_MS);
     if (rc == 0)
         rc = load(t);
     if (rc == 0)
-        rc = save(t, 50);
+        rc = save(t, 50, CALM_MS);
     if (rc)
         (void)fprintf(stderr, "afterwards: %d %s\n", rc, nobody.text);
     assert(rc == 0);
@@ -505,42 +525,74 @@ static void run(const struct sweep *sweep, const struct sweep_fault *fault,
     assert(failnth_live() == live && failnth_files() == files);
 }
 
+/* What the daemons of this place have logged last. */
+static void show_log(const struct place *p)
+{
+    char path[PATH_MAX], text[4096];
+    int fd;
+    ssize_t n;
+
+    (void)snprintf(path, sizeof path, "%s/local/ckptd.log", p->home);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || lseek(fd, -(off_t)sizeof text + 1, SEEK_END) < 0)
+        n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    else
+        n = read(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        (void)close(fd);
+    printf("%s", text);
+}
+
 static const char *look(const struct sweep *sweep, uint32_t job)
 {
+    const char *words = programs_ended(places[job].block);
+
     (void)sweep;
-    return programs_ended(places[job].block);
+    if (words)
+        show_log(&places[job]);
+    return words;
 }
 
 /*
  * The tests: one for each scenario.
  */
 
-static void sweep_scenario(void **state)
+static struct sweep sweep_of(const struct scenario *scenario,
+                             const struct trouble *trouble, uint64_t sites)
 {
-    const struct scenario *scenario = *state;
-    struct sweep sweep = {.scenario = scenario->name,
-                          .class_name = "any",
+    return (struct sweep){.scenario = scenario->name,
+                          .class_name = trouble->name,
                           .run = run,
                           .look = look,
                           .scenario_arg = scenario,
-                          .class_arg = &troubles[0],
+                          .class_arg = trouble,
+                          .sites = sites,
                           .share = SHARE,
+                          .long_share = LONG_SHARE,
                           .jobs = JOBS,
-                          .limit_ms = 60000};
-    uint64_t violations = 0, seen[FAILNTH_CLASSES];
+                          .limit_ms = LIMIT_MS};
+}
+
+static void sweep_scenario(void **state)
+{
+    const struct scenario *scenario = *state;
+    struct sweep counting = sweep_of(scenario, &troubles[0], 0);
+    struct sweep sweeps[ARRAY_LEN(troubles)];
     struct sweep_result result;
+    uint64_t violations = 0;
+    size_t count = 0;
 
     /* One run without a fault counts the sites of all classes. */
-    violations += sweep_count(&sweep, &result);
-    for (int i = 0; i < FAILNTH_CLASSES; i++)
-        seen[i] = places[0].block->seen[i];
+    if (!sweep_is_replay())
+        violations = sweep_count(&counting, &result);
     for (size_t i = 0; i < ARRAY_LEN(troubles); i++) {
-        sweep.class_name = troubles[i].name;
-        sweep.class_arg = &troubles[i];
-        sweep.sites = seen[troubles[i].kind];
-        if (sweep.sites > 0)
-            violations += sweep_run(&sweep);
+        uint64_t sites = places[0].block->seen[troubles[i].kind];
+
+        if (sites > 0 || sweep_is_replay())
+            sweeps[count++] = sweep_of(scenario, &troubles[i], sites);
     }
+    violations += sweep_run_all(sweeps, count);
     assert_int_equal(violations, 0);
 }
 
@@ -574,7 +626,7 @@ static void make_template(void)
         places[0] = template;
         trainer.result = &nobody;
         prepare_open(&trainer);
-        if (save(&trainer, 10) || save(&trainer, 20))
+        if (save(&trainer, 10, CALM_MS) || save(&trainer, 20, CALM_MS))
             _exit(99);
         close_run(&trainer);
         _exit(0);
