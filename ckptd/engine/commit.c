@@ -1,8 +1,10 @@
 /*
  * commit.c - the life of a commit up to its vote, and its events.
  *
- *   NEW      the attempt is settled: from the catalog when this daemon is the
- *            only member, else decisions are read afresh
+ *   NEW      RUN is looked for: what is saved into a run that was removed
+ *            under its job nobody finds. The attempt is settled: from the
+ *            catalog when this daemon is the only member, else decisions are
+ *            read afresh
  *   INTENT   intent/SAVE.DAEMON is created, then closed/GENERATION looked for
  *   OPEN     the owner captures; an ABORT by others is looked for with back-off
  *   VOTING   the vote is being written
@@ -288,6 +290,37 @@ static bool attempt_choose(struct commit *c)
 
 static void intent_put(struct commit *c);
 
+/* Is a record there? */
+struct record_look {
+    struct store_req req;
+    struct commit *c;
+    char name[RECORD_NAME_BYTES];
+};
+
+/* NULL, and a wish, without memory; then the caller fills in the name. */
+static struct record_look *look_new(struct commit *c)
+{
+    struct record_look *l = calloc(1, sizeof *l);
+
+    if (!l) {
+        commit_wish(c, -ENOMEM, "no memory to begin the save");
+        return NULL;
+    }
+    l->c = c;
+    l->req.op = STORE_STAT;
+    l->req.name = l->name;
+    l->req.owner = l;
+    return l;
+}
+
+static void look_submit(struct record_look *l,
+                        void (*done)(struct store_req *req, int64_t result))
+{
+    l->req.done = done;
+    state_of(l->c)->is_busy = true;
+    store_submit(l->c->run->home->store, &l->req);
+}
+
 /* Whether this attempt was decided already by others. */
 static void attempt_done(void *arg, int64_t result, void *data)
 {
@@ -322,12 +355,23 @@ static void attempt_done(void *arg, int64_t result, void *data)
     free(data);
 }
 
-static void step_new(struct commit *c)
+static void run_looked(struct store_req *req, int64_t result)
 {
+    struct record_look *l = req->owner;
+    struct commit *c = l->c;
     char name[RECORD_NAME_BYTES];
 
-    if (c->id.attempt == 0 && !attempt_choose(c))
+    free(l);
+    if (!commit_resume(c, result))
         return;
+    if (result == -ENOENT) {
+        commit_refuse(c, -ENOENT,
+                      "run %s: its record runs/%s/RUN is gone: it was removed "
+                      "under the job, and nobody would find what is saved. Put "
+                      "it back, or end the job and its daemon",
+                      c->run->name, c->run->name);
+        return;
+    }
     if (commit_is_alone(c)) {
         intent_put(c);
         return;
@@ -338,39 +382,28 @@ static void step_new(struct commit *c)
               RECORD_MAX_BYTES, attempt_done, c);
 }
 
+static void step_new(struct commit *c)
+{
+    struct record_look *l;
+
+    if (c->id.attempt == 0 && !attempt_choose(c))
+        return;
+    l = look_new(c);
+    if (!l) {
+        intent_put(c);
+        return;
+    }
+    (void)name_run(l->name, c->run->name, "RUN");
+    look_submit(l, run_looked);
+}
+
 /*
  * INTENT.
  */
 
-static void closed_done(struct store_req *req, int64_t result);
-
-struct closed_look {
-    struct store_req req;
-    struct commit *c;
-    char name[RECORD_NAME_BYTES];
-};
-
-static void closed_look(struct commit *c)
-{
-    struct closed_look *l = calloc(1, sizeof *l);
-
-    if (!l) {
-        commit_wish(c, -ENOMEM, "no memory to begin the save");
-        commit_step(c);
-        return;
-    }
-    l->c = c;
-    l->req.op = STORE_STAT;
-    l->req.name = name_gen(l->name, c->run->name, "closed", c->id.generation);
-    l->req.done = closed_done;
-    l->req.owner = l;
-    state_of(c)->is_busy = true;
-    store_submit(c->run->home->store, &l->req);
-}
-
 static void closed_done(struct store_req *req, int64_t result)
 {
-    struct closed_look *l = req->owner;
+    struct record_look *l = req->owner;
     struct commit *c = l->c;
     struct commit_state *s = state_of(c);
 
@@ -395,6 +428,18 @@ static void closed_done(struct store_req *req, int64_t result)
     }
     if (!s->is_busy)
         commit_step(c);
+}
+
+static void closed_look(struct commit *c)
+{
+    struct record_look *l = look_new(c);
+
+    if (!l) {
+        commit_step(c);
+        return;
+    }
+    (void)name_gen(l->name, c->run->name, "closed", c->id.generation);
+    look_submit(l, closed_done);
 }
 
 static void intent_done(void *arg, int result)

@@ -312,6 +312,14 @@ static void read_done(void *arg, int result, const struct err *err)
 {
     struct joining *j = arg;
 
+    if (result == -ENOENT) { /* it was there when the run was attached */
+        joining_fail(j, result,
+                     "%s: it was removed while this daemon knew the run. Put "
+                     "it back; or, to start the run afresh, end the ckptd that "
+                     "serves local store %s",
+                     err->text, j->run->home->engine->env->local_path);
+        return;
+    }
     if (result < 0) {
         joining_fail(j, result, "%s", err->text);
         return;

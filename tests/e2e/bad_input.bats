@@ -331,3 +331,20 @@ still_loads() {
     # Nobody died of it, and without the limit it works.
     job --ranks 2 open fill:1 save:1 wait:committed close
 }
+
+@test "a run that is removed under its job: nothing more is committed" {
+    start_daemon
+    start_job open fill:1 save:1 wait:committed \
+        hold:"$BATS_TEST_TMPDIR/go" fill:2 "?save:2" "?wait:committed" close
+    eventually grep -q "wait:committed ok" "$OUT"
+    rm -rf "$HOME_DIR/runs/run"
+    touch "$BATS_TEST_TMPDIR/go"
+    end_job
+    out_has "error .*runs/run/RUN is gone"
+    out_count "wait:committed ok" 1
+    job_fails open
+    out_has "open error ENOENT .*removed while this daemon knew the run"
+    stop_daemon
+    job open fill:1 save:1 wait:committed close
+    out_has "wait:committed ok"
+}

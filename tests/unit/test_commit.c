@@ -110,6 +110,45 @@ static void a_committed_step_conflicts_within_its_generation(void **state)
     test_world_free(w);
 }
 
+static int64_t remove_record(struct test_world *w, const char *name)
+{
+    struct store_req req = {.op = STORE_REMOVE, .name = name};
+
+    return store_run(test_world_store(w, TEST_HOME), &req);
+}
+
+/* What were committed then nobody would find: no record, and words. */
+static void a_run_that_was_removed_takes_no_save(void **state)
+{
+    struct test_world *w = test_world_new(3);
+    struct test_daemon *d = test_alone(w);
+    struct store_req list = {.op = STORE_LIST};
+    char name[RECORD_NAME_BYTES];
+    struct test_commit v;
+    uint8_t run[PAGE_BYTES];
+    int64_t bytes;
+
+    (void)state;
+    assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
+    (void)name_run(name, TEST_RUN, "RUN");
+    bytes = test_get(w, name, run, sizeof run);
+    assert_true(bytes > 0);
+    assert_int_equal(remove_record(w, name), 0);
+    assert_int_equal(test_save(d, 6, &v), DECISION_ABORT);
+    assert_int_equal(v.err.code, -ENOENT);
+    assert_non_null(strstr(v.err.text, "runs/lm/RUN is gone"));
+    assert_false(v.is_opened);
+    list.name = name_run(name, TEST_RUN, "intent");
+    assert_int_equal(store_run(test_world_store(w, TEST_HOME), &list), 0);
+    assert_int_equal(list.names.count, 1); /* of step 5 */
+    store_names_free(&list.names);
+    (void)name_run(name, TEST_RUN, "RUN");
+    assert_int_equal(test_put(w, name, run, (size_t)bytes), 0);
+    assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
 static void a_step_that_is_under_way_conflicts(void **state)
 {
     struct test_world *w = test_world_new(3);
@@ -597,6 +636,7 @@ int main(void)
         cmocka_unit_test(one_daemon_commits_with_three_puts),
         cmocka_unit_test(the_manifest_is_inline_with_notes),
         cmocka_unit_test(a_committed_step_conflicts_within_its_generation),
+        cmocka_unit_test(a_run_that_was_removed_takes_no_save),
         cmocka_unit_test(a_step_that_is_under_way_conflicts),
         cmocka_unit_test(an_abort_is_published_and_the_next_attempt_commits),
         cmocka_unit_test(an_abort_after_the_vote_is_one_outcome),
