@@ -107,7 +107,7 @@ static int add_judgement(struct commit_merge *m, struct manifest_builder *b,
                          const struct judgement *j)
 {
     char text[160];
-    int rc = 0;
+    int failed = 0; /* every failure is want of memory */
 
     if (j->diverged_regions && j->must_fail_divergence)
         return err_set(&m->err, -CKPT_EDIVERGED, "replicas differ: %s",
@@ -121,13 +121,14 @@ static int add_judgement(struct commit_merge *m, struct manifest_builder *b,
                        " had no other",
                        j->compared_blocks, j->compared_bytes,
                        j->diverged_blocks, j->alone_blocks);
-        rc = manifest_add_note(b, "replicas", text);
+        failed |= manifest_add_note(b, "replicas", text);
     }
-    if (rc == 0 && j->diverged_regions)
-        rc = manifest_add_note(b, COMMIT_NOTE_DIVERGENCE, j->divergence);
-    if (rc == 0 && j->is_stale)
-        rc = manifest_add_note(b, COMMIT_NOTE_STALE, j->stale);
-    return rc ? err_set(&m->err, rc, "no memory to merge the votes") : 0;
+    if (j->diverged_regions)
+        failed |= manifest_add_note(b, COMMIT_NOTE_DIVERGENCE, j->divergence);
+    if (j->is_stale)
+        failed |= manifest_add_note(b, COMMIT_NOTE_STALE, j->stale);
+    return failed ? err_set(&m->err, -ENOMEM, "no memory to merge the votes")
+                  : 0;
 }
 
 static int judge_votes(struct commit_merge *m, const struct manifest *votes,

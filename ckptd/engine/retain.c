@@ -87,7 +87,7 @@ static void try_later(struct retention *t, uint64_t ns)
     struct env *env = t->env;
 
     t->retry.fire = retry_fired;
-    t->is_policy_wanted = t->is_policy_wanted || t->has_policy;
+    t->is_policy_wanted |= t->has_policy;
     env->ops->timer_set(env, &t->retry, env->ops->now_ns(env) + ns);
 }
 
@@ -219,7 +219,7 @@ static void pass_want(struct run *run, bool with_policy)
         run->retention = t;
     }
     t->is_wanted = true;
-    t->is_policy_wanted = t->is_policy_wanted || with_policy;
+    t->is_policy_wanted |= with_policy;
     if (t->phase == RETAIN_IDLE)
         pass_begin(t);
 }

@@ -195,12 +195,15 @@ static void rest(struct fixture *f)
 static bool without_memory(uint64_t nth)
 {
     int64_t before = failnth_live();
+    char leaf[32];
     struct fixture f;
     bool fired;
 
     (void)ready(&f, nth);
-    put_mark(&f, RECORD_LEASE, "lease/reader.1", &f.v->id);
-    put_mark(&f, RECORD_LEASE, "lease/reader.2", &f.v->id);
+    for (int i = 0; i < 9; i++) {
+        (void)snprintf(leaf, sizeof leaf, "lease/reader.%d", i);
+        put_mark(&f, RECORD_LEASE, leaf, &f.v->id);
+    }
     failnth_arm(FAILNTH_MEMORY, nth, false);
     pass(&f);
     settle(&f);
@@ -281,6 +284,26 @@ static void a_tomb_that_may_not_be_durable_frees_nothing(void **state)
     rest(&f);
 }
 
+/* It was seen, and a crash has taken it: it is made again before anything is
+ * let go. */
+static void a_tomb_that_was_lost_is_made_again(void **state)
+{
+    struct catalog_save gone = {.status = SAVE_REMOVED};
+    struct store_req stat = {.op = STORE_STAT, .done = nothing};
+    char name[RECORD_NAME_BYTES];
+    struct fixture f;
+
+    (void)state;
+    gone.id = ready(&f, 1);
+    assert_int_equal(catalog_note_save(&run_of(f.g)->catalog, &gone, ""), 0);
+    pass(&f);
+    settle(&f);
+    assert_true(test_env_logged(f.g->daemon, "its space is free"));
+    stat.name = name_save(name, RIG_RUN, "tomb", &gone.id);
+    assert_true(store_run(test_world_store(f.g->world, RIG_HOME), &stat) > 0);
+    rest(&f);
+}
+
 /* What is being decided holds its own, whatever its tomb says. */
 static void a_tomb_of_what_is_being_decided_waits(void **state)
 {
@@ -293,10 +316,11 @@ static void a_tomb_of_what_is_being_decided_waits(void **state)
         id.step = 30;
         bury(&f, &id);
         f.v = rig_save(f.r[0], 30, 30, 0);
-        for (uint64_t i = 0; i < turns; i++)
+        for (uint64_t i = 0; i < 100; i++) {
+            if (i >= turns)
+                retain_no_room(f.g->engine); /* passes without the policy */
             (void)rig_run(f.g, 0, NULL, NULL);
-        retain_no_room(f.g->engine); /* a pass without the policy */
-        (void)rig_run(f.g, 0, NULL, NULL);
+        }
         pass(&f);
         settle(&f);
         rest(&f);
@@ -446,6 +470,8 @@ static void pins_hold_what_they_name(void **state)
 
 static void a_pass_may_be_stopped_at_every_turn(void **state)
 {
+    uint32_t busy = 0;
+
     (void)state;
     for (uint64_t turns = 0; turns < 120; turns++) {
         int64_t before = failnth_live();
@@ -460,9 +486,13 @@ static void a_pass_may_be_stopped_at_every_turn(void **state)
             (void)rig_run(f.g, 0, NULL, NULL);
         if (turns % 2)
             pass(&f); /* once more, after this one */
+        busy += retain_is_busy(run_of(f.g));
+        engine_halt(f.g->engine);
+        (void)rig_run(f.g, 1000, NULL, NULL);
         rig_free(f.g);
         assert_int_equal(failnth_live(), before);
     }
+    assert_true(busy > 10);
 }
 
 static void without_commits_there_is_nothing_to_stop(void **state)
@@ -522,10 +552,12 @@ static void what_a_save_stands_on_waits(void **state)
                                .nth = 1,
                                .delay_polls = 200000};
     struct rig_save *held;
+    struct save_id base;
     struct fixture f;
 
     (void)state;
     (void)ready(&f, 1);
+    base = f.v->id;
     assert_int_equal(store_fault_add(home_of(&f), &broken), 0);
     held = rig_save(f.r[0], 30, 30, 0);
     (void)rig_run(f.g, 500, NULL, NULL);
@@ -533,6 +565,11 @@ static void what_a_save_stands_on_waits(void **state)
     settle(&f);
     assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
     pass(&f);
+    (void)rig_run(f.g, 100, NULL, NULL);
+    /* Others remove it, and a later one. */
+    bury(&f, &base);
+    bury(&f, &f.v->id);
+    retain_no_room(f.g->engine);
     (void)rig_run(f.g, 100, NULL, NULL);
     /* The next look comes while a pass is under way. */
     assert_int_equal(store_fault_add(home_of(&f), &slow), 0);
@@ -635,24 +672,55 @@ static void a_share_whose_mark_fails_is_read_again(void **state)
     }
 }
 
-/* One ends while it waits for the other's share. */
+/* One ends while the mark of its share is written, and the other's share is
+ * missing. */
 static void a_daemon_may_end_while_shares_are_missing(void **state)
 {
-    (void)state;
-    for (uint64_t turns = 0; turns < 100; turns++) {
-        struct store_fault broken = {
-            .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
-        struct pair p = {0};
+    struct store_fault broken = {
+        .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
+    struct store_fault slow = {.op = STORE_PUT,
+                               .name_part = "/verified/",
+                               .nth = 1,
+                               .delay_polls = 200};
+    struct pair p = {0};
+    struct store *home;
 
-        pair_begin(&p, turns);
-        assert_int_equal(
-            store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken),
-            0);
-        pair_save(&p, 20);
-        for (uint64_t i = 0; i < turns; i++)
-            (void)test_run(p.g[0]->world, 0, pump, &p);
-        pair_end(&p);
-    }
+    (void)state;
+    pair_begin(&p, 1);
+    home = test_env_fault(p.g[0]->daemon, RIG_HOME);
+    assert_int_equal(
+        store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken), 0);
+    assert_int_equal(store_fault_add(home, &slow), 0);
+    pair_save(&p, 20);
+    while (store_fault_count(home) == 0)
+        (void)test_run(p.g[0]->world, 1, pump, &p);
+    engine_halt(p.g[0]->engine);
+    (void)test_run(p.g[0]->world, 10000, pump, &p);
+    assert_false(retain_is_busy(run_of(p.g[0])));
+    pair_end(&p);
+}
+
+/* While somebody loads nothing goes, however much could. */
+static void loads_hold_all_that_could_go(void **state)
+{
+    struct rig_want want = {.owner = 0};
+    struct rig_load *l;
+    struct fixture f;
+
+    (void)state;
+    (void)ready(&f, 1);
+    rig_wish(f.r[0], 7, &want, 1, TENSOR_BYTES);
+    pass(&f); /* reads back what is to stay, before there is a load */
+    l = rig_load(f.r[0], &f.v->id);
+    l->is_holding = true;
+    (void)rig_run(f.g, 2000, NULL, NULL);
+    rig_load_consume(l);
+    assert_true(rig_run(f.g, LIMIT_MS, rig_loads_done, f.g));
+    assert_int_equal(l->code, 0);
+    settle(&f);
+    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    assert_int_equal(status_of(&f, 12), SAVE_REMOVED);
+    rest(&f);
 }
 
 int main(void)
@@ -665,6 +733,7 @@ int main(void)
         cmocka_unit_test(many_leases_are_looked_at),
         cmocka_unit_test(nothing_goes_behind_one_that_is_damaged_or_lost),
         cmocka_unit_test(what_others_have_read_back_is_not_read_again),
+        cmocka_unit_test(a_tomb_that_was_lost_is_made_again),
         cmocka_unit_test(a_tomb_of_what_is_being_decided_waits),
         cmocka_unit_test(pins_hold_what_they_name),
         cmocka_unit_test(a_pass_may_be_stopped_at_every_turn),
@@ -673,6 +742,7 @@ int main(void)
         cmocka_unit_test(what_a_save_stands_on_waits),
         cmocka_unit_test(a_share_whose_mark_fails_is_read_again),
         cmocka_unit_test(a_daemon_may_end_while_shares_are_missing),
+        cmocka_unit_test(loads_hold_all_that_could_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
