@@ -37,7 +37,7 @@
 #define RATIO_MOST   2.0
 /* Bytes of memory a save. The catalogue keeps an entry of a quarter KiB for
  * each save that the run ever made, as the home keeps its tomb. */
-#define SLOPE_MOST 768.0
+#define SLOPE_MOST 1024.0
 #define SLOPE_SAVES_LEAST                                                      \
     180 /* fewer say nothing: pages come as they are used */
 
