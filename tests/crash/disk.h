@@ -109,7 +109,7 @@ struct disk {
     struct disk_op *op;
     uint32_t op_count, op_capacity;
     bool is_recording;
-    /* disk_calls.c */
+    /* disk_files.c */
     struct disk_file **fd; /* by descriptor, less DISK_FD */
     uint32_t fd_count;
     struct list late; /* struct late_write, of processes that were killed */
@@ -171,7 +171,7 @@ void disk_crash(const struct disk_walk *w, const enum landing *landing,
                 uint64_t seed, struct image *out);
 
 /*
- * Processes (disk_calls.c, disk_io.c).
+ * Processes (disk_files.c, disk_io.c).
  */
 
 /* What carries out a store's operations for process `process`. */

@@ -3,10 +3,7 @@
  * place of the kernel's (by the linker's --wrap). Descriptors from DISK_FD on
  * are ours; every other one, and every other path, goes to the kernel.
  *
- * A descriptor leads to an open file, which holds the lock; a write that is on
- * its way when its process is killed keeps the open file, and so the lock, as
- * the kernel does. What a killed process still calls on its descriptors (the
- * test has to free its memory) answers as if all were well and does nothing.
+ * What descriptors lead to is in disk_files.c.
  */
 #include "tests/crash/disk_internal.h"
 
@@ -24,23 +21,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define DISK_FD 0x40000000
-
-struct disk_file {
-    uint32_t users; /* descriptors, and late writes */
-    uint32_t node;
-    uint32_t process;
-    int lock; /* LOCK_EX, LOCK_SH or LOCK_UN */
-    bool is_dead;
-};
-
-struct late_write {
-    struct list link;
-    struct disk_file *file;
-    uint64_t off, len;
-    uint8_t data[];
-};
-
 /* A folder that is being read. */
 struct listing {
     DIR *dir; /* what the caller has: this */
@@ -49,8 +29,6 @@ struct listing {
     uint32_t next, count;
     struct dirent entry;
 };
-
-static struct disk *the_disk;
 
 /* NOLINTBEGIN(bugprone-reserved-identifier): the linker's --wrap names them. */
 
@@ -103,56 +81,9 @@ static int fails(int code)
     return -1;
 }
 
-static bool is_ours(int fd)
-{
-    return fd >= DISK_FD;
-}
-
-static struct disk_file *file_of(int fd)
-{
-    assert(is_ours(fd) && (uint32_t)(fd - DISK_FD) < the_disk->fd_count &&
-           the_disk->fd[fd - DISK_FD]);
-    return the_disk->fd[fd - DISK_FD];
-}
-
-static void file_put(struct disk_file *file)
-{
-    if (--file->users == 0)
-        free(file);
-}
-
-static int fd_new(struct disk_file *file)
-{
-    struct disk *d = the_disk;
-    uint32_t i = 0;
-
-    while (i < d->fd_count && d->fd[i])
-        i++;
-    if (i == d->fd_count) {
-        d->fd_count = d->fd_count ? d->fd_count * 2 : 64;
-        d->fd = realloc((void *)d->fd, d->fd_count * sizeof *d->fd);
-        assert(d->fd);
-        memset((void *)(d->fd + i), 0, (d->fd_count - i) * sizeof *d->fd);
-    }
-    d->fd[i] = file;
-    file->users++;
-    return DISK_FD + (int)i;
-}
-
-static int file_new(uint32_t node)
-{
-    struct disk_file *file = calloc(1, sizeof *file);
-
-    assert(file);
-    file->node = node;
-    file->process = the_disk->process;
-    file->lock = LOCK_UN;
-    return fd_new(file);
-}
-
 static const struct disk_node *node_of(int fd)
 {
-    return &the_disk->live.node[file_of(fd)->node];
+    return &disk_now->live.node[disk_file_of(fd)->node];
 }
 
 /*
@@ -172,14 +103,14 @@ static uint32_t look_up(uint32_t folder, const char *path)
         part[bytes] = '\0';
         if (bytes == 0 || strcmp(part, ".") == 0)
             continue;
-        if (!the_disk->live.node[folder].is_folder) {
+        if (!disk_now->live.node[folder].is_folder) {
             errno = ENOTDIR;
             return UINT32_MAX;
         }
         if (strcmp(part, "..") == 0)
-            folder = the_disk->live.node[folder].parent;
+            folder = disk_now->live.node[folder].parent;
         else
-            folder = image_find(&the_disk->live, folder, part);
+            folder = image_find(&disk_now->live, folder, part);
         if (folder == UINT32_MAX) {
             errno = ENOENT;
             return UINT32_MAX;
@@ -193,7 +124,7 @@ static const char *path_within(const char *path)
 {
     size_t bytes = strlen(DISK_PATH);
 
-    if (!the_disk || strncmp(path, DISK_PATH, bytes) != 0)
+    if (!disk_now || strncmp(path, DISK_PATH, bytes) != 0)
         return NULL;
     return path[bytes] == '/' || path[bytes] == '\0' ? path + bytes : NULL;
 }
@@ -203,23 +134,23 @@ static int open_at(uint32_t folder, const char *path, int flags)
     uint32_t node;
 
     if ((flags & O_TMPFILE) == O_TMPFILE) {
-        if (the_disk->has_no_tmpfile)
+        if (disk_now->has_no_tmpfile)
             return fails(EOPNOTSUPP);
-        return file_new(image_add_node(&the_disk->live, false));
+        return disk_fd_open(image_add_node(&disk_now->live, false));
     }
     node = look_up(folder, path);
     if (flags & O_CREAT) {
         assert((flags & O_EXCL) && !strchr(path, '/'));
         if (node != UINT32_MAX)
             return fails(EEXIST);
-        node = image_add_node(&the_disk->live, false);
-        disk_give_name(the_disk, folder, path, node);
+        node = image_add_node(&disk_now->live, false);
+        disk_give_name(disk_now, folder, path, node);
     }
     if (node == UINT32_MAX)
         return -1;
-    if ((flags & O_DIRECTORY) && !the_disk->live.node[node].is_folder)
+    if ((flags & O_DIRECTORY) && !disk_now->live.node[node].is_folder)
         return fails(ENOTDIR);
-    return file_new(node);
+    return disk_fd_open(node);
 }
 
 int __wrap_open(const char *path, int flags, ...)
@@ -242,8 +173,8 @@ int __wrap_openat(int fd, const char *path, int flags, ...)
     mode_t mode = 0;
     va_list args;
 
-    if (is_ours(fd))
-        return open_at(file_of(fd)->node, path, flags);
+    if (disk_fd_is_ours(fd))
+        return open_at(disk_file_of(fd)->node, path, flags);
     va_start(args, flags);
     if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
         mode = va_arg(args, mode_t);
@@ -260,10 +191,10 @@ long __wrap_syscall(long number, ...)
     for (size_t i = 0; i < ARRAY_LEN(a); i++)
         a[i] = va_arg(args, long);
     va_end(args);
-    if (number == SYS_openat2 && is_ours((int)a[0])) {
+    if (number == SYS_openat2 && disk_fd_is_ours((int)a[0])) {
         const struct open_how *how = (const void *)a[2];
 
-        return open_at(file_of((int)a[0])->node, (const char *)a[1],
+        return open_at(disk_file_of((int)a[0])->node, (const char *)a[1],
                        (int)how->flags);
     }
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -274,10 +205,10 @@ static int mkdir_at(uint32_t folder, const char *path)
     while (*path == '/')
         path++;
     assert(!strchr(path, '/'));
-    if (image_find(&the_disk->live, folder, path) != UINT32_MAX)
+    if (image_find(&disk_now->live, folder, path) != UINT32_MAX)
         return fails(EEXIST);
-    disk_give_name(the_disk, folder, path,
-                   image_add_node(&the_disk->live, true));
+    disk_give_name(disk_now, folder, path,
+                   image_add_node(&disk_now->live, true));
     return 0;
 }
 
@@ -291,23 +222,24 @@ int __wrap_mkdir(const char *path, mode_t mode)
 int __wrap_mkdirat(int fd, const char *path, mode_t mode)
 {
     (void)mode;
-    return mkdir_at(file_of(fd)->node, path);
+    return mkdir_at(disk_file_of(fd)->node, path);
 }
 
 int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
                   int flags)
 {
-    uint32_t folder = file_of(to_fd)->node, node;
+    uint32_t folder = disk_file_of(to_fd)->node, node;
 
     if (flags & AT_SYMLINK_FOLLOW)
-        node = file_of((int)strtol(strrchr(from, '/') + 1, NULL, 10))->node;
+        node =
+            disk_file_of((int)strtol(strrchr(from, '/') + 1, NULL, 10))->node;
     else
-        node = look_up(file_of(from_fd)->node, from);
+        node = look_up(disk_file_of(from_fd)->node, from);
     if (node == UINT32_MAX)
         return -1;
-    if (image_find(&the_disk->live, folder, to) != UINT32_MAX)
+    if (image_find(&disk_now->live, folder, to) != UINT32_MAX)
         return fails(EEXIST);
-    disk_give_name(the_disk, folder, to, node);
+    disk_give_name(disk_now, folder, to, node);
     return 0;
 }
 
@@ -315,12 +247,12 @@ int __wrap_unlinkat(int fd, const char *path, int flags)
 {
     uint32_t folder;
 
-    if (!is_ours(fd))
+    if (!disk_fd_is_ours(fd))
         return __real_unlinkat(fd, path, flags);
-    folder = file_of(fd)->node;
-    if (image_find(&the_disk->live, folder, path) == UINT32_MAX)
+    folder = disk_file_of(fd)->node;
+    if (image_find(&disk_now->live, folder, path) == UINT32_MAX)
         return fails(ENOENT);
-    disk_take_name(the_disk, folder, path);
+    disk_take_name(disk_now, folder, path);
     return 0;
 }
 
@@ -330,10 +262,9 @@ int __wrap_unlinkat(int fd, const char *path, int flags)
 
 int __wrap_close(int fd)
 {
-    if (!is_ours(fd))
+    if (!disk_fd_is_ours(fd))
         return __real_close(fd);
-    file_put(file_of(fd));
-    the_disk->fd[fd - DISK_FD] = NULL;
+    disk_fd_drop(fd);
     return 0;
 }
 
@@ -345,17 +276,17 @@ int __wrap_fcntl(int fd, int command, ...)
     va_start(args, command);
     argument = va_arg(args, long);
     va_end(args);
-    if (!is_ours(fd))
+    if (!disk_fd_is_ours(fd))
         return __real_fcntl(fd, command, argument);
     if (command == F_DUPFD_CLOEXEC)
-        return fd_new(file_of(fd));
+        return disk_fd_new(disk_file_of(fd));
     assert(command == F_SETFL);
     return 0;
 }
 
 int __wrap_fstat(int fd, struct stat *stat)
 {
-    if (!is_ours(fd))
+    if (!disk_fd_is_ours(fd))
         return __real_fstat(fd, stat);
     *stat = (struct stat){.st_uid = geteuid(), .st_mode = S_IFDIR | 0700};
     assert(node_of(fd)->is_folder);
@@ -364,7 +295,7 @@ int __wrap_fstat(int fd, struct stat *stat)
 
 int __wrap_fstatfs(int fd, struct statfs *stat)
 {
-    if (!is_ours(fd))
+    if (!disk_fd_is_ours(fd))
         return __real_fstatfs(fd, stat);
     *stat = (struct statfs){.f_type = EXT4_SUPER_MAGIC};
     return 0;
@@ -388,14 +319,14 @@ int __wrap_statx(int fd, const char *path, int flags, unsigned mask,
 
 static int sync_fd(int fd, bool is_data_only)
 {
-    int rc = disk_sync(the_disk, file_of(fd)->node, is_data_only);
+    int rc = disk_sync(disk_now, disk_file_of(fd)->node, is_data_only);
 
     return rc < 0 ? fails(-rc) : 0;
 }
 
 int __wrap_fsync(int fd)
 {
-    return is_ours(fd) ? sync_fd(fd, false) : __real_fsync(fd);
+    return disk_fd_is_ours(fd) ? sync_fd(fd, false) : __real_fsync(fd);
 }
 
 int __wrap_fdatasync(int fd)
@@ -403,37 +334,10 @@ int __wrap_fdatasync(int fd)
     return sync_fd(fd, true);
 }
 
-/* Does another open file hold what `how` cannot go with? */
-static bool is_locked_out(const struct disk_file *file, int how)
-{
-    for (uint32_t i = 0; i < the_disk->fd_count; i++) {
-        const struct disk_file *o = the_disk->fd[i];
-
-        if (o && o != file && !o->is_dead && o->node == file->node &&
-            (o->lock == LOCK_EX || (o->lock == LOCK_SH && how == LOCK_EX)))
-            return true;
-    }
-    LIST_FOR_EACH (link, &the_disk->late) {
-        const struct disk_file *o =
-            container_of(link, struct late_write, link)->file;
-
-        if (o->node == file->node && o->lock != LOCK_UN)
-            return true;
-    }
-    return false;
-}
-
 int __wrap_flock(int fd, int operation)
 {
-    struct disk_file *file = file_of(fd);
-    int how = operation & ~LOCK_NB;
-
-    if (file->is_dead)
-        return 0;
-    if (how != LOCK_UN && is_locked_out(file, how))
-        return fails(EAGAIN);
-    file->lock = how;
-    return 0;
+    return disk_lock(disk_file_of(fd), operation & ~LOCK_NB) ? 0
+                                                             : fails(EAGAIN);
 }
 
 int __wrap_fallocate(int fd, int mode, off_t off, off_t len)
@@ -442,13 +346,13 @@ int __wrap_fallocate(int fd, int mode, off_t off, off_t len)
 
     assert(mode == 0 && off == 0);
     if (content_size(n->content) < (uint64_t)len)
-        disk_resize(the_disk, file_of(fd)->node, (uint64_t)len);
+        disk_resize(disk_now, disk_file_of(fd)->node, (uint64_t)len);
     return 0;
 }
 
 int __wrap_ftruncate(int fd, off_t len)
 {
-    disk_resize(the_disk, file_of(fd)->node, (uint64_t)len);
+    disk_resize(disk_now, disk_file_of(fd)->node, (uint64_t)len);
     return 0;
 }
 
@@ -457,9 +361,9 @@ static size_t cut(size_t bytes)
 {
     size_t pages = bytes / PAGE_BYTES;
 
-    if (!the_disk->writes_short || pages < 2 || disk_random(the_disk) % 3)
+    if (!disk_now->writes_short || pages < 2 || disk_random(disk_now) % 3)
         return bytes;
-    return (1 + disk_random(the_disk) % (pages - 1)) * PAGE_BYTES;
+    return (1 + disk_random(disk_now) % (pages - 1)) * PAGE_BYTES;
 }
 
 ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off)
@@ -476,10 +380,10 @@ ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off)
 
 ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off)
 {
-    if (the_disk->fail_writes > 0 && --the_disk->fail_writes == 0)
+    if (disk_now->fail_writes > 0 && --disk_now->fail_writes == 0)
         return fails(EIO);
     bytes = cut(bytes);
-    disk_write(the_disk, file_of(fd)->node, (uint64_t)off, from, bytes);
+    disk_write(disk_now, disk_file_of(fd)->node, (uint64_t)off, from, bytes);
     return (ssize_t)bytes;
 }
 
@@ -487,7 +391,7 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off)
 ssize_t __wrap_getrandom(void *to, size_t bytes, unsigned flags)
 {
     (void)flags;
-    memset(to, (int)(the_disk->process + 1), bytes);
+    memset(to, (int)(disk_now->process + 1), bytes);
     return (ssize_t)bytes;
 }
 
@@ -512,7 +416,7 @@ DIR *__wrap_fdopendir(int fd)
 {
     struct listing *l = calloc(1, sizeof *l);
 
-    assert(l && is_ours(fd));
+    assert(l && disk_fd_is_ours(fd));
     l->dir = (DIR *)(void *)l;
     l->fd = fd;
     listing_begin(l);
@@ -537,7 +441,7 @@ struct dirent *__wrap_readdir(DIR *dir)
     e = &l->seen[l->next++];
     assert(strlen(e->name) < sizeof l->entry.d_name);
     memcpy(l->entry.d_name, e->name, strlen(e->name) + 1);
-    l->entry.d_type = the_disk->live.node[e->node].is_folder ? DT_DIR : DT_REG;
+    l->entry.d_type = disk_now->live.node[e->node].is_folder ? DT_DIR : DT_REG;
     return &l->entry;
 }
 
@@ -557,79 +461,3 @@ int __wrap_closedir(DIR *dir)
 }
 
 /* NOLINTEND(bugprone-reserved-identifier) */
-
-/*
- * Processes.
- */
-
-void disk_process_kill(struct disk *disk, uint32_t process)
-{
-    for (uint32_t i = 0; i < disk->fd_count; i++) {
-        struct disk_file *dead = disk->fd[i], *mark;
-
-        if (!dead || dead->process != process || dead->is_dead)
-            continue;
-        mark = calloc(1, sizeof *mark); /* until the memory is freed */
-        assert(mark);
-        *mark = (struct disk_file){
-            .users = 1, .node = dead->node, .is_dead = true, .lock = LOCK_UN};
-        file_put(dead);
-        disk->fd[i] = mark;
-    }
-}
-
-void disk_late_add(struct disk *disk, const struct fileio_op *op)
-{
-    struct late_write *late = malloc(sizeof *late + op->len);
-
-    assert(late);
-    *late = (struct late_write){
-        .file = file_of(op->fd), .off = op->off, .len = op->len};
-    late->file->users++;
-    memcpy(late->data, op->buf, op->len);
-    list_append(&disk->late, &late->link);
-}
-
-static void late_free(struct late_write *late)
-{
-    list_remove(&late->link);
-    file_put(late->file);
-    free(late);
-}
-
-bool disk_late_land(struct disk *disk)
-{
-    struct late_write *late;
-
-    if (list_is_empty(&disk->late))
-        return false;
-    late = container_of(disk->late.next, struct late_write, link);
-    disk_write(disk, late->file->node, late->off, late->data, late->len);
-    late_free(late);
-    return true;
-}
-
-struct disk *disk_the(struct disk *disk)
-{
-    struct disk *before = the_disk;
-
-    the_disk = disk;
-    return before;
-}
-
-void disk_free(struct disk *disk)
-{
-    while (!list_is_empty(&disk->late))
-        late_free(container_of(disk->late.next, struct late_write, link));
-    for (uint32_t i = 0; i < disk->fd_count; i++)
-        assert(!disk->fd[i]);
-    free((void *)disk->fd);
-    for (uint32_t i = 0; i < disk->op_count; i++)
-        free(disk->op[i].data);
-    free(disk->op);
-    image_free(&disk->live);
-    image_free(&disk->base);
-    if (the_disk == disk)
-        the_disk = NULL;
-    free(disk);
-}
