@@ -220,6 +220,9 @@ void manifest_chunk_header(const struct manifest *m, uint64_t chunk,
                            struct chunk_header *out);
 /* The row of a rank, NULL if it has none. */
 const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank);
+/* "tensor T bytes A-B of rank R's part, ...": what hangs on a chunk. */
+void manifest_chunk_words(const struct manifest *m, uint64_t chunk, char *text,
+                          size_t capacity);
 /* A note by key, NULL if there is none; *bytes its length (no NUL). */
 const char *manifest_note(const struct manifest *m, const char *key,
                           size_t *bytes);

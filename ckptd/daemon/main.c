@@ -22,7 +22,8 @@ enum {
 
 static const char usage_text[] =
     "usage: ckptd [--foreground] --local DIR [--socket PATH] [--linger S]\n"
-    "             [--keep-last N] [--keep-every N] [--log-level LEVEL]\n"
+    "             [--keep-last N] [--keep-every N] [--scrub-every S]\n"
+    "             [--scrub-rate N] [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -37,12 +38,16 @@ static const char usage_text[] =
     "was\n"
     "                  read back\n"
     "  --keep-every N  keep steps that are multiples of N as well\n"
+    "  --scrub-every S read every checkpoint again each S seconds while there\n"
+    "                  is nothing else to do (604800; 0: never)\n"
+    "  --scrub-rate N  at most N bytes a second of that (67108864)\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
 struct arguments {
     struct reactor_options options;
     const char *linger, *keep_last, *keep_every;
+    const char *scrub_every, *scrub_rate;
     const char *level;
 };
 
@@ -61,6 +66,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"linger", required_argument, NULL, 'g'},
         {"keep-last", required_argument, NULL, 'k'},
         {"keep-every", required_argument, NULL, 'e'},
+        {"scrub-every", required_argument, NULL, 'S'},
+        {"scrub-rate", required_argument, NULL, 'R'},
         {"log-level", required_argument, NULL, 'v'},
         {"foreground", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'V'},
@@ -86,6 +93,12 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case 'e':
             a->keep_every = optarg;
+            break;
+        case 'S':
+            a->scrub_every = optarg;
+            break;
+        case 'R':
+            a->scrub_rate = optarg;
             break;
         case 'v':
             a->level = optarg;
@@ -127,7 +140,7 @@ static int parse_number(const char *text, const char *what, uint64_t most,
 /* The options that are numbers. */
 static int parse_numbers(struct arguments *a)
 {
-    uint64_t seconds, keep_last, keep_every;
+    uint64_t seconds, keep_last, keep_every, scrub_every, scrub_rate;
     const char *linger = a->linger && *a->linger ? a->linger : "600";
     int code = parse_number(linger, "--linger (CKPT_LINGER)",
                             366ULL * 24 * 3600, &seconds);
@@ -138,8 +151,16 @@ static int parse_numbers(struct arguments *a)
     if (code < 0)
         code = parse_number(a->keep_every ? a->keep_every : "0", "--keep-every",
                             UINT32_MAX, &keep_every);
+    if (code < 0)
+        code = parse_number(a->scrub_every ? a->scrub_every : "604800",
+                            "--scrub-every", 366ULL * 24 * 3600, &scrub_every);
+    if (code < 0)
+        code = parse_number(a->scrub_rate ? a->scrub_rate : "67108864",
+                            "--scrub-rate", UINT64_MAX / 2, &scrub_rate);
     if (code >= 0)
         return code;
+    a->options.scrub_every_ms = scrub_every * 1000;
+    a->options.scrub_bytes_s = scrub_rate;
     a->options.linger_ms = seconds * 1000;
     a->options.keep_last = (uint32_t)keep_last;
     a->options.keep_every = (uint32_t)keep_every;

@@ -182,6 +182,8 @@ static void env_init(struct reactor *r)
     env->is_service = r->options->is_foreground;
     env->keep_last = r->options->keep_last;
     env->keep_every = r->options->keep_every;
+    env->scrub_every_ns = r->options->scrub_every_ms * NS_PER_MS;
+    env->scrub_bytes_s = (double)r->options->scrub_bytes_s;
     /* The cap on what the daemon takes: two cores, or 5 % of many. */
     env->worker_count = (uint32_t)max_u64(2, (uint64_t)cpus / 20);
     env->buffer_count = (uint32_t)min_u64(2 * env->worker_count + 4, 64);

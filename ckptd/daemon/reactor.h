@@ -35,6 +35,7 @@ struct reactor_options {
     bool is_foreground; /* run by somebody, for ever; else private: lingers */
     uint64_t linger_ms; /* private: ends after so long without work */
     uint32_t keep_last, keep_every; /* for trainers that give no policy */
+    uint64_t scrub_every_ms, scrub_bytes_s; /* 0 ms: never */
 };
 
 #define REACTOR_EVENTS 64

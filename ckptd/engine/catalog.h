@@ -32,8 +32,9 @@ struct catalog_save {
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost;
     bool is_let_go; /* REMOVED, and this daemon holds no data for it any more */
-    bool has_decision; /* REMOVED, but its COMMIT was still there: without its
-                          tomb it would be a checkpoint again */
+    bool has_decision;   /* REMOVED, but its COMMIT was still there: without its
+                            tomb it would be a checkpoint again */
+    uint32_t scrubbed_s; /* when this daemon last read it again; 0: never */
     int32_t code;
     char *reason; /* see catalog_reason(); an entry's own, else NULL */
     uint64_t created_unix_ms;

@@ -10,6 +10,7 @@
  */
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/retain.h"
+#include "ckptd/engine/scrub.h"
 #include "ckptd/engine/save.h"
 
 #include <assert.h>
@@ -29,6 +30,9 @@ static void on_pool_open(void *arg, int result, const struct err *err)
 {
     struct engine *e = arg;
 
+    if (result == 0 && scrub_open(e))
+        e->env->ops->log(e->env, LOG_LEVEL_WARN,
+                         "no memory: checkpoints are not read again");
     e->is_ready = result == 0;
     e->ready(e->ready_arg, result, err);
 }
@@ -102,6 +106,7 @@ void engine_close(struct engine *e)
     engine_halt(e);
     each_run(e, saves_close);
     each_run(e, retain_close);
+    scrub_close(e);
     homes_close(e);
     save_departed_free(e);
     save_pipeline_close(e);
@@ -203,6 +208,12 @@ static bool is_at_work(const struct engine *e)
     return !save_pipeline_is_idle(e) || engine_is_loading(e);
 }
 
+bool engine_is_working(const struct engine *e)
+{
+    return is_at_work(e) || any_run(e, has_undecided) ||
+           any_run(e, retain_is_busy);
+}
+
 bool engine_is_idle(const struct engine *e)
 {
     return list_is_empty(&e->sessions) && !is_at_work(e) &&
@@ -231,6 +242,7 @@ void engine_halt(struct engine *e)
         session_end(container_of(e->sessions.next, struct session, link));
     each_run(e, abort_saves);
     each_run(e, retain_stop);
+    scrub_stop(e);
     segpool_stop(e->pool);
 }
 
@@ -238,7 +250,7 @@ bool engine_is_quiet(const struct engine *e)
 {
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
            !any_run(e, commits_at_work) && !any_run(e, retain_is_busy) &&
-           !segpool_is_busy(e->pool);
+           !scrub_is_busy(e) && !segpool_is_busy(e->pool);
 }
 
 /* What this life leaves in the local store. */

@@ -38,6 +38,7 @@ struct engine {
     struct env_timer stop_timer;
     uint32_t stop_looks_left; /* asked twice: until it is over anyway */
     bool is_halted;
+    struct scrub *scrub; /* NULL: switched off */
 };
 
 /*
@@ -64,6 +65,8 @@ void engine_arena_ready(struct engine *e, const void *base, uint32_t slots);
 /* Nothing is going on: no session, no undecided save, no work under way. The
  * linger time runs from here. */
 bool engine_is_idle(const struct engine *e);
+/* A save, a load or retention is at work: others should hold back. */
+bool engine_is_working(const struct engine *e);
 /* Some rank is being given what it loads. */
 bool engine_is_loading(const struct engine *e);
 

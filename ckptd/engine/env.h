@@ -97,6 +97,8 @@ struct env {
     double encode_bytes_s; /* what all workers were seen to encode */
     uint32_t keep_last, keep_every; /* for trainers that give no policy */
     bool is_service;
+    uint64_t scrub_every_ns; /* 0: checkpoints are not read again */
+    double scrub_bytes_s;
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NS_PER_S 1e9
 
@@ -33,6 +34,7 @@ struct read_back {
     struct err err;
     struct env_job ending; /* of a cancel: it cannot wait for the timer */
     bool is_cancelled;
+    bool is_resting;
     uint32_t running; /* lanes, and the job */
     uint32_t lane_count;
     struct read_lane lane[];
@@ -53,6 +55,20 @@ static void wake_at(struct read_back *b, uint64_t at_ns)
     env->ops->timer_set(env, &b->timer, at_ns);
 }
 
+/* The first one, and what it takes along. */
+static void note_failure(struct read_back *b, const struct chunk_read *r)
+{
+    size_t used = strlen(r->err.text);
+
+    b->err = r->err;
+    if (used + 4 > sizeof b->err.text)
+        return;
+    manifest_chunk_words(b->manifest, r->chunk, b->err.text + used + 2,
+                         sizeof b->err.text - used - 3);
+    memcpy(b->err.text + used, " (", 2);
+    memcpy(b->err.text + strlen(b->err.text), ")", 2);
+}
+
 static void lane_read_done(struct chunk_read *r, int result)
 {
     struct read_lane *lane = r->owner;
@@ -62,7 +78,7 @@ static void lane_read_done(struct chunk_read *r, int result)
     lane->is_running = false;
     b->running--;
     if (result && !b->err.code)
-        b->err = r->err;
+        note_failure(b, r);
     lanes_start(b);
 }
 
@@ -125,7 +141,7 @@ static void lanes_start(struct read_back *b)
     for (uint32_t i = 0; i < b->lane_count; i++) {
         uint64_t now = env->ops->now_ns(env);
 
-        if (b->err.code || is_at_end(b))
+        if (b->err.code || is_at_end(b) || b->is_resting)
             break;
         if (b->lane[i].is_running)
             continue;
@@ -162,6 +178,13 @@ read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
     b->arg = arg;
     wake_at(b, engine->env->ops->now_ns(engine->env));
     return b;
+}
+
+void read_back_rest(struct read_back *b, bool rests)
+{
+    if (b->is_resting && !rests)
+        wake_at(b, b->engine->env->ops->now_ns(b->engine->env));
+    b->is_resting = rests;
 }
 
 static void nothing_run(struct env_job *job)

@@ -60,6 +60,8 @@ read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
                 double rate_bytes_s,
                 void (*done)(void *arg, int result, const struct err *err),
                 void *arg) MUST_USE; /* NULL: no memory */
+/* Start no more reads, or go on. */
+void read_back_rest(struct read_back *b, bool rests);
 /* End early, whatever the clock does: done() follows with -ECANCELED, unless
  * it failed before. */
 void read_back_cancel(struct read_back *b);

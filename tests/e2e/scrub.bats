@@ -171,3 +171,36 @@ damaged() {
     out_has "^run@1	generation 1	ok"
     [ ! -e "$HOME_DIR/runs/run/scrubbed" ]
 }
+
+@test "a daemon with nothing else to do finds damage by itself" {
+    start_daemon --scrub-every 3
+    three_saves_kept() {
+        job --ranks 2 open fill:1 save:1 wait:committed fill:2 save:2 \
+            wait:committed fill:3 save:3 wait:committed close
+    }
+    three_saves_kept
+    read -r file offset <<<"$(place run@2 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    is_seen() { [ "$(damaged)" = "run@2" ]; }
+    eventually is_seen
+    log=$BATS_TEST_TMPDIR/daemon.log
+    grep -qE "error engine: scrub of run run step 2 .generation 1.: .*tensor t00: $LOCAL/$file at $offset .*.tensor t00 bytes 0-" \
+        "$log" || complain "$(grep scrub "$log")"
+    # Mended, it is taken off the record at the next turn.
+    flip "$LOCAL/$file" $((offset + 5000))
+    is_mended() { [ "$(damaged)" = "" ]; }
+    eventually is_mended
+    stop_daemon
+    tool_is 0 scrub
+}
+
+@test "a daemon that is told not to reads nothing again" {
+    start_daemon --scrub-every 0
+    job open fill:1 save:1 wait:committed close
+    read -r file offset <<<"$(place run@1 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    sleep 4.5
+    is "$(damaged)" "" "damaged"
+    stop_daemon
+    tool_is 4 scrub
+}

@@ -40,33 +40,6 @@ struct checking {
     uint64_t begun_ms, begun_bytes; /* for the rate */
 };
 
-void check_tensors(const struct manifest *m, uint64_t chunk, char *text,
-                   size_t capacity)
-{
-    size_t used = 0;
-    uint32_t count = 0;
-
-    text[0] = '\0';
-    for (uint64_t i = 0; i < m->piece_count && used < capacity; i++) {
-        const struct mf_piece *p = &m->piece[i];
-        const struct mf_tensor *x;
-
-        if (p->chunk != chunk)
-            continue;
-        if (count++ >= 4) {
-            (void)snprintf(text + used, capacity - used, ", ...");
-            return;
-        }
-        x = &m->tensor[m->region[p->region].tensor];
-        used += (size_t)snprintf(
-            text + used, capacity - used,
-            "%stensor %.*s bytes %" PRIu64 "-%" PRIu64 " of rank %u's part",
-            used ? ", " : "", (int)x->name_bytes, m->blob + x->name,
-            p->region_start, p->region_start + p->bytes,
-            m->region[p->region].rank);
-    }
-}
-
 static void note_bad(struct checking *k, uint64_t chunk)
 {
     struct chunk_list *bad = k->wish->bad;
@@ -118,7 +91,7 @@ static void failed(struct checking *k, uint64_t chunk, const struct err *err)
         out->elsewhere += err->code == -EXDEV;
     }
     said = out->corrupt + out->missing + out->unread;
-    check_tensors(k->m, chunk, tensors, sizeof tensors);
+    manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
     (void)snprintf(words, sizeof words,
                    "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s%s (%s)", k->run,
                    k->m->info.id.step, k->m->info.id.generation,

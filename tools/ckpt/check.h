@@ -41,8 +41,4 @@ int check_save(struct tool *t, const char *run, const struct manifest *m,
                const struct check_wish *wish, struct progress *p,
                struct check_result *out);
 
-/* "tensor T bytes A-B of rank R's part, ...": what hangs on a chunk. */
-void check_tensors(const struct manifest *m, uint64_t chunk, char *text,
-                   size_t capacity);
-
 #endif

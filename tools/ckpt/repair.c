@@ -181,7 +181,7 @@ static void say(struct repair *r, const struct patient *p, uint64_t chunk,
     char tensors[700] = "";
 
     if (chunk != UINT64_MAX)
-        check_tensors(r->m, chunk, tensors, sizeof tensors);
+        manifest_chunk_words(r->m, chunk, tensors, sizeof tensors);
     if (r->tool->options.json) {
         if (!json_line(
                 json_pack("{s:i, s:s, s:s, s:I, s:i, s:s, s:I, s:s, s:o, s:o}",

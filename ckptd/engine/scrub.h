@@ -1,0 +1,25 @@
+/*
+ * scrub.h - reading committed checkpoints again while there is nothing else to
+ * do.
+ *
+ * One checkpoint at a time, what of it is in this daemon's own store, at
+ * env->scrub_bytes_s; each again after env->scrub_every_ns (0: never at all).
+ * It begins when all has been quiet for a while, and rests whenever a save, a
+ * load or retention is at work. Bad bytes are logged by file, tensor and range
+ * and go on record (damaged/SAVE.DAEMON), where ls, show, doctor and retention
+ * see them; a checkpoint on record that is found good is taken off it.
+ */
+#ifndef CKPTD_SCRUB_H
+#define CKPTD_SCRUB_H
+
+#include "ckptd/engine/engine.h"
+
+/* -ENOMEM. e->scrub stays NULL where it is switched off. */
+int scrub_open(struct engine *e) MUST_USE;
+/* Start nothing more. Then scrub_is_busy() turns false by and by. */
+void scrub_stop(struct engine *e);
+bool scrub_is_busy(const struct engine *e);
+/* Not busy. */
+void scrub_close(struct engine *e);
+
+#endif

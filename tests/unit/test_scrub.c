@@ -1,0 +1,115 @@
+/*
+ * test_scrub.c - the daemon reads checkpoints again when all is quiet, rests
+ * while a save is under way, each again after its time, and ends in order in
+ * the midst of it.
+ */
+#include "ckptd/engine/scrub.h"
+#include "tests/lib/load_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define LIMIT_MS     900000
+#define TENSOR_BYTES (5 * (uint64_t)RIG_CHUNK_BYTES - 100)
+#define NS_PER_S     ((uint64_t)1000 * 1000 * 1000)
+
+struct fixture {
+    struct rig *g;
+    struct rig_rank *r[RIG_RANKS_MAX];
+};
+
+static uint32_t scrubbed(const struct fixture *f, uint64_t step)
+{
+    struct home *home =
+        container_of(f->g->engine->homes.next, struct home, link);
+    const struct catalog *c =
+        &container_of(home->runs.next, struct run, link)->catalog;
+
+    for (size_t i = 0; i < c->save_count; i++)
+        if (c->save[i].id.step == step)
+            return c->save[i].scrubbed_s;
+    return 0;
+}
+
+/* Two ranks, step 10 committed, and a scrub of each checkpoint every minute. */
+static void begin(struct fixture *f, double rate)
+{
+    struct rig_shape shape = {.world_size = 2,
+                              .slots = 12,
+                              .tensors = 2,
+                              .tensor_bytes = TENSOR_BYTES,
+                              .codec = 1,
+                              .entropy = 1};
+
+    *f = (struct fixture){.g = rig_new(5)};
+    rig_start(f->g, "token", &shape, f->r);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(rig_joined(f->r[i]));
+        (void)rig_save(f->r[i], 10, 10, 0);
+    }
+    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
+    f->g->engine->env->scrub_every_ns = 60 * NS_PER_S;
+    f->g->engine->env->scrub_bytes_s = rate;
+    assert_int_equal(scrub_open(f->g->engine), 0);
+}
+
+static void it_reads_when_all_is_quiet_and_again_after_its_time(void **state)
+{
+    struct fixture f;
+    uint32_t first;
+
+    (void)state;
+    begin(&f, 0);
+    assert_int_equal(scrubbed(&f, 10), 0);
+    (void)rig_run(f.g, 6000, NULL, NULL);
+    first = scrubbed(&f, 10);
+    assert_true(first > 0);
+    (void)rig_run(f.g, 30000, NULL, NULL);
+    assert_int_equal(scrubbed(&f, 10), first);
+    (void)rig_run(f.g, 40000, NULL, NULL);
+    assert_true(scrubbed(&f, 10) >= first + 60);
+    rig_free(f.g);
+}
+
+static void it_rests_while_a_save_is_under_way(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 50000); /* that takes half a minute */
+    (void)rig_run(f.g, 6000, NULL, NULL);
+    assert_true(scrub_is_busy(f.g->engine));
+    (void)rig_save(f.r[0], 20, 20, 0); /* the other rank lets it wait */
+    (void)rig_run(f.g, 50000, NULL, NULL);
+    assert_true(scrub_is_busy(f.g->engine));
+    assert_int_equal(scrubbed(&f, 10), 0);
+    (void)rig_save(f.r[1], 20, 20, 0);
+    assert_true(rig_run(f.g, LIMIT_MS, rig_all_decided, f.g));
+    (void)rig_run(f.g, 60000, NULL, NULL);
+    assert_true(scrubbed(&f, 10) > 0);
+    rig_free(f.g);
+}
+
+static void it_ends_in_the_midst_of_reading(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 20000);
+    (void)rig_run(f.g, 6000, NULL, NULL);
+    assert_true(scrub_is_busy(f.g->engine));
+    rig_free(f.g); /* which waits until it is quiet */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_reads_when_all_is_quiet_and_again_after_its_time),
+        cmocka_unit_test(it_rests_while_a_save_is_under_way),
+        cmocka_unit_test(it_ends_in_the_midst_of_reading),
+    };
+
+    return cmocka_run_group_tests_name("scrub", tests, NULL, NULL);
+}
