@@ -9,6 +9,7 @@
  * that is only now seen to have died served until then: another is started.
  */
 #include "client/daemon.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,11 @@
  * have been a daemon on its way out, so little at first. */
 #define WINNER_MIN_MS 50
 #define WINNER_MAX_MS 1000
+/* So many programs that end in order without having served are no daemons. */
+#define IDLE_EXITS_MAX 8
+/* How long a socket that was named may lie there without a daemon, before any
+ * has served us: a service may just be starting. */
+#define STALE_MAX_MS 3000
 
 static const char *choose(const char *given, const char *variable)
 {
@@ -65,7 +71,7 @@ int daemon_place_init(struct daemon_place *place, const char *home,
 {
     const char *where = choose(home, "CKPT_HOME");
     const char *store = choose(local, "CKPT_LOCAL");
-    const char *path = choose(socket, "CKPT_SOCKET");
+    const char *path = choose(socket, "CKPT_SOCKET"), *folder;
     struct stat st;
     int rc;
 
@@ -74,7 +80,11 @@ int daemon_place_init(struct daemon_place *place, const char *home,
         return err_set(err, -EINVAL,
                        "no home: name a directory in options.home or "
                        "CKPT_HOME");
-    if (!realpath(where, place->home) || stat(place->home, &st))
+    folder = text_home_path(where);
+    if (!folder)
+        return err_set(err, -EINVAL,
+                       "home %s: this version knows directories only", where);
+    if (!realpath(folder, place->home) || stat(place->home, &st))
         return err_set(err, -errno, "home %s: %s; make the directory first",
                        where, err_text(errno));
     if (!S_ISDIR(st.st_mode))
@@ -161,7 +171,30 @@ struct attempt {
     off_t log_at;      /* where the log of such a child begins */
     uint64_t spawn_after_ms;
     uint64_t winner_ms;
+    uint32_t idle_exits;
+    uint64_t began_ms;
 };
+
+/* The socket was named: 0 while a daemon may still come. */
+static int look_at_given(const struct attempt *a, struct err *err)
+{
+    const struct daemon_place *place = a->place;
+    struct stat st;
+
+    if (stat(place->socket, &st))
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(
+            err, -ENOTSOCK, "CKPT_SOCKET %s: %s lies there, no daemon's socket",
+            place->socket, S_ISDIR(st.st_mode) ? "a folder" : "a file");
+    if (place->has_served || clock_ms() - a->began_ms < STALE_MAX_MS)
+        return 0;
+    return err_set(err, -ECONNREFUSED,
+                   "CKPT_SOCKET %s: a socket lies there, but no daemon "
+                   "listens: start ckptd --foreground --socket with that path, "
+                   "or unset CKPT_SOCKET",
+                   place->socket);
+}
 
 /* Nobody listens: see to it that somebody will. */
 static int bring_up(struct attempt *a, struct err *err)
@@ -169,7 +202,7 @@ static int bring_up(struct attempt *a, struct err *err)
     int status;
 
     if (a->place->is_given)
-        return 0;
+        return look_at_given(a, err);
     if (*a->child > 0) {
         if (waitpid(*a->child, &status, WNOHANG) != *a->child)
             return 0;
@@ -179,6 +212,11 @@ static int bring_up(struct attempt *a, struct err *err)
         if (!WIFEXITED(status) || (WEXITSTATUS(status) != DAEMON_EXIT_BUSY &&
                                    WEXITSTATUS(status) != EXIT_SUCCESS))
             return daemon_tell_exit(a->place, status, a->log_at, err);
+        a->idle_exits += WEXITSTATUS(status) == EXIT_SUCCESS;
+        if (a->idle_exits == IDLE_EXITS_MAX &&
+            daemon_tell_exit(a->place, status, a->log_at, err))
+            return err_prefix(err, "%d in a row ended without serving",
+                              IDLE_EXITS_MAX);
         a->spawn_after_ms = clock_ms() + a->winner_ms;
         a->winner_ms = min_u64(a->winner_ms * 2, WINNER_MAX_MS);
     }
@@ -199,11 +237,29 @@ static void drop_other(pid_t *child, int fd)
     daemon_reap(child);
 }
 
+static int tell_given_up(const struct daemon_place *place, int rc,
+                         struct err *err)
+{
+    if (rc != -ETIMEDOUT)
+        return err_set(err, rc, "%s: given up (%s)", place->socket,
+                       place->local);
+    if (place->is_given)
+        return err_set(err, rc,
+                       "%s: no daemon answered in time; CKPT_SOCKET names it, "
+                       "so that none is started: start ckptd --foreground "
+                       "--socket with that path, or unset CKPT_SOCKET",
+                       place->socket);
+    return err_set(err, rc, "%s: no daemon answered in time; see %s/ckptd.log",
+                   place->socket, place->local);
+}
+
 int daemon_connect(const struct daemon_place *place, const struct patience *p,
                    pid_t *child, struct err *err)
 {
-    struct attempt a = {
-        .place = place, .child = child, .winner_ms = WINNER_MIN_MS};
+    struct attempt a = {.place = place,
+                        .child = child,
+                        .winner_ms = WINNER_MIN_MS,
+                        .began_ms = clock_ms()};
     uint32_t pause_ms = 1;
 
     daemon_reap(child);
@@ -222,12 +278,7 @@ int daemon_connect(const struct daemon_place *place, const struct patience *p,
             return rc;
         rc = patience_sleep(p, pause_ms);
         if (rc)
-            return err_set(err, rc,
-                           rc == -ETIMEDOUT
-                               ? "%s: no daemon answered in time; see "
-                                 "%s/ckptd.log"
-                               : "%s: given up (%s)",
-                           place->socket, place->local);
+            return tell_given_up(place, rc, err);
         pause_ms = (uint32_t)min_u64((uint64_t)pause_ms * 2, BACKOFF_MAX_MS);
     }
 }

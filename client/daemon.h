@@ -19,7 +19,8 @@
 /* All absolute. */
 struct daemon_place {
     char home[PATH_MAX], local[PATH_MAX], socket[PATH_MAX];
-    bool is_given; /* the socket was named by the user: nothing is started */
+    bool is_given;   /* the socket was named by the user: nothing is started */
+    bool has_served; /* a daemon has: the next one may take its time to come */
 };
 
 /* NULL or "" takes the environment's, then the default. -ENOENT with words
@@ -33,7 +34,8 @@ int daemon_place_init(struct daemon_place *place, const char *home,
  * given. *child is the pid of a daemon that this process started and has not
  * reaped (0: none), kept by the caller from call to call. Blocks as `p` allows.
  * Returns the socket (the caller's, close-on-exec), or with words: -EPERM
- * (another user's daemon), -ENOENT (no ckptd found), -ECONNREFUSED, -ETIMEDOUT,
+ * (another user's daemon), -ENOENT (no ckptd found), -ENOTSOCK, -ECONNREFUSED
+ * (what lies at the socket that was given), -ETIMEDOUT,
  * -ECANCELED, -ECHILD (it exited; what it logged, and its status).
  */
 int daemon_connect(const struct daemon_place *place, const struct patience *p,

@@ -221,6 +221,29 @@ static int open_log(const char *local, off_t *size, struct err *err)
     return fd;
 }
 
+/* Of the folder above a store that cannot be made there. */
+static int tell_not_made(const struct daemon_place *place, int rc,
+                         struct err *err)
+{
+    const char *slash = strrchr(place->local, '/');
+    char above[PATH_MAX];
+    struct stat st;
+
+    (void)err_set(err, rc, "local store %s: cannot make it: %s", place->local,
+                  err_text(rc));
+    (void)snprintf(above, sizeof above, "%.*s",
+                   slash > place->local ? (int)(slash - place->local) : 1,
+                   place->local);
+    if (rc != -EACCES || stat(above, &st) || st.st_uid == geteuid())
+        return rc;
+    return err_set(err, rc,
+                   "local store %s: cannot make it: %s: folder '%s' belongs to "
+                   "uid %u, and this process runs as uid %u: use a home of "
+                   "your own (CKPT_HOME)",
+                   place->local, err_text(rc), above, (unsigned)st.st_uid,
+                   (unsigned)geteuid());
+}
+
 int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
                  struct err *err)
 {
@@ -229,8 +252,7 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
     int rc, log_fd;
 
     if (mkdir(place->local, 0700) && errno != EEXIST)
-        return err_set(err, -errno, "local store %s: cannot make it: %s",
-                       place->local, err_text(errno));
+        return tell_not_made(place, -errno, err);
     rc = find_binary(binary, err);
     if (rc)
         return rc;

@@ -1,5 +1,6 @@
 /*
- * err.c - see err.h. Messages are cut at ERR_TEXT_BYTES, never overflow.
+ * err.c - see err.h. Messages of more than ERR_TEXT_BYTES lose their
+ * middle, and never overflow.
  */
 #include "common/err.h"
 
@@ -8,30 +9,52 @@
 #include <stdio.h>
 #include <string.h>
 
+/* More than any message with two paths in it. */
+#define WHOLE_BYTES (8 << 10)
+/* Of what does not fit, the middle goes: who it is about stands in front, and
+ * the cause at the end. */
+#define HEAD_BYTES 400
+
+static void keep(struct err *e, const char *whole)
+{
+    static const char gap[] = " [...] ";
+    const size_t head = HEAD_BYTES + sizeof gap - 1;
+    size_t bytes = strlen(whole), tail = sizeof e->text - 1 - head;
+
+    if (bytes < sizeof e->text) {
+        memcpy(e->text, whole, bytes + 1);
+        return;
+    }
+    memcpy(e->text, whole, HEAD_BYTES);
+    memcpy(e->text + HEAD_BYTES, gap, sizeof gap - 1);
+    memcpy(e->text + head, whole + bytes - tail, tail + 1);
+}
+
 int err_set(struct err *e, int code, const char *format, ...)
 {
+    char whole[WHOLE_BYTES];
     va_list args;
 
     e->code = code;
     va_start(args, format);
-    (void)vsnprintf(e->text, sizeof e->text, format, args);
+    (void)vsnprintf(whole, sizeof whole, format, args);
     va_end(args);
+    keep(e, whole);
     return code;
 }
 
 int err_prefix(struct err *e, const char *format, ...)
 {
-    char old[ERR_TEXT_BYTES];
+    char whole[WHOLE_BYTES];
     va_list args;
-    int used;
+    size_t used;
 
-    memcpy(old, e->text, sizeof old);
     va_start(args, format);
-    used = vsnprintf(e->text, sizeof e->text, format, args);
+    (void)vsnprintf(whole, sizeof whole - sizeof e->text - 2, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof e->text - 1)
-        (void)snprintf(e->text + used, sizeof e->text - (size_t)used, ": %.*s",
-                       (int)(sizeof old - 3), old);
+    used = strlen(whole);
+    (void)snprintf(whole + used, sizeof whole - used, ": %s", e->text);
+    keep(e, whole);
     return e->code;
 }
 

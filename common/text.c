@@ -66,3 +66,12 @@ void text_clean(char *text)
     }
     *to = '\0';
 }
+
+const char *text_home_path(const char *home)
+{
+    static const char file[] = "file://";
+
+    if (strncmp(home, file, sizeof file - 1) == 0)
+        return home + sizeof file - 1;
+    return strstr(home, "://") ? NULL : home;
+}

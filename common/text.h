@@ -18,4 +18,8 @@ size_t text_character(const uint8_t *p, size_t left);
  * In place; the text keeps its length or becomes shorter. */
 void text_clean(char *text);
 
+/* The folder that a home names: a path, or file://PATH. NULL: another scheme.
+ */
+const char *text_home_path(const char *home);
+
 #endif

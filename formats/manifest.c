@@ -5,6 +5,7 @@
 #include "formats/manifest_media.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static_assert(sizeof(struct mf_axis) == 24, "axis");
@@ -187,4 +188,38 @@ const char *manifest_note(const struct manifest *m, const char *key,
         }
     }
     return NULL;
+}
+
+int manifest_elsewhere(const struct manifest *m, uint32_t file, int code,
+                       struct err *err)
+{
+    const struct id128 *store = &m->file[file].store;
+    char text[ID_TEXT_BYTES], host[300] = "";
+    uint64_t stores = 1;
+    const char *note;
+    size_t bytes;
+
+    for (uint64_t i = 1; i < m->file_count; i++) {
+        bool is_new = true;
+
+        for (uint64_t j = 0; j < i && is_new; j++)
+            is_new = !id_equal(&m->file[i].store, &m->file[j].store);
+        stores += is_new;
+    }
+    /* The note is of who committed. */
+    note = manifest_note(m, "host", &bytes);
+    if (note && id_equal(store, &m->info.daemon))
+        (void)snprintf(host, sizeof host, ", on host %.*s",
+                       (int)min_u64(bytes, 255), note);
+    (void)id_format(store, text);
+    if (stores > 1)
+        return err_set(err, code,
+                       "it is in another local store (%s%s), and the save is "
+                       "spread over %llu: in this version a load reads from "
+                       "one, so give all ranks of a job one CKPT_LOCAL",
+                       text, host, (unsigned long long)stores);
+    return err_set(err, code,
+                   "it is in another local store (%s%s): the daemon of that "
+                   "one must serve the ranks, so name its folder (CKPT_LOCAL)",
+                   text, host);
 }

@@ -223,6 +223,10 @@ const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank);
 /* "tensor T bytes A-B of rank R's part, ...": what hangs on a chunk. */
 void manifest_chunk_words(const struct manifest *m, uint64_t chunk, char *text,
                           size_t capacity);
+/* `code`, with words: that file's chunks are in another local store, and what
+ * helps. */
+int manifest_elsewhere(const struct manifest *m, uint32_t file, int code,
+                       struct err *err);
 /* A note by key, NULL if there is none; *bytes its length (no NUL). */
 const char *manifest_note(const struct manifest *m, const char *key,
                           size_t *bytes);

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 _Static_assert(sizeof(struct ckpt_box) == sizeof(struct box) &&
@@ -59,11 +60,45 @@ static void fill_entry(struct entry *e, const struct ckpt_tensor *t)
         e->geometry.shape[i] = t->shape[i];
 }
 
-/* What can be said before the entry is looked at. */
-static int check_plain(const struct ckpt_tensor *t, struct err *err)
+/* The start of a text with all but plain characters as \xNN. */
+static void escape_start(const char *text, char *out, size_t capacity)
 {
-    if (!t->name)
-        return err_set(err, -EINVAL, "a tensor has no name");
+    size_t used = 0;
+
+    for (; *text && used + 8 < capacity; text++) {
+        bool is_plain = *text >= ' ' && *text <= '~' && *text != '\\';
+
+        used +=
+            (size_t)snprintf(out + used, capacity - used,
+                             is_plain ? "%c" : "\\x%02x", (unsigned char)*text);
+    }
+    (void)snprintf(out + used, capacity - used, "%s", *text ? "..." : "");
+}
+
+static int check_name(const char *name, size_t index, struct err *err)
+{
+    char start[72];
+
+    if (!name)
+        return err_set(err, -EINVAL, "tensor %zu of the call has no name",
+                       index);
+    if (table_name_ok(name, strnlen(name, TABLE_NAME_MAX + 1)))
+        return 0;
+    escape_start(name, start, sizeof start);
+    return err_set(err, -EINVAL,
+                   "tensor %zu of the call: \"%s\" is not a name: names have 1 "
+                   "to %d bytes of UTF-8 without control characters",
+                   index, start, TABLE_NAME_MAX);
+}
+
+/* What can be said before the entry is looked at. */
+static int check_plain(const struct ckpt_tensor *t, size_t index,
+                       struct err *err)
+{
+    int rc = check_name(t->name, index, err);
+
+    if (rc)
+        return rc;
     if (strncmp(t->name, TABLE_RESERVED_PREFIX,
                 strlen(TABLE_RESERVED_PREFIX)) == 0)
         return err_set(err, -EINVAL, "tensor %.64s: the name is reserved",
@@ -88,11 +123,11 @@ static int check_plain(const struct ckpt_tensor *t, struct err *err)
 }
 
 int descriptors_add(struct descriptors *d, const struct ckpt_tensor *t,
-                    struct err *err)
+                    size_t index, struct err *err)
 {
     struct entry *e = &d->entry[d->count];
     uint64_t bytes;
-    int rc = check_plain(t, err);
+    int rc = check_plain(t, index, err);
 
     assert(d->count < d->capacity);
     if (rc)
@@ -188,7 +223,7 @@ static int add_of_class(struct descriptors *d, const struct saved_state *state,
 
     for (size_t i = 0; i < state->count && rc == 0; i++)
         if ((state->tensors[i].capture == CKPT_UNTIL_FENCE) != is_now)
-            rc = descriptors_add(d, &state->tensors[i], err);
+            rc = descriptors_add(d, &state->tensors[i], i, err);
     return rc;
 }
 
@@ -220,7 +255,7 @@ int descriptors_of_load(struct descriptors *d,
     if (descriptors_init(d, count))
         return err_set(err, -ENOMEM, "no memory for %zu descriptors", count);
     for (size_t i = 0; i < count && rc == 0; i++)
-        rc = descriptors_add(d, &targets[i], err);
+        rc = descriptors_add(d, &targets[i], i, err);
     if (rc)
         descriptors_fini(d);
     return rc;

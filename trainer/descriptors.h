@@ -33,9 +33,10 @@ int descriptors_init(struct descriptors *d, size_t capacity) MUST_USE;
 void descriptors_fini(struct descriptors *d);
 
 /* Checked entirely, addresses included: -EINVAL, -ENOTSUP, -CKPT_ESHAPE with
- * words that begin with "tensor NAME: ". */
+ * words that begin with "tensor NAME: ", or with its index in the call where
+ * the name is none. */
 int descriptors_add(struct descriptors *d, const struct ckpt_tensor *t,
-                    struct err *err) MUST_USE;
+                    size_t index, struct err *err) MUST_USE;
 /* A large value as its reserved tensor; `v` was checked. Replicas are told
  * apart unless world_size is 0 (a load). */
 int descriptors_add_value(struct descriptors *d, const struct wire_open *open,

@@ -66,6 +66,7 @@ static int first_link(struct ckpt *ctx, struct err *err)
     if (rc)
         return rc;
     ctx->epoch = 1;
+    ctx->place.has_served = true;
     ctx->link = LINK_UP;
     ctx->generation = result.open.generation;
     ctx->parent = result.open.parent;

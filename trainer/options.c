@@ -59,6 +59,32 @@ static const struct launcher {
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
 };
 
+/* 0, or -EINVAL in words: such a variable is a number, or not set. */
+static int check_env_number(const char *name, struct err *err)
+{
+    const char *text = getenv(name);
+    uint64_t unused;
+
+    if (!text || !*text || env_number(name, &unused))
+        return 0;
+    return err_set(err, -EINVAL,
+                   "%s=%.64s is no number: correct it, unset it, or give "
+                   "options.rank and options.world_size",
+                   name, text);
+}
+
+static int check_env_ranks(struct err *err)
+{
+    int rc = check_env_number("CKPT_RANK", err);
+
+    for (size_t i = 0; i < ARRAY_LEN(launchers) && rc == 0; i++) {
+        rc = check_env_number(launchers[i].rank, err);
+        if (rc == 0)
+            rc = check_env_number(launchers[i].size, err);
+    }
+    return rc ? rc : check_env_number("PMIX_RANK", err);
+}
+
 /* The rank that the environment names and the variable that did, NULL for
  * none; *size stays when it does not say how many there are. */
 static const char *env_rank(uint64_t *rank, uint64_t *size)
@@ -86,6 +112,8 @@ static int find_rank(const struct ckpt_options *o, struct ckpt *ctx,
     uint64_t rank = 0, size = 1;
     const char *source = env_rank(&rank, &size);
 
+    if ((o->rank < 0 || !o->world_size) && check_env_ranks(err))
+        return err->code;
     if (env_number("CKPT_RANK", &rank))
         source = "CKPT_RANK";
     if (o->rank >= 0) {

@@ -246,12 +246,11 @@ static void segment_open(void *arg, int result, struct segment *segment,
 static void from_media(struct chunk_read *r)
 {
     const struct mf_file *f = file_of(r);
-    char store[ID_TEXT_BYTES];
     struct err err;
 
     if (!id_equal(&f->store, &r->engine->env->local_uuid)) {
-        (void)err_set(&err, -EIO, "it is in another local store (%s)",
-                      id_format(&f->store, store));
+        (void)manifest_elsewhere(r->manifest, (uint32_t)(f - r->manifest->file),
+                                 -EIO, &err);
         fail_later(r, err.code, &err);
         return;
     }

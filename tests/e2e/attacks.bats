@@ -710,7 +710,7 @@ falls_back_to_1() {
     cp --remove-destination "$BATS_TEST_TMPDIR/other/local/STORE" "$LOCAL/STORE"
     (cd "$LOCAL/seg" && sha256sum ./*) >"$OUT.before"
     tool_is 3 verify run@2
-    out_has "is in another local store"
+    out_has "it is in another local store .*CKPT_LOCAL"
     run_job --ranks 2 open "?load" close
     out_lacks "load ok"
     wait_quiet

@@ -348,3 +348,67 @@ still_loads() {
     job open fill:1 save:1 wait:committed close
     out_has "wait:committed ok"
 }
+
+@test "output that cannot be written is told by all verbs" {
+    first_save
+    for verb in "ls" "ls --json" "show run@1" "where run@1" "verify run@1" \
+        "gc" "doctor" "--help" "--version"; do
+        status=0
+        CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" $verb >/dev/full 2>"$OUT" ||
+            status=$?
+        is $status 1 "ckpt $verb: exit status"
+        out_has "standard output cannot be written: No space left|cannot print"
+    done
+}
+
+@test "a tensor is refused where whole checkpoints are meant" {
+    first_save
+    for verb in "verify run@1:nonsense" "verify run@1:t00" "pin run@1:t00" \
+        "unpin run@1:t00" "gc run@1:t00" "ls run@1:t00"; do
+        tool_is 2 $verb
+        out_has "takes whole checkpoints, no tensor"
+    done
+    tool_is 0 show run@1:t00
+}
+
+@test "a rank that is no number is refused, by its variable" {
+    for variable in CKPT_RANK RANK WORLD_SIZE; do
+        status=0
+        env "$variable=abc" timeout 20 "$BUILD_DIR/bin/minimal" "$HOME_DIR" \
+            >"$OUT" 2>&1 3>&- || status=$?
+        is $status 1 "exit status"
+        out_has "$variable=abc is no number"
+    done
+    [ -z "$(ls "$HOME_DIR")" ] || complain "something was made"
+}
+
+@test "a home is a path or a file: URL, for trainers as for ckpt" {
+    job --home "file://$HOME_DIR" --ranks 2 open fill:1 save:1 wait:committed \
+        close
+    wait_quiet
+    tool_is 0 verify --home "file://$HOME_DIR"
+    tool_is 0 doctor --home "file://$HOME_DIR"
+    job_fails --home rados://pool open
+    out_has "open error EINVAL .*rados://pool: this version knows directories"
+}
+
+@test "with a long home, a message still ends with its cause" {
+    local deep=$HOME_DIR part
+    part=$(printf 'x%.0s' $(seq 200))
+    while [ ${#deep} -lt 700 ]; do
+        deep=$deep/$part
+    done
+    mkdir -p "$deep"
+    job_fails --home "$deep/nowhere" open
+    out_has "open error ENOENT .*No such file or directory; make the directory"
+    mkdir "$deep/somebodys"
+    job_fails --home "$deep" open
+    out_has "open error ENOTEMPTY .*no home: it has somebodys"
+}
+
+@test "stores of several ranks: the save says what a load needs" {
+    job --ranks 1 --token one --local "$BATS_TEST_TMPDIR/a" open fill:1 save:1 \
+        wait:committed close
+    job_fails --ranks 1 --local "$BATS_TEST_TMPDIR/b" open load
+    out_has "load error .*another local store .*on host $(hostname).*CKPT_LOCAL"
+}

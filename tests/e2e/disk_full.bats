@@ -102,7 +102,7 @@ STATE="--tensors 6 --rows 768 --columns 1024"
     dd if=/dev/zero of="$DISK/ballast2" bs=512 2>/dev/null || true
     run_job --ranks 2 --local "$LOCAL" --open-ms 5000 --decide-ms 5000 open \
         "?load" fill:2 "?save:2" "?wait:committed:20000" close
-    out_has "error (ENOSPC|CKPT_EABORTED|ETIMEDOUT) "
+    out_count "open error ENOSPC .*home $DISK/home.*to close generation 1: No space left" 2
     wait_quiet
     tool_is 0 verify --local "$LOCAL" run@1
     rm "$DISK/ballast" "$DISK/ballast2"

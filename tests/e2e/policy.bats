@@ -219,6 +219,38 @@ steps() {
     fi
 }
 
+@test "a newest checkpoint that does not read back keeps the older one" {
+    local saves offset file
+    for damage in no yes; do
+        rm -rf "$HOME_DIR" "$BATS_TEST_TMPDIR/go" "$BATS_TEST_TMPDIR/end"
+        mkdir "$HOME_DIR"
+        start_job --ranks 2 $BIG --layout rows --keep-last 1 open fill:1 save:1 \
+            wait:committed hold:"$BATS_TEST_TMPDIR/go" touch:1:2 save:2 \
+            wait:committed hold:"$BATS_TEST_TMPDIR/end" close
+        eventually eval '[ "$(saves)" = 1/1 ]'
+        # A tensor that did not change: the second save refers to its chunks.
+        read -r file offset <<<"$(CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" \
+            where --json run@1:t05 | head -1 | jq -r '"\(.file) \(.offset)"')"
+        [ $damage = no ] || printf 'damage' | dd of="$LOCAL/$file" bs=1 \
+            seek=$((offset + 8192)) conv=notrunc 2>/dev/null
+        touch "$BATS_TEST_TMPDIR/go"
+        if [ $damage = no ]; then
+            saves=2/1
+            eventually eval '[ "$(saves)" = "$saves" ]'
+        else
+            saves="1/1 2/1"
+            eventually grep -q "retention of run .*$file.*nothing more is" \
+                "$LOCAL/ckptd.log"
+        fi
+        touch "$BATS_TEST_TMPDIR/end"
+        end_job
+        is "$status" 0 "exit status of the job"
+        wait_quiet
+        is "$(saves)" "$saves" "what is left, damage: $damage"
+    done
+    tool_is 4 verify run@2
+}
+
 @test "gc removes what --keep-last says, and only with --yes" {
     commands=
     for step in 1 2 3 4 5; do

@@ -121,3 +121,12 @@ other_tool() {
     other_tool doctor
     is $status 0 "doctor: exit status"
 }
+
+@test "a home of another user is said to be his" {
+    chown 0:0 "$HOME_DIR"
+    status=0
+    run_as_other timeout 20 "$OPEN_DIR/tests/job" --home "$HOME_DIR" open \
+        >"$OUT" 2>&1 || status=$?
+    is $status 1 "exit status"
+    out_has "folder '$HOME_DIR' belongs to uid 0, and this process runs as uid 65534"
+}

@@ -332,6 +332,54 @@ static void given_socket_starts_nothing(void **unused)
     world_fini(&w);
 }
 
+/* What lies at a socket that was named, and is no daemon's, is told soon. */
+static void what_lies_at_a_given_socket_is_told(void **unused)
+{
+    uint64_t began = clock_ms();
+    struct patience p = within(20000);
+    struct world w;
+    pid_t child = 0;
+
+    (void)unused;
+    world_init(&w);
+    w.place.is_given = true;
+    (void)snprintf(w.place.socket, sizeof w.place.socket, "%s", w.home);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ENOTSOCK);
+    assert_non_null(strstr(w.err.text, "a folder lies there"));
+    assert_true(clock_ms() - began < 2000);
+    (void)snprintf(w.place.socket, sizeof w.place.socket, "%.200s/stale",
+                   w.home);
+    assert_int_equal(close(listen_at(w.place.socket)), 0);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err),
+                     -ECONNREFUSED);
+    assert_non_null(strstr(w.err.text, "no daemon listens"));
+    assert_true(clock_ms() - began < 12000);
+    /* The next one may take its time after one that has served. */
+    w.place.has_served = true;
+    p = within(4000);
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ETIMEDOUT);
+    assert_non_null(strstr(w.err.text, "CKPT_SOCKET"));
+    assert_int_equal(unlink(w.place.socket), 0);
+    world_fini(&w);
+}
+
+static void programs_that_end_without_serving_are_told(void **unused)
+{
+    uint64_t began = clock_ms();
+    struct patience p = within(40000);
+    struct world w;
+    pid_t child = 0;
+
+    (void)unused;
+    world_init(&w);
+    script(&w, "exit 0");
+    assert_int_equal(daemon_connect(&w.place, &p, &child, &w.err), -ECHILD);
+    assert_non_null(strstr(w.err.text, "in a row ended without serving"));
+    assert_non_null(strstr(w.err.text, "exited with 0"));
+    assert_true(clock_ms() - began < 30000);
+    world_fini(&w);
+}
+
 /* Root's daemon refuses an ordinary user too: that is told at once. */
 static void another_users_daemon_is_told_at_once(void **unused)
 {
@@ -628,6 +676,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(places_follow_options_and_environment),
         cmocka_unit_test(long_paths_are_reached),
         cmocka_unit_test(given_socket_starts_nothing),
+        cmocka_unit_test(what_lies_at_a_given_socket_is_told),
+        cmocka_unit_test(programs_that_end_without_serving_are_told),
         cmocka_unit_test(another_users_daemon_is_told_at_once),
         cmocka_unit_test(absent_binary_is_told),
         cmocka_unit_test(only_programs_are_started),

@@ -50,6 +50,12 @@ static void long_messages_are_cut_inside_the_buffer(void **state)
     assert_int_equal(strlen(box.err.text), ERR_TEXT_BYTES - 1);
     (void)err_prefix(&box.err, "rank 3");
     assert_memory_equal(box.err.text, "rank 3: www", 11);
+    /* The cause, at the end, is what is to be read. */
+    (void)err_set(&box.err, -EIO, "home %s: %s", words, "no space");
+    (void)err_prefix(&box.err, "rank 3");
+    assert_memory_equal(box.err.text, "rank 3: home www", 16);
+    assert_non_null(strstr(box.err.text, "www: no space"));
+    assert_non_null(strstr(box.err.text, "www [...] www"));
     assert_true(strlen(box.err.text) < ERR_TEXT_BYTES);
     (void)err_prefix(&box.err, "%s", words);
     assert_int_equal(strlen(box.err.text), ERR_TEXT_BYTES - 1);

@@ -154,7 +154,7 @@ static void a_rank_without_a_world_size_is_refused(void **unused)
     o.rank = -1;
     put("RANK", "1");
     put("WORLD_SIZE", "two");
-    refuses(&o, "RANK");
+    refuses(&o, "WORLD_SIZE=two is no number");
 }
 
 /* Run and rank are named where they are known, and once. */
@@ -187,16 +187,41 @@ static void messages_name_what_is_known_once(void **unused)
     free(ctx);
 }
 
-static void numbers_that_are_none_do_not_count(void **unused)
+/* A rank that is misspelt is never rank 0. */
+static void numbers_that_are_none_are_refused_by_name(void **unused)
+{
+    static const char *const names[] = {"CKPT_RANK", "RANK", "WORLD_SIZE",
+                                        "SLURM_PROCID", "PMIX_RANK"};
+    struct ckpt_options o = plain();
+
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char words[64];
+
+        (void)snprintf(words, sizeof words, "%s=1x is no number", names[i]);
+        put(names[i], "1x");
+        refuses(&o, words);
+        put(names[i], "-1");
+        refuses(&o, names[i]);
+        /* Who is told both does not look there. */
+        o.rank = 0;
+        o.world_size = 1;
+        assert_int_equal(apply(&o, 0).world_size, 1);
+        o = plain();
+        put(names[i], "");
+        assert_int_equal(apply(&o, 0).world_size, 1);
+    }
+}
+
+static void a_home_is_a_path_or_a_file_url(void **unused)
 {
     struct ckpt_options o = plain();
 
     (void)unused;
-    put("RANK", "1x");
-    put("WORLD_SIZE", "2");
-    assert_int_equal(apply(&o, 0).world_size, 1);
-    put("RANK", "-1");
-    assert_int_equal(apply(&o, 0).world_size, 1);
+    o.home = "file:///tmp";
+    assert_string_equal(apply(&o, 0).home, "/tmp");
+    o.home = "rados://pool/space";
+    refuses(&o, "home rados://pool/space: this version knows directories only");
 }
 
 static void tokens_name_one_start(void **unused)
@@ -292,7 +317,9 @@ int main(void)
         cmocka_unit_test_setup(launchers_give_pairs, clear),
         cmocka_unit_test_setup(a_rank_without_a_world_size_is_refused, clear),
         cmocka_unit_test_setup(messages_name_what_is_known_once, clear),
-        cmocka_unit_test_setup(numbers_that_are_none_do_not_count, clear),
+        cmocka_unit_test_setup(numbers_that_are_none_are_refused_by_name,
+                               clear),
+        cmocka_unit_test_setup(a_home_is_a_path_or_a_file_url, clear),
         cmocka_unit_test_setup(tokens_name_one_start, clear),
         cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
                                clear),

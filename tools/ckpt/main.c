@@ -5,6 +5,7 @@
  * 11 busy, 130 interrupted.
  */
 #include "tools/ckpt/tool.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -28,6 +29,7 @@ enum target_need {
     TARGET_NONE,
     TARGET_OPTIONAL,
     TARGET_REQUIRED,
+    TARGET_TENSOR, /* required, and may name a tensor */
 };
 
 static const struct verb {
@@ -40,10 +42,10 @@ static const struct verb {
      OPTION_ALL | OPTION_JSON, TARGET_OPTIONAL, verb_ls},
     {"show", "[--json] RUN@STEP[:TENSOR]",
      "what a checkpoint holds: layout, tensors, extra state, origin",
-     OPTION_JSON, TARGET_REQUIRED, verb_show},
+     OPTION_JSON, TARGET_TENSOR, verb_show},
     {"where", "[--json] RUN@STEP[:TENSOR]",
      "where the bytes are: file, offset, size, codec of every chunk",
-     OPTION_JSON, TARGET_REQUIRED, verb_where},
+     OPTION_JSON, TARGET_TENSOR, verb_where},
     {"verify", "[--quick|--deep] [--repair [--dry-run]] [--json] [RUN[@STEP]]",
      "read back and check every digest (default: all checkpoints); --repair\n"
      "        heals what has a healthy copy, while no daemon serves the store",
@@ -276,10 +278,28 @@ static int take_words(struct tool *t, const struct verb **verb, unsigned used,
     if (optind < argc)
         return complain(t, EXIT_USAGE, "unexpected argument '%s'",
                         argv[optind]);
-    if ((*verb)->target == TARGET_REQUIRED && !t->target)
+    if (t->target && strchr(t->target, ':') && (*verb)->target != TARGET_TENSOR)
+        return complain(t, EXIT_USAGE,
+                        "'%s': this verb takes whole checkpoints, no tensor: "
+                        "ckpt %s %s",
+                        t->target, (*verb)->name, (*verb)->arguments);
+    if ((*verb)->target >= TARGET_REQUIRED && !t->target)
         return complain(t, EXIT_USAGE, "a target is missing: ckpt %s %s",
                         (*verb)->name, (*verb)->arguments);
     return -1;
+}
+
+/* What was printed must have arrived; a reader that has seen enough is none of
+ * our failures. */
+static int finish(const struct tool *t, int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno == EPIPE)
+        return code;
+    return complain(t, EXIT_ERROR, "standard output cannot be written: %s",
+                    errno ? err_text(errno) : "an earlier write failed");
 }
 
 int main(int argc, char **argv)
@@ -294,12 +314,13 @@ int main(int argc, char **argv)
     if (code < 0)
         code = take_words(&t, &verb, used, argc, argv);
     if (code >= 0)
-        return code;
+        return finish(&t, code);
+    /* A scheme that is none is refused where the home is opened. */
+    if (t.options.home && text_home_path(t.options.home))
+        t.options.home = text_home_path(t.options.home);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
     code = verb->run(&t);
     store_close(t.home);
-    if (fflush(stdout) == EOF || ferror(stdout))
-        return errno == EPIPE ? code : EXIT_ERROR;
-    return code;
+    return finish(&t, code);
 }

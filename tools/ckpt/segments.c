@@ -103,16 +103,17 @@ int segments_get(struct segments *s, uint32_t file, struct store_seg **seg,
                  struct err *err)
 {
     const struct mf_file *f = &s->manifest->file[file];
-    char name[512], store[ID_TEXT_BYTES];
+    char name[512];
     int rc = s->failed[file];
 
     if (f->name_bytes >= sizeof name)
         return err_set(err, -CKPT_ECORRUPT, "file name too long");
     memcpy(name, s->manifest->blob + f->name, f->name_bytes);
     name[f->name_bytes] = '\0';
-    if (!id_equal(&f->store, &s->uuid))
-        return err_set(err, -EXDEV, "%s is in another local store (%s)", name,
-                       id_format(&f->store, store));
+    if (!id_equal(&f->store, &s->uuid)) {
+        (void)manifest_elsewhere(s->manifest, file, -EXDEV, err);
+        return err_prefix(err, "%s", name);
+    }
     if (rc)
         return err_set(err, rc, "%s/%s: %s, as before", s->path, name,
                        err_text(rc));

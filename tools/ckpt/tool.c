@@ -46,14 +46,6 @@ int exit_code_of(int result)
     }
 }
 
-/* A path from --home: "file://PATH" or a path. NULL: another scheme. */
-static const char *plain_path(const char *home)
-{
-    if (strncmp(home, "file://", 7) == 0)
-        return home + 7;
-    return strstr(home, "://") ? NULL : home;
-}
-
 int tool_open_home(struct tool *t, bool for_writing)
 {
     struct err err;
@@ -63,7 +55,7 @@ int tool_open_home(struct tool *t, bool for_writing)
     if (!t->options.home || !*t->options.home)
         return complain(t, EXIT_USAGE,
                         "no home given: use --home DIR or set CKPT_HOME");
-    path = plain_path(t->options.home);
+    path = text_home_path(t->options.home);
     if (!path)
         return complain(t, EXIT_USAGE,
                         "home %s: this version knows directories only",
@@ -75,7 +67,7 @@ int tool_open_home(struct tool *t, bool for_writing)
 
 void tool_local_path(const struct tool *t, char *path, size_t capacity)
 {
-    const char *home = t->options.home ? plain_path(t->options.home) : NULL;
+    const char *home = t->options.home ? text_home_path(t->options.home) : NULL;
 
     if (t->options.local && *t->options.local)
         (void)snprintf(path, capacity, "%s", t->options.local);
