@@ -1,6 +1,6 @@
 /*
- * region_units.h - elements in units, and boxes as slabs. Private to geometry.c,
- * region.c and manifest_check_region.c.
+ * region_units.h - elements in units, and boxes as slabs. Private to
+ * geometry.c, region.c and manifest_check_region.c.
  */
 #ifndef FORMATS_REGION_UNITS_H
 #define FORMATS_REGION_UNITS_H

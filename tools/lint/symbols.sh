@@ -24,7 +24,7 @@ LZ4_[a-zA-Z_]+|XXH[0-9A-Za-z_]+'
 pure=$(printf '%s' "$pure" | tr '\n' '|')
 # Of common: what touches the operating system, which only the daemon, the
 # libraries and the tools use.
-os_part='log'
+os_part='log|huge|own_folder'
 
 bad=0
 objects=$(ls "$B"/obj/ckptd/engine/*.o "$B"/obj/formats/*.o "$B"/obj/common/*.o \
