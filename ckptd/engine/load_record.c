@@ -142,6 +142,20 @@ static void vote_late(struct recording *r)
     put_outcome(r, &v);
 }
 
+/* No rank is left to be told, and what came of it is not known here: least of
+ * all that it is VERIFIED. */
+static void forsaken(struct recording *r)
+{
+    struct load *l = r->load;
+
+    if (!l->err.code)
+        (void)err_set(&l->err, -ECONNRESET,
+                      "load of step %" PRIu64 ": all its ranks here have gone",
+                      l->id.step);
+    l->is_wish_failed = true;
+    recording_end(r);
+}
+
 static void look_again(struct env_timer *timer);
 
 /* For others, or for a home that answers errors. */
@@ -150,7 +164,7 @@ static void wait(struct recording *r)
     struct env *env = r->load->engine->env;
 
     if (load_ranks_alive(r->load) == 0) {
-        recording_end(r); /* others go by our vote */
+        forsaken(r); /* others go by our vote */
     } else if (r->is_late && !r->has_put_late && r->load->record_k) {
         vote_late(r);
     } else if (r->is_late) {
@@ -350,7 +364,7 @@ void load_record_poke(struct load *l)
     if (!r || !r->is_waiting || load_ranks_alive(l) > 0)
         return;
     stop_waiting(r);
-    recording_end(r);
+    forsaken(r);
 }
 
 /*

@@ -307,6 +307,29 @@ static void a_daemon_that_dies_is_named_at_the_deadline(void **state)
 
 /* One daemon misses an attempt: its ranks ask only after the others have given
  * up. They find out, and the next load is good. */
+/* Attempt 2 waits for the other daemon when its own ranks go: that is no
+ * VERIFIED load, and what comes after stands on what it stood on before. */
+static void a_load_that_its_ranks_left_is_not_verified(void **state)
+{
+    struct save_id latest;
+    struct pair p;
+
+    (void)state;
+    begin(&p, 3);
+    fail_reads(&p, 0, 1, false);
+    load_all(&p);
+    p.l[1]->is_silent = p.l[3]->is_silent = true;
+    (void)turn(&p, 5000, NULL);
+    assert_int_equal(p.l[0]->attempt, 2);
+    assert_true(p.l[0]->is_delivered && !p.l[0]->is_done);
+    rig_die(p.r[0]);
+    rig_die(p.r[2]);
+    (void)turn(&p, 5000, NULL);
+    latest = catalog_latest(&load_job_run(p.g[0])->catalog);
+    assert_int_equal(save_id_compare(&latest, &p.id[2]), 0);
+    end(&p);
+}
+
 static void who_missed_an_attempt_catches_up(void **state)
 {
     struct pair p;
@@ -382,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_wish_of_one_is_nobodys_fall_back),
         cmocka_unit_test(a_death_at_one_fails_both),
         cmocka_unit_test(a_daemon_that_dies_is_named_at_the_deadline),
+        cmocka_unit_test(a_load_that_its_ranks_left_is_not_verified),
         cmocka_unit_test(who_missed_an_attempt_catches_up),
         cmocka_unit_test(the_home_may_fail_once),
         cmocka_unit_test(ends_at_any_moment),
