@@ -36,8 +36,9 @@ struct checklist {
     uint32_t written_count, own_count; /* chunks */
 };
 
-/* A rank digests at most so many blocks that others write: 2 TiB of 2 MiB. */
-#define CHECKLIST_HELD_MAX ((size_t)1 << 20)
+/* A rank digests at most so many blocks that others write: 512 GiB of 2 MiB.
+ * A table of a few bytes may claim any size, and all of this is allocated. */
+#define CHECKLIST_HELD_MAX ((size_t)1 << 18)
 
 /* -ENOMEM; -EFBIG with more than CHECKLIST_HELD_MAX of others' blocks. */
 int checklist_build(const struct entry *entries, size_t count,

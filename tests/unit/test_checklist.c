@@ -208,6 +208,34 @@ static void allowed_names_and_off_are_not_compared(void **state)
     writelist_free(&list);
 }
 
+/* As many as are allowed, and one more. */
+static void too_many_blocks_are_refused(void **state)
+{
+    struct trust trust = {.replica_check = TRUST_ALL, .on_stale = TRUST_IGNORE};
+    struct entry e = {.name = "vast",
+                      .geometry = {.dtype = DTYPE_U8, .ndim = 1},
+                      .replica_count = 65536};
+
+    (void)state;
+    for (uint64_t more = 0; more < 2; more++) {
+        struct writelist list;
+        struct checklist c;
+        uint64_t own;
+
+        e.geometry.shape[0] = (CHECKLIST_HELD_MAX + more + 4) * CHUNK;
+        assert_int_equal(writelist_build(&e, 1, CHUNK, &list), 0);
+        own = list.slice[0].bytes / CHUNK;
+        writelist_free(&list);
+        e.geometry.shape[0] = (CHECKLIST_HELD_MAX + more + own) * CHUNK;
+        assert_int_equal(writelist_build(&e, 1, CHUNK, &list), 0);
+        assert_int_equal(list.slice[0].bytes / CHUNK, own);
+        assert_int_equal(checklist_build(&e, 1, &list, CHUNK, &trust, &c),
+                         more ? -EFBIG : 0);
+        checklist_free(&c);
+        writelist_free(&list);
+    }
+}
+
 static void the_optimizers_pieces_are_those_that_are_written(void **state)
 {
     struct trust trust = {.replica_check = TRUST_OFF,
@@ -282,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_sample_takes_every_block_once_in_its_period),
         cmocka_unit_test(holders_take_the_same_blocks),
         cmocka_unit_test(allowed_names_and_off_are_not_compared),
+        cmocka_unit_test(too_many_blocks_are_refused),
         cmocka_unit_test(the_optimizers_pieces_are_those_that_are_written),
         cmocka_unit_test(a_counter_of_one_element_is_no_optimizer_state),
         cmocka_unit_test(patterns_match_whole_names),
