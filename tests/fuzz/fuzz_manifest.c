@@ -10,7 +10,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "formats/manifest.h"
+#include "formats/divergence.h"
 #include "formats/manifest_media.h"
 
 #include <stdlib.h>
@@ -48,6 +48,22 @@ static void look(const struct manifest *m)
                                         header.codec, header.codec_param));
     }
     (void)manifest_note(m, "host", &bytes);
+    for (uint64_t i = 0; i < m->trust_count; i++)
+        fuzz_check(manifest_trust(m, m->trust[i].rank) == &m->trust[i]);
+}
+
+/* What the committer makes of it as a vote. */
+static void judge_it(const struct manifest *m)
+{
+    static struct judgement j;
+    struct err err;
+
+    if (m->info.kind != MANIFEST_VOTE || judge(m, 1, &j, &err))
+        return;
+    fuzz_check(j.diverged_blocks <= m->check_count);
+    fuzz_check(strnlen(j.divergence, sizeof j.divergence) <
+               sizeof j.divergence);
+    fuzz_check(strnlen(j.stale, sizeof j.stale) < sizeof j.stale);
 }
 
 /* Written again; NULL when the builder has a reason not to. */
@@ -115,6 +131,7 @@ void fuzz_one(struct rd *in, size_t bytes)
         /* Its boxes and slabs are structs of a few words per byte. */
         fuzz_allocations(256);
         look(&m);
+        judge_it(&m);
         (void)manifest_coverage(&m, &err);
         write_again(&m);
     }

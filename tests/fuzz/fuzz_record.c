@@ -131,7 +131,7 @@ void fuzz_one(struct rd *in, size_t bytes)
     m = (struct media){record, record_bytes};
     (void)record_is(m.data, m.bytes);
     if (try_kind(&m, kind) == 0)
-        fuzz_check(try_kind(&m, kind % RECORD_PARTS + 1) != 0);
+        fuzz_check(try_kind(&m, kind % RECORD_SCRUBBED + 1) != 0);
     if (record != body)
         free(record);
     free(body);

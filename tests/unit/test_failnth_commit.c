@@ -254,7 +254,7 @@ static void end_after(uint64_t turns, struct job *j, bool is_killed)
     int64_t before = failnth_live();
 
     job_begin(j, j->count, turns);
-    j->v[0].value = turns % 3 ? NULL : large_value();
+    j->v[0].value = turns % 2 ? NULL : large_value();
     job_save(j);
     for (uint64_t i = 0; i < turns / 4; i++)
         (void)test_run(j->w, 0, NULL, NULL);

@@ -73,6 +73,12 @@ static size_t make_entries(uint32_t rank, struct entry *e, struct box *box)
 
 static void add_rank(struct manifest_builder *b, uint32_t rank)
 {
+    static const struct built_check checks[] = {
+        {1, {.bytes = 128, .differs_at = CHECK_UNKNOWN}},
+        {1, {.start = 128, .bytes = 128, .differs_at = CHECK_UNKNOWN}},
+        {2, {.bytes = 64, .differs_at = CHECK_UNKNOWN}},
+    };
+    struct mf_trust trust = {.rank = rank};
     struct entry entries[16];
     struct box box[8];
     struct built_chunk chunk = {.segment = {{1}},
@@ -85,7 +91,10 @@ static void add_rank(struct manifest_builder *b, uint32_t rank)
                            .coordinate = {rank},
                            .daemon = {{2}},
                            .entries = entries,
-                           .chunks = &chunk};
+                           .chunks = &chunk,
+                           .trust = &trust,
+                           .checks = checks,
+                           .check_count = rank ? 0 : ARRAY_LEN(checks)};
     struct writelist list;
     struct err err;
 
@@ -100,9 +109,9 @@ static void add_rank(struct manifest_builder *b, uint32_t rank)
 }
 
 /* A manifest that opens; free(). */
-static uint8_t *make(size_t *bytes)
+static uint8_t *make(uint32_t kind, size_t *bytes)
 {
-    const struct manifest_info info = {.kind = MANIFEST_CHECKPOINT,
+    const struct manifest_info info = {.kind = kind,
                                        .world_size = 3,
                                        .chunk_bytes = CHUNK_BYTES_MIN,
                                        .id = {2, 0, 5},
@@ -134,7 +143,7 @@ static uint8_t *make(size_t *bytes)
  */
 
 enum {
-    HEADER = MF_TABLE_COUNT,
+    HEADER = MF_TABLES_MAX,
     DIRECTORY,
     FILE_NAME, /* bytes of the first file's name: index is the first one */
 };
@@ -206,7 +215,8 @@ static const struct forgery frames[] = {
     {"table dim does not fit", {DIR(MF_DIM, reserved, 1)}},
     {"table dim does not fit", {DIR(MF_DIM, offset, 64)}},
     {"table region does not fit", {DIR(MF_TENSOR, count, 7)}},
-    {"bytes that belong to no table", {DIR(MF_BLOB, count, 1)}},
+    {"bytes that belong to no table", {DIR(MF_TRUST, count, 1)}},
+    {"does not fit", {DIR(MF_BLOB, count, 1)}},
     {"axis 0 is malformed", {AXIS(0, reserved, 1)}},
     {"axis 0 is malformed", {AXIS(0, name[9], 'x')}},
     {"axis 0 is malformed",
@@ -360,6 +370,45 @@ static const struct forgery others[] = {
     {"note 1", {NOTE(0, key_bytes, 1), NOTE(1, key_bytes, 1), NOTE(1, key, 0)}},
 };
 
+#define CHECK(index, field, value)                                             \
+    IN(MF_CHECK, struct mf_check, index, field, value)
+#define TRUST(index, field, value)                                             \
+    IN(MF_TRUST, struct mf_trust, index, field, value)
+/* Check 0 has found a difference with rank 1. */
+#define DIFFERS(at) CHECK(0, differs_at, at), CHECK(0, other, 1)
+
+/* Of a vote: what it has compared. */
+static const struct forgery checked[] = {
+    {NULL, {TRUST(0, flags, MF_TRUST_FLAGS)}},
+    {"region is out of range", {CHECK(0, region, 99)}},
+    {"region is out of range", {CHECK(0, reserved, 1)}},
+    {"outside its region", {CHECK(0, bytes, 0)}},
+    {"outside its region", {CHECK(0, bytes, CHUNK_BYTES_MIN + 4)}},
+    {"outside its region", {CHECK(0, start, 260)}},
+    {"outside its region", {CHECK(0, bytes, 260)}},
+    {"outside its region", {CHECK(0, start, 2)}},
+    {"outside its region", {CHECK(0, bytes, 126)}},
+    {"out of order", {CHECK(1, start, 64)}},
+    {"out of order", {CHECK(0, region, R_FUSED)}},
+    {"difference is malformed", {CHECK(0, other, 1)}},
+    {"difference is malformed", {CHECK(0, own[0], 1)}},
+    {"difference is malformed", {CHECK(0, others[7], 1)}},
+    {NULL, {DIFFERS(4), CHECK(0, own[3], 1), CHECK(0, others[0], 1)}},
+    {"difference is malformed", {DIFFERS(3)}},
+    {"difference is malformed", {DIFFERS(128)}},
+    {"difference is malformed", {CHECK(1, differs_at, 4), CHECK(1, other, 1)}},
+    {"difference is malformed", {DIFFERS(4), CHECK(0, other, 2)}},
+    {"difference is malformed", {DIFFERS(4), CHECK(0, own[4], 1)}},
+    {"difference is malformed", {DIFFERS(4), CHECK(0, others[4], 1)}},
+    {"rank is out of order", {TRUST(0, rank, 2)}},
+    {"rank is out of order", {TRUST(1, rank, 0)}},
+    {"is malformed", {TRUST(0, flags, 4)}},
+    {"is malformed", {TRUST(0, reserved, 1)}},
+    {"is malformed", {TRUST(0, same.step, 1)}},
+    {"is malformed", {TRUST(0, same.attempt, 1)}},
+    {NULL, {TRUST(0, same.generation, 1), TRUST(0, same.step, 3)}},
+};
+
 /* Where an edit goes. */
 static uint8_t *place_of(uint8_t *data, const struct edit *e)
 {
@@ -389,11 +438,12 @@ static void forge(uint8_t *data, const struct forgery *f)
     mf_seal(data, end);
 }
 
-static void check_all(const struct forgery *f, size_t count, const char *what)
+static void check_all(const struct forgery *f, size_t count, const char *what,
+                      uint32_t kind)
 {
     for (size_t i = 0; i < count; i++) {
         size_t bytes;
-        uint8_t *data = make(&bytes);
+        uint8_t *data = make(kind, &bytes);
         struct manifest m;
         struct err err = {0};
         int rc;
@@ -415,25 +465,31 @@ static void check_all(const struct forgery *f, size_t count, const char *what)
 static void frames_are_checked(void **state)
 {
     (void)state;
-    check_all(frames, ARRAY_LEN(frames), "frame");
+    check_all(frames, ARRAY_LEN(frames), "frame", MANIFEST_CHECKPOINT);
 }
 
 static void ranks_chunks_and_files_are_checked(void **state)
 {
     (void)state;
-    check_all(ranks, ARRAY_LEN(ranks), "rank");
+    check_all(ranks, ARRAY_LEN(ranks), "rank", MANIFEST_CHECKPOINT);
 }
 
 static void tensors_and_regions_are_checked(void **state)
 {
     (void)state;
-    check_all(tensors, ARRAY_LEN(tensors), "tensor");
+    check_all(tensors, ARRAY_LEN(tensors), "tensor", MANIFEST_CHECKPOINT);
 }
 
 static void pieces_values_and_notes_are_checked(void **state)
 {
     (void)state;
-    check_all(others, ARRAY_LEN(others), "other");
+    check_all(others, ARRAY_LEN(others), "other", MANIFEST_CHECKPOINT);
+}
+
+static void what_a_vote_compared_is_checked(void **state)
+{
+    (void)state;
+    check_all(checked, ARRAY_LEN(checked), "check", MANIFEST_VOTE);
 }
 
 int main(void)
@@ -443,6 +499,7 @@ int main(void)
         cmocka_unit_test(ranks_chunks_and_files_are_checked),
         cmocka_unit_test(tensors_and_regions_are_checked),
         cmocka_unit_test(pieces_values_and_notes_are_checked),
+        cmocka_unit_test(what_a_vote_compared_is_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
