@@ -751,7 +751,8 @@ static void sweep_scenario(void **state)
                               .class_arg = &troubles[i],
                               .has_after = troubles[i].has_after,
                               .share = SHARE,
-                              .limit_ms = 20000};
+                              .jobs = 2,
+                              .limit_ms = 60000};
 
         violations += sweep_run(&sweep);
     }

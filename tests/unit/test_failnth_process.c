@@ -39,7 +39,7 @@
 #define CALM_MS      30000 /* and without one */
 #define JOBS         12
 #define SHARE        2  /* of the injections of a line, in a short run, */
-#define LONG_SHARE   24 /* and in a long one */
+#define LONG_SHARE   12 /* and in a long one */
 #define LIMIT_MS     90000
 
 /* What one job has: a folder, and a block for the programs that it starts. */
@@ -607,7 +607,7 @@ static void there_were_enough(void **state)
            (unsigned long long)sweep_totals.violations);
     if (!sweep_is_replay())
         assert_in_range(sweep_totals.injections,
-                        getenv("CKPT_TEST_LONG") ? 1000 : 100, UINT64_MAX);
+                        getenv("CKPT_TEST_LONG") ? 700 : 100, UINT64_MAX);
 }
 
 /* Checkpoints 10 and 20, made by a child so that we stay one thread. */
