@@ -536,6 +536,29 @@ static void a_daemon_may_end_while_it_reads_its_vote(void **state)
     test_world_free(w);
 }
 
+static void a_daemon_may_end_while_its_manifest_is_written(void **state)
+{
+    static char large[VALUE_INLINE_MAX];
+    struct store_fault slow = {.op = STORE_PUT,
+                               .name_part = "/manifest/",
+                               .nth = 1,
+                               .delay_polls = 100000};
+    struct test_world *w = test_world_new(10);
+    struct test_daemon *d = test_alone(w);
+    struct test_commit v = {.vote_at_once = true, .value = large};
+
+    (void)state;
+    memset(large, 'v', sizeof large - 1);
+    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &slow),
+                     0);
+    test_commit_begin(d, 5, &v);
+    (void)test_run(w, 100, NULL, NULL);
+    assert_true(v.is_local && !v.is_decided);
+    test_daemon_kill(d);
+    assert_false(v.is_decided);
+    test_world_free(w);
+}
+
 static void without_memory_a_commit_of_others_is_refused_later(void **state)
 {
     static const struct store_fault broken = {
@@ -630,6 +653,7 @@ int main(void)
         cmocka_unit_test(votes_that_cannot_be_read_are_read_later),
         cmocka_unit_test(a_late_intent_is_recovered_or_not_seen),
         cmocka_unit_test(a_daemon_may_end_while_it_reads_its_vote),
+        cmocka_unit_test(a_daemon_may_end_while_its_manifest_is_written),
         cmocka_unit_test(without_memory_a_commit_of_others_is_refused_later),
         cmocka_unit_test(what_was_removed_meanwhile_had_been_committed),
     };

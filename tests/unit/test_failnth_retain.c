@@ -695,6 +695,33 @@ static void a_daemon_may_end_while_shares_are_missing(void **state)
     }
 }
 
+/* The same while the mark of its own share is on its way. */
+static void a_daemon_may_end_while_its_mark_is_written(void **state)
+{
+    struct store_fault broken = {
+        .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
+    struct store_fault slow = {.op = STORE_PUT,
+                               .name_part = "/verified/",
+                               .nth = 1,
+                               .delay_polls = 20000};
+    struct pair p = {0};
+
+    (void)state;
+    pair_begin(&p, 1);
+    assert_int_equal(
+        store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken), 0);
+    assert_int_equal(
+        store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &slow), 0);
+    pair_save(&p, 20);
+    p.g[0]->world->step_ns = 1000 * 1000; /* polls take long */
+    (void)test_run(p.g[0]->world, 5000, pump, &p);
+    assert_true(retain_is_busy(run_of(p.g[0])));
+    engine_halt(p.g[0]->engine);
+    (void)test_run(p.g[0]->world, 60000, pump, &p);
+    assert_false(retain_is_busy(run_of(p.g[0])));
+    pair_end(&p);
+}
+
 /* While somebody loads nothing goes, however much could. */
 static void loads_hold_all_that_could_go(void **state)
 {
@@ -737,6 +764,7 @@ int main(void)
         cmocka_unit_test(what_a_save_stands_on_waits),
         cmocka_unit_test(a_share_whose_mark_fails_is_read_again),
         cmocka_unit_test(a_daemon_may_end_while_shares_are_missing),
+        cmocka_unit_test(a_daemon_may_end_while_its_mark_is_written),
         cmocka_unit_test(loads_hold_all_that_could_go),
     };
 

@@ -125,6 +125,34 @@ static void what_is_not_there_is_not_found(void **state)
     free(data);
 }
 
+/* Words for data that is in no store of this machine. */
+static void where_data_is_instead_is_told(void **state)
+{
+    struct mf_file files[] = {
+        {.store = {{1}}}, {.store = {{2}}}, {.store = {{1}}}};
+    size_t bytes;
+
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        uint8_t *data = make(NULL, 0, &bytes);
+        struct manifest m;
+        struct err err;
+
+        assert_int_equal(manifest_open(data, bytes, &m, &err), 0);
+        m.file = files;
+        m.file_count = how == 0 ? 1 : 3;
+        if (how != 1) /* else the committer was another */
+            m.info.daemon = files[0].store;
+        if (how == 2)
+            m.note_count = 0;
+        assert_int_equal(
+            manifest_elsewhere(&m, how == 3 ? 1 : 0, -ENOENT, &err), -ENOENT);
+        assert_int_equal(strstr(err.text, "host a") != NULL, how == 0);
+        assert_non_null(strstr(err.text, how == 3 ? "02000000" : "01000000"));
+        free(data);
+    }
+}
+
 /*
  * The index.
  */
@@ -392,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_equal_hashes_are_told_apart),
         cmocka_unit_test(what_is_not_there_is_not_found),
+        cmocka_unit_test(where_data_is_instead_is_told),
         cmocka_unit_test(an_index_that_lies_is_refused),
         cmocka_unit_test(an_index_of_long_walks_is_refused),
         cmocka_unit_test(ranks_with_gaps_are_found),
