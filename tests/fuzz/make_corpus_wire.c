@@ -68,7 +68,8 @@ static void to_daemon(void)
     corpus_put("wire", "open", &w);
     PUT(arena, WIRE_ARENA, (uint64_t)1 << 33);
     PUT(table, WIRE_TABLE, 6, data, sizeof data);
-    PUT(save, WIRE_SAVE, 99, 1, 2, 3, data, 9);
+    PUT(save, WIRE_SAVE, .step = 99, .table = 1, .overload = 2,
+        .max_uncommitted = 3, .values = data, .values_bytes = 9);
     PUT(chunks, WIRE_CHUNKS, 17, 2, data);
     PUT(cancel, WIRE_CANCEL, 17, -125, "fence");
     PUT(watch, WIRE_WATCH, ID);
