@@ -10,8 +10,8 @@
 
 #include <inttypes.h>
 
-static int bad(struct err *err, enum mf_table table, uint64_t index,
-               const char *what)
+int manifest_bad(struct err *err, enum mf_table table, uint64_t index,
+                 const char *what)
 {
     return err_set(err, -CKPT_ECORRUPT, "manifest: %s %" PRIu64 ": %s",
                    mf_table_name[table], index, what);
@@ -66,24 +66,26 @@ static int check_ranks(const struct manifest *m, struct err *err)
         const struct mf_rank *r = &m->rank[i];
 
         if (r->rank >= m->info.world_size || (i && r->rank <= r[-1].rank))
-            return bad(err, MF_RANK, i, "number is out of order");
+            return manifest_bad(err, MF_RANK, i, "number is out of order");
         if (r->reserved ||
             !value_coordinates_are_good(
                 &m->layout, (1u << m->layout.axis_count) - 1, r->coordinate))
-            return bad(err, MF_RANK, i, "coordinates are out of range");
+            return manifest_bad(err, MF_RANK, i,
+                                "coordinates are out of range");
         if (r->first_chunk != chunk || r->chunk_count > m->chunk_count - chunk)
-            return bad(err, MF_RANK, i, "chunks are out of range");
+            return manifest_bad(err, MF_RANK, i, "chunks are out of range");
         for (uint64_t k = 0; k < r->chunk_count; k++)
             if (m->chunk[chunk + k].rank != r->rank)
-                return bad(err, MF_CHUNK, chunk + k, "of another rank");
+                return manifest_bad(err, MF_CHUNK, chunk + k,
+                                    "of another rank");
         chunk += r->chunk_count;
     }
     if (chunk != m->chunk_count)
-        return bad(err, MF_CHUNK, chunk, "of no rank");
+        return manifest_bad(err, MF_CHUNK, chunk, "of no rank");
     return 0;
 }
 
-static bool rank_exists(const struct manifest *m, uint32_t rank)
+bool manifest_has_rank(const struct manifest *m, uint32_t rank)
 {
     uint64_t low = 0, high = m->rank_count;
 
@@ -111,16 +113,17 @@ static int check_chunks(const struct manifest *m, struct err *err)
         const struct mf_location *at = &m->location[i];
 
         if (c->segment >= m->segment_count)
-            return bad(err, MF_CHUNK, i, "segment is out of range");
+            return manifest_bad(err, MF_CHUNK, i, "segment is out of range");
         if (c->raw_bytes > m->info.chunk_bytes ||
             !chunk_sizes_are_good(c->raw_bytes, at->payload_bytes, at->codec,
                                   at->codec_param))
-            return bad(err, MF_CHUNK, i, "sizes or codec out of bounds");
+            return manifest_bad(err, MF_CHUNK, i,
+                                "sizes or codec out of bounds");
         if (at->file >= m->file_count)
-            return bad(err, MF_LOCATION, i, "file is out of range");
+            return manifest_bad(err, MF_LOCATION, i, "file is out of range");
         if (at->offset % PAGE_BYTES || at->offset < PAGE_BYTES ||
             at->offset > INT64_MAX - chunk_extent_bytes(at->payload_bytes))
-            return bad(err, MF_LOCATION, i, "offset is out of range");
+            return manifest_bad(err, MF_LOCATION, i, "offset is out of range");
         stored += chunk_extent_bytes(at->payload_bytes);
     }
     if (stored != m->info.stored_bytes)
@@ -157,7 +160,7 @@ static int check_files(const struct manifest *m, struct err *err)
         if (f->reserved || f->name_bytes > 255 ||
             !name_is_good(m, f->name, f->name_bytes, false) ||
             !path_is_good(m->blob + f->name, f->name_bytes))
-            return bad(err, MF_FILE, i, "name is malformed");
+            return manifest_bad(err, MF_FILE, i, "name is malformed");
     }
     return 0;
 }
@@ -170,11 +173,11 @@ static int check_tensor(const struct manifest *m, uint64_t i, struct err *err)
     int rc;
 
     if (t->flags > 1 || !name_is_good(m, t->name, t->name_bytes, reserved))
-        return bad(err, MF_TENSOR, i, "name is malformed");
+        return manifest_bad(err, MF_TENSOR, i, "name is malformed");
     name = m->blob + t->name;
     if (i && mf_name_compare(m->blob + t[-1].name, t[-1].name_bytes, name,
                              t->name_bytes) >= 0)
-        return bad(err, MF_TENSOR, i, "name is out of order");
+        return manifest_bad(err, MF_TENSOR, i, "name is out of order");
     rc = mf_check_geometry(t, err);
     if (rc) {
         err->code = -CKPT_ECORRUPT;
@@ -183,7 +186,7 @@ static int check_tensor(const struct manifest *m, uint64_t i, struct err *err)
     }
     if (reserved &&
         (t->ndim != 1 || (t->dtype != DTYPE_U8 && t->dtype != DTYPE_I8)))
-        return bad(err, MF_TENSOR, i, "reserved, but not bytes");
+        return manifest_bad(err, MF_TENSOR, i, "reserved, but not bytes");
     return 0;
 }
 
@@ -200,21 +203,24 @@ static int check_pieces(const struct manifest *m, uint64_t i, uint32_t unit,
         const struct mf_chunk *c;
 
         if (p->region != i || p->chunk >= m->chunk_count)
-            return bad(err, MF_PIECE, index, "region or chunk out of range");
+            return manifest_bad(err, MF_PIECE, index,
+                                "region or chunk out of range");
         c = &m->chunk[p->chunk];
         if (c->rank != r->rank)
-            return bad(err, MF_PIECE, index, "in a chunk of another rank");
+            return manifest_bad(err, MF_PIECE, index,
+                                "in a chunk of another rank");
         if (p->region_start != at || p->bytes == 0 || p->bytes > end - at)
-            return bad(err, MF_PIECE, index, "is not where the last ended");
+            return manifest_bad(err, MF_PIECE, index,
+                                "is not where the last ended");
         if (p->chunk_start > c->raw_bytes ||
             p->bytes > c->raw_bytes - p->chunk_start)
-            return bad(err, MF_PIECE, index, "is outside its chunk");
+            return manifest_bad(err, MF_PIECE, index, "is outside its chunk");
         if (p->bytes % unit)
-            return bad(err, MF_PIECE, index, "is not whole units");
+            return manifest_bad(err, MF_PIECE, index, "is not whole units");
         at += p->bytes;
     }
     if (at != end)
-        return bad(err, MF_REGION, i, "pieces are missing");
+        return manifest_bad(err, MF_REGION, i, "pieces are missing");
     return 0;
 }
 
@@ -228,25 +234,27 @@ static int check_region(const struct manifest *m, uint64_t t, uint64_t i,
     uint32_t unit = mf_unit_bytes(tensor->dtype);
     int rc;
 
-    if (r->tensor != t || !rank_exists(m, r->rank) ||
+    if (r->tensor != t || !manifest_has_rank(m, r->rank) ||
         (i > tensor->first_region && r->rank < r[-1].rank))
-        return bad(err, MF_REGION, i, "tensor or rank is out of order");
+        return manifest_bad(err, MF_REGION, i,
+                            "tensor or rank is out of order");
     if (r->reserved || r->is_cut > 1 ||
         (!r->is_cut && (r->cut_start || r->cut_count)) ||
         r->replica_index >= r->replica_count ||
         r->replica_count > REPLICAS_MAX ||
         (tensor->ndim == 0 && r->box_count > 1))
-        return bad(err, MF_REGION, i, "is malformed");
+        return manifest_bad(err, MF_REGION, i, "is malformed");
     if (r->first_dim != *dim || dims > m->dim_count - *dim ||
         r->first_piece != *piece || r->piece_count > m->piece_count - *piece)
-        return bad(err, MF_REGION, i, "dims or pieces are out of range");
+        return manifest_bad(err, MF_REGION, i,
+                            "dims or pieces are out of range");
     rc = mf_check_region(tensor, r, m->dim + *dim, err);
     if (rc)
         return err_prefix(err, "manifest: region %" PRIu64, i);
     if (r->slice_start > r->packed_bytes ||
         r->slice_bytes > r->packed_bytes - r->slice_start ||
         r->slice_start % unit || r->slice_bytes % unit)
-        return bad(err, MF_REGION, i, "slice is out of range");
+        return manifest_bad(err, MF_REGION, i, "slice is out of range");
     *dim += dims;
     *piece += r->piece_count;
     return check_pieces(m, i, unit, err);
@@ -264,7 +272,7 @@ static int check_tensors(const struct manifest *m, struct err *err)
             return rc;
         if (tensor->first_region != region ||
             tensor->region_count > m->region_count - region)
-            return bad(err, MF_TENSOR, t, "regions are out of range");
+            return manifest_bad(err, MF_TENSOR, t, "regions are out of range");
         for (uint64_t k = 0; k < tensor->region_count; k++) {
             rc = check_region(m, t, region + k, &dim, &piece, err);
             if (rc)
@@ -272,7 +280,8 @@ static int check_tensors(const struct manifest *m, struct err *err)
         }
         region += tensor->region_count;
         if (!add_u64(logical, tensor->logical_bytes, &logical))
-            return bad(err, MF_TENSOR, t, "the sum of bytes overflows");
+            return manifest_bad(err, MF_TENSOR, t,
+                                "the sum of bytes overflows");
     }
     if (region != m->region_count || dim != m->dim_count ||
         piece != m->piece_count)
@@ -309,14 +318,16 @@ static int check_values(const struct manifest *m, struct err *err)
         const struct mf_value *v = &m->value[i];
 
         if (v->reserved || !name_is_good(m, v->name, v->name_bytes, false))
-            return bad(err, MF_VALUE, i, "name is malformed");
+            return manifest_bad(err, MF_VALUE, i, "name is malformed");
         if (v->bytes > VALUE_INLINE_MAX || !in_blob(m, v->data, v->bytes) ||
             !value_size_is_good(v->type, v->bytes))
-            return bad(err, MF_VALUE, i, "type or length is out of range");
+            return manifest_bad(err, MF_VALUE, i,
+                                "type or length is out of range");
         if (!value_coordinates_are_good(&m->layout, v->axes, v->coordinate))
-            return bad(err, MF_VALUE, i, "coordinates are out of range");
+            return manifest_bad(err, MF_VALUE, i,
+                                "coordinates are out of range");
         if (i && value_compare(m, v - 1, v) >= 0)
-            return bad(err, MF_VALUE, i, "is out of order");
+            return manifest_bad(err, MF_VALUE, i, "is out of order");
     }
     return 0;
 }
@@ -328,10 +339,10 @@ static int check_notes(const struct manifest *m, struct err *err)
 
         if (!name_is_good(m, n->key, n->key_bytes, false) ||
             !in_blob(m, n->text, n->text_bytes))
-            return bad(err, MF_NOTE, i, "is out of range");
+            return manifest_bad(err, MF_NOTE, i, "is out of range");
         if (i && mf_name_compare(m->blob + n[-1].key, n[-1].key_bytes,
                                  m->blob + n->key, n->key_bytes) >= 0)
-            return bad(err, MF_NOTE, i, "is out of order");
+            return manifest_bad(err, MF_NOTE, i, "is out of order");
     }
     return 0;
 }
@@ -352,7 +363,7 @@ static int check_slots(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->slot_count; i++) {
         if (m->slot[i].tensor_plus_1 > m->tensor_count ||
             (m->slot[i].tensor_plus_1 == 0 && m->slot[i].hash))
-            return bad(err, MF_SLOT, i, "is out of range");
+            return manifest_bad(err, MF_SLOT, i, "is out of range");
         used += m->slot[i].tensor_plus_1 != 0;
     }
     if (used != m->tensor_count)
@@ -368,7 +379,7 @@ static int check_slots(const struct manifest *m, struct err *err)
             budget--;
         }
         if (m->slot[at].tensor_plus_1 != t + 1 || m->slot[at].hash != hash)
-            return bad(err, MF_TENSOR, t, "is not in the index");
+            return manifest_bad(err, MF_TENSOR, t, "is not in the index");
     }
     return 0;
 }

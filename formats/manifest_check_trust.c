@@ -7,30 +7,6 @@
 
 #include <inttypes.h>
 
-static int bad(struct err *err, enum mf_table table, uint64_t index,
-               const char *what)
-{
-    return err_set(err, -CKPT_ECORRUPT, "manifest: %s %" PRIu64 ": %s",
-                   mf_table_name[table], index, what);
-}
-
-static bool rank_is_there(const struct manifest *m, uint32_t rank)
-{
-    uint64_t low = 0, high = m->rank_count;
-
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (m->rank[middle].rank == rank)
-            return true;
-        if (m->rank[middle].rank < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
 static bool is_zero_from(const uint8_t bytes[8], uint32_t from)
 {
     for (uint32_t i = from; i < 8; i++)
@@ -47,8 +23,9 @@ static bool difference_is_good(const struct manifest *m,
         return c->other == 0 && is_zero_from(c->own, 0) &&
                is_zero_from(c->others, 0);
     return c->differs_at % unit == 0 && c->differs_at >= c->start &&
-           c->differs_at - c->start < c->bytes && rank_is_there(m, c->other) &&
-           is_zero_from(c->own, unit) && is_zero_from(c->others, unit);
+           c->differs_at - c->start < c->bytes &&
+           manifest_has_rank(m, c->other) && is_zero_from(c->own, unit) &&
+           is_zero_from(c->others, unit);
 }
 
 static int check_checks(const struct manifest *m, struct err *err)
@@ -59,20 +36,21 @@ static int check_checks(const struct manifest *m, struct err *err)
         uint32_t unit;
 
         if (c->region >= m->region_count || c->reserved)
-            return bad(err, MF_CHECK, i, "region is out of range");
+            return manifest_bad(err, MF_CHECK, i, "region is out of range");
         r = &m->region[c->region];
         unit = mf_unit_bytes(m->tensor[r->tensor].dtype);
         if (c->bytes == 0 || c->bytes > m->info.chunk_bytes ||
             c->start > r->packed_bytes ||
             c->bytes > r->packed_bytes - c->start || c->start % unit ||
             c->bytes % unit)
-            return bad(err, MF_CHECK, i, "is outside its region");
+            return manifest_bad(err, MF_CHECK, i, "is outside its region");
         if (i && (c->region < c[-1].region ||
                   (c->region == c[-1].region &&
                    c->start < c[-1].start + c[-1].bytes)))
-            return bad(err, MF_CHECK, i, "is out of order");
+            return manifest_bad(err, MF_CHECK, i, "is out of order");
         if (!difference_is_good(m, c, unit))
-            return bad(err, MF_CHECK, i, "its difference is malformed");
+            return manifest_bad(err, MF_CHECK, i,
+                                "its difference is malformed");
     }
     return 0;
 }
@@ -82,11 +60,11 @@ int mf_check_trust(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->trust_count; i++) {
         const struct mf_trust *t = &m->trust[i];
 
-        if (!rank_is_there(m, t->rank) || (i && t->rank <= t[-1].rank))
-            return bad(err, MF_TRUST, i, "rank is out of order");
+        if (!manifest_has_rank(m, t->rank) || (i && t->rank <= t[-1].rank))
+            return manifest_bad(err, MF_TRUST, i, "rank is out of order");
         if (t->flags & ~(uint32_t)MF_TRUST_FLAGS || t->reserved ||
             (t->same.generation == 0 && (t->same.step || t->same.attempt)))
-            return bad(err, MF_TRUST, i, "is malformed");
+            return manifest_bad(err, MF_TRUST, i, "is malformed");
     }
     return check_checks(m, err);
 }

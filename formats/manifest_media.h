@@ -88,6 +88,11 @@ extern const uint8_t mf_magic[8];
 extern const uint8_t mf_trailer_magic[8];
 extern const uint32_t mf_entry_bytes[MF_TABLE_KNOWN];
 extern const char *const mf_table_name[MF_TABLE_KNOWN];
+/* -CKPT_ECORRUPT, "manifest: TABLE INDEX: what". */
+int manifest_bad(struct err *err, enum mf_table table, uint64_t index,
+                 const char *what);
+/* Whether the rank table, which is in order, has this rank. */
+bool manifest_has_rank(const struct manifest *m, uint32_t rank);
 
 static inline uint64_t mf_page_count(uint64_t digests_at)
 {
