@@ -85,6 +85,8 @@ void commit_free(struct commit *c)
     struct commit_state *s = state_of(c);
 
     assert(!s->merge);
+    if (s->settled)
+        commit_recovery_forget(s->settled_arg);
     commit_env(c)->ops->timer_stop(commit_env(c), &s->timer);
     for (uint32_t i = 0; i < s->ballot_count; i++)
         free(s->ballot[i].data);

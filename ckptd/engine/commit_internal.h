@@ -108,6 +108,10 @@ void commit_refuse_committed(struct commit *c);
 /* The owner is told ABORT, and the rest goes on without it. */
 void commit_tell_early(struct commit *c);
 
+/* commit_recover.c: a commit of a recovery is freed before its own vote was
+ * looked at: the homes are closed, and nobody is told. */
+void commit_recovery_forget(void *recovery);
+
 /* commit_gather.c: VOTED. */
 void commit_gather(struct commit *c);
 struct ballot *ballot_of(const struct commit *c, const struct id128 *daemon);

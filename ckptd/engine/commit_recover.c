@@ -44,6 +44,14 @@ static void vote_settled(void *arg, int result, const struct err *err)
     recovery_drop(r);
 }
 
+void commit_recovery_forget(void *recovery)
+{
+    struct recovery *r = recovery;
+
+    if (--r->pending == 0)
+        free(r);
+}
+
 /* Of our own, and not decided yet? All of our own count as begun; they come in
  * the order of their names, the newest last. */
 static bool is_ours(struct run *run, const char *name, struct save_id *id)

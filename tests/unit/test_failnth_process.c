@@ -210,22 +210,26 @@ static void pause_ms(long ms)
     (void)nanosleep(&t, NULL);
 }
 
-/* All programs that were started ended by themselves, in order. */
+/* All programs that were started ended by themselves, in order. One may come
+ * up at any moment of this, since who started it has not waited for it: what
+ * is compared was read in one turn. */
 static const char *programs_ended(struct failnth *block)
 {
     const char *words = NULL;
+    unsigned started = block->started;
 
     /* A daemon that its starter has never reached waits a little. */
-    for (int i = 0; i < 1500 && block->ended < block->started; i++) {
+    for (int i = 0; i < 1500 && block->ended < started; i++) {
         bool is_alive = false;
 
-        for (unsigned k = 0; k < block->started && k < FAILNTH_PROCESSES; k++)
+        for (unsigned k = 0; k < started && k < FAILNTH_PROCESSES; k++)
             is_alive = is_alive || kill(block->pid[k], 0) == 0;
         if (!is_alive)
             break;
         pause_ms(10);
+        started = block->started;
     }
-    if (block->ended < block->started)
+    if (block->ended < started)
         words = "a program that it started dies, or does not end";
     else if (block->live_left)
         words = "a program that it started leaks memory";
