@@ -108,6 +108,8 @@ static void linked(struct file_job *job, int64_t result)
     if (result == 0 ||
         (result == -EEXIST && is_left_out("exclusive creation"))) {
         sync_dir(job, 0);
+    } else if (result == -EEXIST && is_left_out("count of links")) {
+        sync_dir(job, -EEXIST);
     } else if (result == -EEXIST) {
         job->op.stat = &job->stat;
         file_job_on_fd(job, FILEIO_STAT, job->fd, link_judged);

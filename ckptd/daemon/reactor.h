@@ -113,7 +113,9 @@ void memory_arena_free(struct env *env, struct env_arena *arena);
 void *memory_buffer_get(struct env *env);
 void memory_buffer_put(struct env *env, void *buffer);
 
-/* local.c: lock and open the local store, read or make its STORE. */
+/* local.c: lock and open the local store, read or make its STORE; the lock is
+ * the first step. */
+int local_lock(struct reactor *r, struct err *err) MUST_USE;
 int local_open(struct reactor *r, struct err *err) MUST_USE;
 void local_close(struct reactor *r);
 

@@ -94,9 +94,10 @@ static void open_store(struct bench *b, uint32_t i, uint64_t seed)
     assert(rc == 0);
 }
 
-static void bench_begin(struct bench *b, uint64_t seed)
+static void bench_begin(struct bench *b, uint64_t seed, bool has_no_tmpfile)
 {
     *b = (struct bench){.disk = disk_new(seed, NULL)};
+    b->disk->has_no_tmpfile = has_no_tmpfile;
     b->disk->writes_short = true;
     (void)disk_the(b->disk);
     disk_record(b->disk);
@@ -241,7 +242,7 @@ bool contract_names(uint64_t seed, char why[WHY_BYTES])
     struct names *n;
     bool ok = true;
 
-    bench_begin(&b, seed);
+    bench_begin(&b, seed, false);
     n = names_play(&b);
     bench_close(&b);
     for (uint32_t i = 0; i < RECORDS && ok; i++) {
@@ -255,6 +256,30 @@ bool contract_names(uint64_t seed, char why[WHY_BYTES])
     free(n);
     bench_end(&b);
     return ok;
+}
+
+/* The answer to a link gets lost, as on NFS: what is there is ours all the
+ * same, and nobody else's. */
+bool contract_lost_answer(uint64_t seed, char why[WHY_BYTES])
+{
+    static uint8_t bytes[PUT_BYTES];
+    struct asked a = {.name = "of/record"}, again = a;
+    int64_t first, second;
+    struct bench b;
+
+    bench_begin(&b, seed, seed % 2);
+    b.disk->lost_links = 1;
+    a.req = again.req =
+        (struct store_req){.op = STORE_PUT, .buf = bytes, .len = PUT_BYTES};
+    first = asked_alone(&b, &a);
+    second = asked_alone(&b, &again);
+    bench_close(&b);
+    bench_end(&b);
+    (void)snprintf(why, WHY_BYTES,
+                   "who created it is told %" PRIi64
+                   ", and who comes later %" PRIi64,
+                   first, second);
+    return first == 0 && second == -EEXIST;
 }
 
 /*
@@ -313,7 +338,7 @@ bool contract_segments(uint64_t seed, char why[WHY_BYTES])
 
     assert(p.page);
     memset(p.page, 's', 2 * PAGE_BYTES);
-    bench_begin(&b, seed);
+    bench_begin(&b, seed, false);
     (void)snprintf(p.create.name, sizeof p.create.name, "seg/000001");
     p.trim.begun = p.sync.answered = p.sync_again.answered = DISK_NEVER;
     seg_ask(&b, &p.create,
@@ -340,6 +365,41 @@ bool contract_segments(uint64_t seed, char why[WHY_BYTES])
     return ok;
 }
 
+/* The other process removes a segment while we open it: after any of our
+ * steps. */
+bool contract_removed(uint64_t seed, char why[WHY_BYTES])
+{
+    struct asked a = {.name = "seg/000001"}, removed = a, shut = {.name = ""};
+    struct bench b;
+    bool ok;
+
+    bench_begin(&b, seed, false);
+    seg_ask(&b, &a,
+            (struct store_req){.op = STORE_SEG_OPEN,
+                               .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
+                               .len = SEG_BYTES});
+    seg_ask(&b, &shut,
+            (struct store_req){.op = STORE_SEG_CLOSE, .seg = a.req.seg});
+    a.req = (struct store_req){.op = STORE_SEG_OPEN, .flags = STORE_SEG_WRITE};
+    ask(&b, 0, &a);
+    for (uint64_t i = 0; i < seed % 8 && b.store[0]->inflight > 0; i++)
+        (void)!store_poll(b.store[0], 0);
+    ok = b.store[0]->inflight == 0; /* it was quicker */
+    removed.req = (struct store_req){.op = STORE_SEG_REMOVE};
+    ask(&b, 1, &removed);
+    while (removed.answered == DISK_NEVER)
+        (void)!store_poll(b.store[1], 0);
+    wait_for_all(&b);
+    ok = ok || a.req.result == -ENOENT;
+    (void)snprintf(why, WHY_BYTES,
+                   "a segment that was removed before it was ours is opened: "
+                   "%" PRIi64,
+                   (int64_t)a.req.result);
+    bench_close(&b);
+    bench_end(&b);
+    return ok;
+}
+
 /* A sync that failed is never followed by one that succeeds. */
 bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
 {
@@ -350,7 +410,7 @@ bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
 
     assert(page);
     memset(page, 's', PAGE_BYTES);
-    bench_begin(&b, seed);
+    bench_begin(&b, seed, false);
     seg_ask(&b, &a,
             (struct store_req){.op = STORE_SEG_OPEN,
                                .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,

@@ -11,7 +11,9 @@
 
 const struct scene scenes[] = {
     {"names", contract_names},
+    {"lost-answer", contract_lost_answer},
     {"segments", contract_segments},
+    {"removed", contract_removed},
     {"failed-sync", contract_failed_sync},
     {"closed", scene_closed},
     {"unresolved", scene_unresolved},
@@ -20,6 +22,11 @@ const struct scene scenes[] = {
     {"voted", scene_voted},
     {"lost", scene_lost},
     {"other-incarnation", scene_other_incarnation},
+    {"two-daemons", scene_two_daemons},
+    {"second-process", scene_second_process},
+    {"old-token", scene_old_token},
+    {"header-first", scene_header_first},
+    {"bad-codec", scene_bad_codec},
     {"rot", scene_rot},
     {"rot-packed", scene_rot_packed},
     {"memory", scene_memory},

@@ -121,6 +121,8 @@ struct disk {
     bool writes_short;    /* now and then */
     uint32_t fail_syncs;  /* the n-th sync of a file from now fails; 0: none */
     uint32_t fail_writes; /* the same of writes */
+    uint32_t lost_links;  /* of links made: its answer gets lost, and the
+                             repetition says EEXIST */
     uint32_t stop_at;     /* nothing more is carried out; DISK_NEVER */
 };
 

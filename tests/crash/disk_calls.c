@@ -41,6 +41,7 @@ int __real_fcntl(int fd, int command, ...);
 int __real_fstat(int fd, struct stat *stat);
 int __real_fstatfs(int fd, struct statfs *stat);
 int __real_fsync(int fd);
+int __real_flock(int fd, int operation);
 int __real_unlinkat(int fd, const char *path, int flags);
 long __real_syscall(long number, ...);
 
@@ -240,6 +241,8 @@ int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
     if (image_find(&disk_now->live, folder, to) != UINT32_MAX)
         return fails(EEXIST);
     disk_give_name(disk_now, folder, to, node);
+    if (disk_now->lost_links > 0 && --disk_now->lost_links == 0)
+        return fails(EEXIST);
     return 0;
 }
 
@@ -336,6 +339,8 @@ int __wrap_fdatasync(int fd)
 
 int __wrap_flock(int fd, int operation)
 {
+    if (!disk_fd_is_ours(fd))
+        return __real_flock(fd, operation);
     return disk_lock(disk_file_of(fd), operation & ~LOCK_NB) ? 0
                                                              : fails(EAGAIN);
 }

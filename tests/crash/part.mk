@@ -4,15 +4,15 @@
 CRASH_MAINS := $(B)/tests/crash $(B)/tests/planted
 CRASH_OBJ := $(call obj,$(filter-out tests/crash/crash.c tests/crash/planted.c,\
 	$(call src,tests/crash)))
-# What disk_calls.c stands in for.
+# What disk_calls.c stands in for, and scenes_fence.c.
 CRASH_CALLS := open openat mkdir mkdirat close fcntl fstat fstatfs statx fsync \
 	fdatasync flock fallocate ftruncate linkat unlinkat pread pwrite \
-	getrandom syscall fdopendir readdir rewinddir closedir
+	getrandom syscall fdopendir readdir rewinddir closedir LZ4_compress_default
 CRASH_WRAP := $(addprefix -Wl$(comma)--wrap=,$(CRASH_CALLS))
 # Whatever asks common/plant.h, with the one of tests/crash/planted in its
 # place. The archives give what is not here.
 CRASH_PLANTED := $(shell grep -ls '"common/plant.h"' $(STORAGE) $(FORMATS) \
-	$(ENGINE))
+	$(ENGINE) $(DAEMON_PARTS))
 CRASH_PLANTED_OBJ := $(CRASH_PLANTED:%.c=$(B)/planted/%.o)
 
 PROGS += $(CRASH_MAINS)

@@ -57,6 +57,13 @@ bool scene_voted(uint64_t seed, char why[WHY_BYTES]);
 bool scene_lost(uint64_t seed, char why[WHY_BYTES]);
 bool scene_other_incarnation(uint64_t seed, char why[WHY_BYTES]);
 
+/* scenes_fence.c */
+bool scene_two_daemons(uint64_t seed, char why[WHY_BYTES]);
+bool scene_second_process(uint64_t seed, char why[WHY_BYTES]);
+bool scene_old_token(uint64_t seed, char why[WHY_BYTES]);
+bool scene_header_first(uint64_t seed, char why[WHY_BYTES]);
+bool scene_bad_codec(uint64_t seed, char why[WHY_BYTES]);
+
 /* scenes_rot.c */
 bool scene_rot(uint64_t seed, char why[WHY_BYTES]);
 bool scene_rot_packed(uint64_t seed, char why[WHY_BYTES]);
