@@ -1,6 +1,7 @@
 /*
- * commit_internal.h - between commit.c (life, intent, vote), commit_gather.c
- * (the others' votes), commit_decide.c (merge, decision) and commit_recover.c.
+ * commit_internal.h - between commit.c (life, vote), commit_begin.c (up to the
+ * intent), commit_gather.c (the others' votes), commit_decide.c (merge,
+ * decision) and commit_recover.c.
  *
  * At most one request, read or job of a commit is under way at any time
  * (`is_busy`); when it ends, commit_step() looks at what is wanted now. So what
@@ -107,6 +108,9 @@ void commit_refuse(struct commit *c, int code, const char *format, ...)
 void commit_refuse_committed(struct commit *c);
 /* The owner is told ABORT, and the rest goes on without it. */
 void commit_tell_early(struct commit *c);
+
+/* commit_begin.c: NEW. */
+void commit_start(struct commit *c);
 
 /* commit_recover.c: a commit of a recovery is freed before its own vote was
  * looked at: the homes are closed, and nobody is told. */
