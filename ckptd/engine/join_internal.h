@@ -1,6 +1,6 @@
 /*
- * join_internal.h - between join.c (callers, members) and join_make.c (a new
- * generation).
+ * join_internal.h - between join.c (callers and their flow), join_make.c (a new
+ * generation) and join_members.c (becoming members).
  */
 #ifndef CKPTD_JOIN_INTERNAL_H
 #define CKPTD_JOIN_INTERNAL_H
@@ -40,6 +40,15 @@ struct joining {
     struct save_id leftover;
 };
 
+void join_stop_timer(struct join *join);
+/* Call back all of a list; err.code is each one's result. */
+void joins_done(struct list *finished);
+/* It has ended, one way or the other: onto the list of those to call back. */
+void join_finish(struct join *join, struct list *finished);
+/* Ended with this failure, "rank 3 of run r: ...". */
+void join_refuse(struct join *join, struct list *finished, int code,
+                 const char *format, ...) PRINTF_LIKE(4, 5);
+
 void joining_move(struct joining *j, enum joining_phase to);
 /* Ends the flow: every caller gets this failure. */
 void joining_fail(struct joining *j, int code, const char *format, ...)
@@ -53,9 +62,10 @@ void joining_read(struct joining *j);
 void joining_look(struct joining *j);
 /* No caller is left: the flow ends. */
 void joining_settle(struct joining *j);
-/* The catalog is fresh, and a generation for this token has to be made. */
+/* join_make.c: the catalog is fresh, and a generation for this token has to be
+ * made. */
 void joining_make(struct joining *j);
-/* j->generation is known: the ranks become members. */
+/* join_members.c: j->generation is known, the ranks become members. */
 void joining_members(struct joining *j);
 
 #endif
