@@ -140,7 +140,8 @@ struct record_load {
     uint32_t rank_count; /* in a daemon's vote: how many ranks it speaks for */
 };
 
-/* INTENT, CLOSED, VERIFIED, PIN, LEASE: who and when is all there is. */
+/* INTENT, CLOSED, VERIFIED, PIN, LEASE, DAMAGED, SCRUBBED: who, when, and a
+ * note. */
 struct record_mark {
     struct save_id id; /* zero for CLOSED */
     struct id128 daemon;

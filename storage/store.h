@@ -223,12 +223,12 @@ bool store_name_is_good(const char *name);
  * STORE_OPEN_CREATE makes the directory (0700) if its parent exists.
  * STORE_OPEN_WRITE demands that the directory belongs to the caller's uid
  * (-EPERM names both uids) and that nobody else can write to it (-EPERM), and
- * probes once that link() is exclusive (-EOPNOTSUPP) and locks work (-ENOLCK),
- * refusing by name what is missing; it also removes the temporaries of dead
- * writers. Without it nothing is ever written. STORE_OPEN_LOCAL answers
- * -EREMOTE on a network file system. Engine AUTO takes io_uring where
- * io_uring_setup and O_DIRECT work and threads otherwise, and describe() says
- * why. Blocks for a few system calls.
+ * probes once, but on a full disk, that link() is exclusive (-EOPNOTSUPP) and
+ * locks work (-ENOLCK), refusing by name what is missing; it also removes the
+ * temporaries of dead writers. Without it nothing is ever written.
+ * STORE_OPEN_LOCAL answers -EREMOTE on a network file system. Engine AUTO takes
+ * io_uring where io_uring_setup and O_DIRECT work and threads otherwise, and
+ * describe() says why. Blocks for a few system calls.
  */
 enum store_open_flags {
     STORE_OPEN_WRITE = 1,
@@ -255,10 +255,11 @@ int store_memory_open(uint64_t seed, struct store **out,
 /*
  * Wrappers: they own the store below and close it.
  *
- * Fault: rules are tried in order; the first whose op (or -1 for any but
- * closing a segment, which no drive can make fail) and name substring (NULL for
- * any; for segment I/O the name the segment was opened by) match fires on its
- * nth match (1 = first) and, if persistent, on all later ones. A fired rule
+ * Fault: each rule counts the requests that match its op (or -1 for any but
+ * closing a segment, which no drive can make fail) and its name substring (NULL
+ * for any; for segment I/O the name the segment was opened by); it fires on its
+ * nth match (1 = first) and, if persistent, on all later ones. Rules are tried
+ * in order until one fires; those behind it do not count that request. It
  * answers `error` (negative) without reaching the store below, or, with
  * `after`, after it did (done, but reported as failed); with error 0 it delays
  * the request by `delay_polls` polls. A segment that was opened under an

@@ -13,15 +13,16 @@
  * not after ckpt_fence() returned (or, where the handle was freed without a
  * fence, the next ckpt_save() or ckpt_close()). What the library hands out is
  * named with the function that frees it; every _free and _close takes NULL.
- * Beyond the arena (staging memory shared with the daemon, at most arena_bytes)
- * a context holds at most 32 MiB.
+ * Beyond the arena (staging memory shared with the daemon, at most arena_bytes,
+ * but four chunks in any case) a context holds its descriptors and at most
+ * 32 MiB.
  *
  * Durability. A save climbs through CKPT_STAGED (every byte of this rank has
  * left the trainer, which may now die), CKPT_LOCAL (every rank's bytes are
  * synced on its node's drives and voted for) and CKPT_COMMITTED (the decision
  * is durable in the home, the save is a checkpoint). Nothing short of
- * CKPT_COMMITTED is ever loaded. CKPT_REMOTE is reached when a remote tier
- * holds every byte and was read back.
+ * CKPT_COMMITTED is ever loaded. CKPT_REMOTE, a remote tier that holds every
+ * byte, is not part of this version.
  *
  * Errors. Functions return 0 or a count, or a negative code: -errno or one of
  * -CKPT_E... below. Where a struct ckpt_error is taken it may be NULL; on
@@ -224,27 +225,31 @@ enum ckpt_verdict {
  * Zero it, set what you need: ckpt_options_init() does the first half. Zero
  * means the default everywhere.
  *
- * home: a directory (default: CKPT_HOME). run: its name (required; letters,
- * digits, '.', '_', '-', not starting with '.').
+ * home: a directory that is there (default: CKPT_HOME). run: its name
+ * (required; up to 255 letters, digits, '.', '_', '-', not starting with '.').
  * rank, world_size: -1 and 0 take them from CKPT_RANK, then RANK/WORLD_SIZE,
  * SLURM_PROCID/SLURM_NTASKS, OMPI_COMM_WORLD_RANK/SIZE, PMIX_RANK; else 0 of 1.
  * A launcher counts where both its variables are set; a rank above 0 without
  * any world size is -EINVAL.
  * token: equal on all ranks of one start of the job and never used again;
- * required (or found from Slurm or PMIx) when world_size > 1.
+ * required when world_size > 1, but under Slurm, and under Open MPI with all
+ * ranks on one node, where it is found.
  * local: the directory of segments, on a local drive (default: CKPT_LOCAL,
- * else HOME/local). socket: the daemon's (default: CKPT_SOCKET, else derived
- * from uid and local store). keep_last, keep_every: retention, 0 keeps all.
+ * else HOME/local). socket: the daemon's (default: CKPT_SOCKET, else
+ * ckptd.sock in the local store); where one is named no daemon is started.
+ * keep_last, keep_every: how many of the newest checkpoints to keep, and steps
+ * that are multiples; both 0: as the daemon was told, else all.
  *
  * replica_check, on_divergence: before a save is committed, replicas that are
  * held by several ranks are compared; where some differ, tensor, ranks and the
  * first differing element are named, and the save is committed with a warning,
- * or aborted with -CKPT_EDIVERGED. Give all ranks the same; the strictest rank
- * decides. replica_allow: names whose replicas may differ and are not compared.
- * on_stale: what becomes of a save whose optimizer state is byte for byte that
- * of the committed save before it although the step is higher; CKPT_FAIL aborts
- * it with -CKPT_ESTALE. optimizer_names: which tensors that state is (of more
- * than one element; default "optim*"). Both are comma-separated patterns with
+ * or aborted, with -CKPT_EDIVERGED in its status. Give all ranks the same; the
+ * strictest rank decides. replica_allow: names whose replicas may differ and
+ * are not compared. on_stale: what becomes of a save whose optimizer state is
+ * byte for byte that of the committed save before it although the step is
+ * higher; CKPT_FAIL aborts it, with -CKPT_ESTALE in its status.
+ * optimizer_names: which tensors that state is (of more than one element;
+ * default "optim*"). Both are comma-separated patterns with
  * '*' and '?', matched against whole names, at most 1,023 bytes.
  */
 struct ckpt_options {
@@ -293,7 +298,8 @@ struct ckpt_id {
 struct ckpt_save_status {
     enum ckpt_state state;   /* highest reached, 0 before STAGED */
     bool aborted;            /* decided ABORT; `error` says why */
-    uint64_t failed_count;   /* saves of this context that failed so far */
+    uint64_t failed_count;   /* saves of this context that failed so far, but
+                                those that its own `overload` gave up */
     struct ckpt_error error; /* of this save, code 0 for none */
 };
 
@@ -321,9 +327,9 @@ CKPT_API_VOID void ckpt_options_init(struct ckpt_options *options);
  * answers), join or make the generation. Blocks up to open_timeout_ms.
  * -ESTALE: the token is of an older generation, or this (token, rank) has
  * joined already. -EINVAL: world_size > 1 without a token. -ENOENT: no such
- * home. -EPERM: another user's daemon. -ECHILD: the daemon that was started
- * ended at once; the message begins with what it logged. On success *out is
- * closed with ckpt_close().
+ * home, or no checkpoint of resume_step. -EPERM: another user's daemon.
+ * -ECHILD: the daemon that was started ended at once; the message begins with
+ * what it logged. On success *out is closed with ckpt_close().
  */
 CKPT_API int ckpt_open(const struct ckpt_options *options, struct ckpt **out,
                        struct ckpt_error *error);
@@ -342,11 +348,13 @@ CKPT_API const char *ckpt_mode(const struct ckpt *ctx);
 /*
  * Save `count` tensors and `value_count` extra values as `step`. Every rank of
  * the generation calls it with the same step; steps never decrease. Blocks for
- * CAPTURE_NOW copies, for overload CKPT_WAIT and for space only. *out is freed
- * with ckpt_save_free(). -EBUSY: the last save was not fenced and its handle
- * is still held.
- * -CKPT_ECONFLICT: this step was committed in this generation. A save that the
- * job skips or replaces returns 0 and becomes aborted.
+ * CAPTURE_NOW copies, for overload CKPT_WAIT, for space, and while a lost
+ * daemon is looked for. *out is freed with ckpt_save_free(). -EBUSY: the last
+ * save was not fenced and its handle is still held. -CKPT_ECONFLICT: this step
+ * was committed in this generation, or is lower than one before. -ESTALE: the
+ * job was started again. -CKPT_EUNCOMMITTED: max_uncommitted saves in a row
+ * have failed; told once, the next call saves again. A save that the job skips
+ * or replaces returns 0 and becomes aborted.
  */
 CKPT_API int ckpt_save(struct ckpt *ctx, uint64_t step,
                        const struct ckpt_tensor *tensors, size_t count,
@@ -363,9 +371,10 @@ CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
 
 /*
  * Wait until `state` is reached. timeout_ms < 0: for ever, 0: look. STAGED is
- * about this rank, the others about the job. 0; -ETIMEDOUT; -CKPT_EABORTED;
- * -EINVAL: save is NULL (no save was begun, so no state can be reached);
- * -ENOTSUP for CKPT_REMOTE without a remote tier.
+ * about this rank, the others about the job. 0; -ETIMEDOUT; -CKPT_EABORTED
+ * (why: ckpt_save_status()); -EINVAL: save is NULL (no save was begun, so no
+ * state can be reached); -ENOTSUP for CKPT_REMOTE. Another code: its fate is
+ * unknown (the daemon was lost, the context closed); `ckpt ls` tells.
  */
 CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,
                        int timeout_ms, struct ckpt_error *error);
@@ -378,7 +387,7 @@ CKPT_API_VOID void ckpt_save_status(struct ckpt_save *save,
  * the same: replicas that differ, an optimizer state that did not change. 1,
  * and *warning has the words (its code is 0); 0 when there is none. Never
  * blocks. Every rank hears of every warning, also when the save's handle is
- * gone; eight are kept.
+ * gone; eight are kept, and what comes on top of those is in `ckpt ls`.
  */
 CKPT_API int ckpt_warning(struct ckpt *ctx, struct ckpt_error *warning);
 

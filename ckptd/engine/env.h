@@ -5,7 +5,7 @@
  * shared memory and messages reach it through this table, which the reactor
  * provides in the daemon and a simulator provides in tests. No file of the
  * engine includes pthread.h, calls a clock or does a system call
- * (tools/lint/layers.sh looks at its object files).
+ * (tools/lint/symbols.sh looks at its object files).
  */
 #ifndef CKPTD_ENV_H
 #define CKPTD_ENV_H

@@ -1,9 +1,9 @@
 /*
  * load.h - ckpt_load and ckpt_read on this daemon.
  *
- *   GATHERING -> PLANNING -> READING -> VOTING -> RECORDED -> DONE
+ *   GATHERING -> PLANNING -> READING -> VOTING -> RECORDING -> DONE
  *   (all ranks)  (manifest)  (deliver)  (ranks)   (load/G.K)
- *   VOTING -> PLANNING with the next older checkpoint on failure
+ *   READING -> DRAINING -> RECORDING -> PLANNING with the next older checkpoint
  *
  * A collective load waits for all members here, plans once for all of them,
  * reads each needed chunk once and delivers it to every rank's slots; it

@@ -339,7 +339,7 @@ class Reader:
 
 
 NONE = "%08d-%020d-%04d" % (0, 0, 0)
-SAVE_NAME = re.compile(r"\d{8}-\d{20}-\d{4,}\Z")
+SAVE_NAME = re.compile(r"\d{8}-\d{20}-\d{4}\Z")
 
 
 def save_key(name):
@@ -805,7 +805,7 @@ class Run:
             if match and int(match[1]) == generation:
                 body = open_record(self.path("load", name), 9)
                 save, outcome = body.save(), body.num(4)
-                if outcome == 1:
+                if outcome == 1 and 0 < save_key(save)[0] < generation:
                     loads[int(match[2])] = save
         if loads:
             return loads[max(loads)]

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,30 @@ def test_an_aborted_or_removed_save_is_absent():
             assert state in str(error)
         else:
             raise AssertionError(save)
+
+
+def test_names_that_do_not_parse_are_ignored():
+    with scratch() as folder:
+        home = os.path.join(folder, "home")
+        shutil.copytree(HOME, home)
+        run = os.path.join(home, "runs", "golden")
+        for name in ("decision/" + expected()["latest"] + "0",
+                     "gen/000000009", "load/00000003.1.junk", "tomb/x"):
+            with open(os.path.join(run, name), "wb") as f:
+                f.write(b"junk")
+        assert found(home) == found(HOME)
+
+
+def test_a_load_of_its_own_generation_is_no_origin():
+    # A load record of the newest generation, which has no save: kind 9.
+    body = struct.pack("<IIQIiIH", 3, 1, 500, 1, 0, 1, 0)
+    data = struct.pack("<8sIIQQ", b"CKPTRECD", 9, 1, 48 + len(body), 0) + body
+    with scratch() as folder:
+        home = os.path.join(folder, "home")
+        shutil.copytree(HOME, home)
+        with open(os.path.join(home, "runs/golden/load/00000003.9"), "wb") as f:
+            f.write(data + read_ckpt.digest(data))
+        assert found(home) == found(HOME)
 
 
 def owned_bytes():
