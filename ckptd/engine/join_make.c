@@ -1,5 +1,5 @@
 /*
- * join_make.c - making a generation (DESIGN: Generations).
+ * join_make.c - making a generation.
  *
  * CLOSE: closed/G says that no save of G may begin any more; a daemon that
  * wrote its intent before that is seen by the listing that follows, one that

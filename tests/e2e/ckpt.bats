@@ -139,6 +139,30 @@ json_has() {
     tool_is 10 pin third@1
 }
 
+leases() {
+    find "$HOME_DIR/runs/run/lease" -type f 2>/dev/null
+}
+
+@test "a lease holds gc back while its reader lives, and not for ever" {
+    two_branches
+    "$BUILD_DIR/bin/ckpt" --home "$HOME_DIR" scrub --rate 1K run@2 >/dev/null 2>&1 3>&- &
+    reader=$!
+    eventually eval '[ -n "$(leases)" ]'
+    kill -KILL $reader
+    wait $reader || true
+    tool_is 0 gc --keep-last 1 --yes
+    tool_is 0 verify run@2
+    # So old, by the clock of the home, that its reader would have renewed it.
+    touch -d '-61 seconds' $(leases)
+    tool_is 0 gc --keep-last 1
+    tool_is 0 verify run@2
+    tool_is 0 gc --keep-last 1 --yes
+    out_has "^record	runs/run/lease/"
+    is "$(leases)" "" "leases"
+    tool_is 10 verify run@2
+    tool_is 0 verify run@3
+}
+
 @test "gc while the daemon is at work is refused as busy or does no harm" {
     job --ranks 2 open fill:1 save:1 wait:committed close
     start_job --ranks 2 open load storm:2:100

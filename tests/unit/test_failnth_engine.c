@@ -761,7 +761,7 @@ static void sweep_scenario(void **state)
     assert_int_equal(violations, 0);
 }
 
-/* Long runs make so many at least; see FAULTS in README.md. */
+/* Long runs make so many at least. */
 static void there_were_enough(void **state)
 {
     (void)state;

@@ -2,7 +2,7 @@
  * Every message of the wire: what is encoded decodes to the same, a payload
  * that is cut short or too long does not decode, numbers out of their range
  * are refused, noise never reads past its end (the sanitizers watch), and the
- * bytes of some frames are exactly those that FORMAT.md gives.
+ * bytes of some frames are exactly those that wire.h gives.
  */
 #include "formats/wire.h"
 

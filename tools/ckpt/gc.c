@@ -6,8 +6,8 @@
  *     the newest one is read back first and marked verified, then each gets
  *     its tomb;
  *   records that nobody will read again: intents, votes and manifest parts of
- *     decided saves, everything but the tomb of removed ones, leases that did
- *     not change while this verb looked twice are left to the daemon;
+ *     decided saves, everything but the tomb of removed ones, leases that
+ *     their readers left behind (gc_leases.c);
  *   segments of the local store that nothing references: only when no daemon
  *     serves it (else that daemon frees them by itself), see gc_segments.c.
  *
@@ -46,8 +46,7 @@ void gc_say(struct gc *g, const char *what, const char *name, uint64_t bytes)
         (void)printf("%s\t%s\n", what, name);
 }
 
-/* Remove one record; 0 or an exit code. */
-static int drop(struct gc *g, const char *name)
+int gc_drop(struct gc *g, const char *name)
 {
     struct store_req req = {.op = STORE_REMOVE, .name = name};
     int64_t rc;
@@ -94,7 +93,7 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
             !is_litter(c, &id, folder))
             continue;
         (void)snprintf(path, sizeof path, "%s/%s", folder, list.names.name[i]);
-        code = drop(g, name_run(name, c->run, path));
+        code = gc_drop(g, name_run(name, c->run, path));
     }
     store_names_free(&list.names);
     return code;
@@ -252,6 +251,8 @@ static int gc_run(struct gc *g, const char *run, bool with_policy)
 
     if (code == 0)
         code = check_readable(g, &c);
+    if (code == 0)
+        code = gc_leases(g, &c);
     if (code == 0 && with_policy)
         code = apply_policy(g, &c);
     if (code == 0)

@@ -1,5 +1,6 @@
 /*
- * gc.h - between gc.c (records) and gc_segments.c (the local store).
+ * gc.h - between gc.c (records), gc_leases.c and gc_segments.c (the local
+ * store).
  */
 #ifndef TOOLS_CKPT_GC_H
 #define TOOLS_CKPT_GC_H
@@ -17,6 +18,13 @@ struct gc {
 
 /* One thing that is (or would be) removed. */
 void gc_say(struct gc *g, const char *what, const char *name, uint64_t bytes);
+
+/* Remove one record; 0 or an exit code. */
+int gc_drop(struct gc *g, const char *name);
+
+/* Leases that their readers left behind: removed, and `c` knows what is still
+ * leased. 0 or an exit code. */
+int gc_leases(struct gc *g, struct catalog *c);
 
 /* Segments without a reference, if no daemon serves the local store. */
 int gc_segments(struct gc *g);
