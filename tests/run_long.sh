@@ -3,7 +3,7 @@
 # ASan and UBSan with leak detection and longer property tests, then the unit
 # suites (one process, many threads) under TSan, in the usual length: more
 # random cases in one thread tell it nothing; then, in the plain build, the
-# full figures of the suites in which processes are killed or wear out. Called
+# full figures of the suites that take all states, or kill and wear out. Called
 # by make test-long. The last line sums up all runs; the exit status is 1 when
 # anything failed.
 set -u
@@ -45,7 +45,7 @@ under "ASan and UBSan" address,undefined
 unset CKPT_TEST_LONG
 under "TSan" thread unit
 export CKPT_TEST_LONG=1
-under "the plain build" "" rot storm soak
+under "the plain build" "" crash rot storm soak
 echo
 echo "took $(($(date +%s) - started)) s in all"
 awk '

@@ -114,10 +114,13 @@ static bool explore_point(const struct scenario *s, const struct play *play,
 {
     struct progress *g = e->progress;
     uint64_t count = states_count(w);
+    bool is_first = true;
 
     for (uint64_t i = 0; i < count; i++) {
         if (!is_chosen(e, play, w->at, i) || g->state++ < e->skip)
             continue;
+        g->points += is_first; /* one of which no state is tried is none */
+        is_first = false;
         (void)snprintf(g->name, sizeof g->name,
                        "%s/%" PRIu64 "/%" PRIu32 "/%" PRIu64, s->name,
                        play->seed, w->at, i);
@@ -143,11 +146,8 @@ bool explore(const struct scenario *s, uint64_t seed, struct exploring *e)
     if (play.why[0] && e->skip == 0)
         goes_on = violated(e, play.why);
     disk_walk_begin(&w, play.disk);
-    while (goes_on && disk_walk_next(&w)) {
-        if (g->state >= e->skip)
-            g->points++;
+    while (goes_on && disk_walk_next(&w))
         goes_on = explore_point(s, &play, &w, &seen, e);
-    }
     disk_walk_end(&w);
     free(seen.key);
     play_end(&play);
