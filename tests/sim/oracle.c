@@ -59,12 +59,19 @@ static const char *after(const char *name, const char *prefix)
     return strncmp(name, prefix, bytes) == 0 ? name + bytes : NULL;
 }
 
-/* The bytes of all ranks must have been there before it. */
+/* The bytes of all ranks must have been there before it, and nobody may have
+ * gone on from something else. */
 static void check_commit(struct sim *s, const struct saw *a)
 {
     const struct gen *g = gen_of(s->oracle, a->id.generation);
     char id[SIM_ID_BYTES];
 
+    for (size_t i = a->id.generation + 1u; i < s->oracle->gen_count; i++)
+        if (s->oracle->gen[i].is_durable)
+            sim_violation(s,
+                          "I3: save %s is committed, and generation %zu had "
+                          "gone on already",
+                          sim_id(&a->id, id), i);
     if (a->is_told_aborted &&
         (!a->told_life || s->node[a->told_node].lives == a->told_life))
         sim_violation(s, "I1: save %s was told aborted, and is committed now",

@@ -77,6 +77,8 @@ static void vote(struct sim_rank *r)
     if (!r->sim->is_calm && sim_random(r->sim, 100) == 0) {
         v.code = -ENOMEM;
         (void)snprintf(v.text, sizeof v.text, "no memory, so the seed has it");
+    } else {
+        r->load.approved = v.attempt;
     }
     wire_load_vote_encode(&v, &w);
     rank_send(r, WIRE_LOAD_VOTE, 0, &w);
@@ -112,6 +114,11 @@ static void on_done(struct sim_rank *r, const struct wire_load_done *v)
     if (v->code == 0 && !state_check(r, &v->id, text, sizeof text))
         sim_violation(r->sim, "I2: job %u rank %u was given save %s, but %s",
                       r->job->number, r->rank, id, text);
+    if (v->code == 0 && l->approved != l->attempt)
+        sim_violation(r->sim,
+                      "I5: job %u rank %u is told that all have loaded %s, "
+                      "and has not said so itself",
+                      r->job->number, r->rank, id);
     oracle_loaded(r->sim, r, v);
     if (l->id.generation)
         return; /* a read of its own */

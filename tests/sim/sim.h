@@ -186,6 +186,7 @@ struct rank_load {
     struct save_id id;  /* asked for, generation 0: collective */
     struct save_id got; /* of the last LOAD_BEGIN */
     uint32_t attempt;
+    uint32_t approved; /* the last attempt that the rank has said yes to */
     uint64_t began_ns, progress_ns;
     bool is_wanted, is_done;
     int code;
