@@ -88,6 +88,22 @@ static void run(struct rot *r)
     }
 }
 
+/* Every byte that is owned, and so many bits of each. */
+static void check_all(const struct rot *r)
+{
+    uint64_t tried = 0, wanted = r->bits * atomic_load(&r->tally->owned_bytes);
+
+    for (int w = 0; w < PART_RECORD; w++)
+        for (int o = 0; o < OUTCOMES; o++)
+            tried += atomic_load(&r->tally->count[READ_VERIFY][w][o]);
+    if (tried == wanted && wanted > 0)
+        return;
+    (void)printf("VIOLATION: %" PRIu64 " flips of what is owned, not %" PRIu64
+                 "\n",
+                 tried, wanted);
+    (void)atomic_fetch_add(&r->tally->violations, 1);
+}
+
 static void print(const struct rot *r, uint64_t us)
 {
     const struct tally *t = r->tally;
@@ -172,6 +188,7 @@ int main(int argc, char **argv)
                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert(r.tally != MAP_FAILED);
     run(&r);
+    check_all(&r);
     print(&r, proc_now_us() - begin);
     return atomic_load(&r.tally->violations) > 0;
 }
