@@ -18,6 +18,7 @@ setup() {
     wait $one || rc=1
     wait $two || rc=1
     cat "$TMPDIR/one" "$TMPDIR/two"
+    sed 's/^/# figure: /' "$TMPDIR/one" "$TMPDIR/two" >&3
     [ $rc -eq 0 ]
     [ "$(grep -c "^$each seeds, .* 0 violations, " "$TMPDIR/one")" -eq 1 ]
     [ "$(grep -c "^$each seeds, .* 0 violations, " "$TMPDIR/two")" -eq 1 ]

@@ -24,4 +24,5 @@ teardown() {
         --block $block >"$OUT" 2>&1 3>&- || status=$?
     is $status 0 "exit status"
     sed 's/^/# /' "$OUT" >&3
+    grep -E 'bytes of memory a save|violations' "$OUT" | sed 's/^/# figure: /' >&3
 }

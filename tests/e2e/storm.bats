@@ -25,4 +25,5 @@ teardown() {
         --homes $homes --seed "${SEED:-1}" >"$OUT" 2>&1 3>&- || status=$?
     is $status 0 "exit status"
     sed 's/^/# /' "$OUT" >&3
+    tail -2 "$OUT" | sed 's/^/# figure: /' >&3
 }

@@ -765,7 +765,8 @@ static void sweep_scenario(void **state)
 static void there_were_enough(void **state)
 {
     (void)state;
-    printf("# in all: %llu injections, %llu absorbed, %llu typed errors, %llu "
+    printf("# figure: in all: %llu injections, %llu absorbed, %llu typed "
+           "errors, %llu "
            "violations\n",
            (unsigned long long)sweep_totals.injections,
            (unsigned long long)sweep_totals.absorbed,
