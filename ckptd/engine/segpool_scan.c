@@ -6,10 +6,10 @@
  * one, so nothing is read that may yet change. Such a segment stays UNKNOWN and
  * is tried again every 100 ms. A page of zeros was never used (FREE); a header
  * that does not decode is HELD for good, since somebody may need what is
- * behind it (the log tells). One that cannot be read for now is tried
- * again a few times, later and later, and then stays UNKNOWN until somebody
- * wants what is in it. Without memory for all of them opening fails: who does
- * not know a segment would use its name again.
+ * behind it (the log and `ckpt doctor` tell). One that cannot be read for now
+ * is tried again a few times, later and later, and then stays UNKNOWN until
+ * somebody wants what is in it. Without memory for all of them opening fails:
+ * who does not know a segment would use its name again.
  */
 #include "ckptd/engine/segpool_internal.h"
 

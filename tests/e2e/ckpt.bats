@@ -182,6 +182,30 @@ leases() {
     tool_is 0 verify
 }
 
+@test "doctor names a segment whose header is damaged, whoever needs it" {
+    job open fill:1 save:1 wait:committed close
+    wait_quiet
+    tool_is 0 doctor
+    out_lacks "^segment"
+    # Nobody's, as a crash may leave it; one that was never used is none.
+    head -c 8192 /dev/zero >"$LOCAL/seg/000098"
+    tool_is 0 doctor
+    out_lacks "^segment"
+    head -c 8192 /dev/urandom >"$LOCAL/seg/000099"
+    tool_is 0 doctor
+    out_has "^segment +warn +$LOCAL/seg/000099: segment header: "
+    out_has "fix: ckpt verify --repair"
+    # A checkpoint's own: that is told as such, too.
+    printf x | dd of="$LOCAL/seg/000001" bs=1 seek=20 conv=notrunc status=none
+    tool_is 1 doctor
+    out_has "^segment +warn +$LOCAL/seg/000001: .*, and 1 more like it"
+    out_has "^latest +FAIL "
+    tool_is 0 verify --repair run@1
+    rm "$LOCAL/seg/000099"
+    tool_is 0 doctor
+    out_lacks "^segment"
+}
+
 @test "doctor: 0 when all is well, 1 and a fix when not" {
     job open fill:1 save:1 wait:committed close
     wait_quiet

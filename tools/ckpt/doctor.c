@@ -368,6 +368,7 @@ int verb_doctor(struct tool *t)
     if (!d.is_open)
         return EXIT_ERROR;
     check_local(&d);
+    check_segments(&d);
     check_uring(&d);
     check_memlock(&d);
     check_daemon(&d);

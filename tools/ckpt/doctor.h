@@ -23,5 +23,7 @@ void found(struct doctor *d, const char *what, enum finding finding,
 
 /* doctor_daemon.c: who answers on the daemon's socket, and in which mode? */
 void check_daemon(struct doctor *d);
+/* doctor_segments.c: segments with a damaged header, which nobody uses. */
+void check_segments(struct doctor *d);
 
 #endif
