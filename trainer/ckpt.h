@@ -408,9 +408,10 @@ CKPT_API_VOID void ckpt_save_free(struct ckpt_save *save);
  * -ENOENT: a tensor that is not in the checkpoint, named.
  * -CKPT_ESHAPE: dtype or shape differ. -EIO, -CKPT_ECORRUPT: its bytes are lost
  * (segment gone or truncated, on another node) or damaged, and no older
- * checkpoint of the branch is good. After a failure the targets' contents
- * are undefined. *values (may be NULL) supersedes ckpt_load_extra's; freed
- * with ckpt_values_free(). report may be NULL.
+ * checkpoint of the branch is good. -ECONNRESET: another rank or the daemon was
+ * lost meanwhile. -ETIMEDOUT: no progress for load_timeout_ms. After a failure
+ * the targets' contents are undefined. *values (may be NULL) supersedes
+ * ckpt_load_extra's; freed with ckpt_values_free(). report may be NULL.
  */
 CKPT_API int ckpt_load(struct ckpt *ctx, const struct ckpt_tensor *targets,
                        size_t count, struct ckpt_values **values,
