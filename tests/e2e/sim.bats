@@ -22,6 +22,21 @@ setup() {
     [ $rc -eq 0 ]
     [ "$(grep -c "^$each seeds, .* 0 violations, " "$TMPDIR/one")" -eq 1 ]
     [ "$(grep -c "^$each seeds, .* 0 violations, " "$TMPDIR/two")" -eq 1 ]
+    # Everything that can go wrong has, in both ranges.
+    [ "$(grep -c '^of them: power losses [1-9].* landed late [1-9]' \
+        "$TMPDIR/one" "$TMPDIR/two" | grep -c ':1$')" -eq 2 ]
+    ! grep -E '^of them: .* 0(,|$)' "$TMPDIR/one" "$TMPDIR/two"
+}
+
+# What its oracle is worth: engines with a safeguard left out.
+@test "seeds notice the absence of safeguards" {
+    all=
+    [ -z "${CKPT_TEST_LONG:-}" ] || all=-a
+    rc=0
+    "$BUILD_DIR/tests/sim_planted" $all >"$TMPDIR/planted" 2>&1 || rc=$?
+    cat "$TMPDIR/planted"
+    [ $rc -eq 0 ]
+    sed -n '$s/^/# figure: /p' "$TMPDIR/planted" >&3
 }
 
 @test "a seed is replayed to the byte" {

@@ -244,18 +244,39 @@ static const fault_fn sudden[] = {
     home_crash, partition, hang_rank,   break_connection,
 };
 
+const char *const sim_fault_name[SIM_FAULTS] = {
+    "power losses",  "black-outs",    "daemons killed", "daemons stopped",
+    "ranks killed",  "ranks hung",    "partitions",     "home crashes",
+    "links broken",  "home failing",  "drives failing", "drives slow",
+    "clocks jumped", "crashes by op", "bits rotten",    "second processes",
+    "full disks"};
+
+/* In the order of their names. */
+static const fault_fn counted[SIM_FAULTS] = {
+    power_loss,  black_out,  kill_daemon, stop_daemon,      kill_rank,
+    hang_rank,   partition,  home_crash,  break_connection, home_fails,
+    drive_fails, drive_slow, clock_jump,  crash_at_op,      rot,
+    twin,        fill_up};
+
+static void strike(struct sim *s, fault_fn fault)
+{
+    if (s->is_calm)
+        return;
+    for (uint32_t i = 0; i < SIM_FAULTS; i++)
+        s->stats.fault[i] += counted[i] == fault;
+    fault(s);
+}
+
 static void event_fault(struct sim *s, void *arg, uint64_t kind)
 {
     (void)arg;
-    if (!s->is_calm)
-        kinds[kind](s);
+    strike(s, kinds[kind]);
 }
 
 static void event_sudden(struct sim *s, void *arg, uint64_t kind)
 {
     (void)arg;
-    if (!s->is_calm)
-        sudden[kind](s);
+    strike(s, sudden[kind]);
 }
 
 void faults_moment(struct sim *s, enum moment m)

@@ -155,6 +155,8 @@ static void land(struct sim *s, struct thing *t, const struct image_write *w)
 {
     uint64_t kind = sim_random(s, 3);
 
+    s->stats.lost_writes += kind == 0;
+    s->stats.torn_writes += kind == 1;
     for (uint64_t at = 0; kind > 0 && at < w->len; at += SECTOR_BYTES) {
         if (kind == 1 && sim_random(s, 2))
             continue;
@@ -189,6 +191,7 @@ void image_power_loss(struct image *m,
         if (t->is_segment)
             segment_power_loss(m->sim, t);
         if (is_unsure && sim_random(m->sim, 2)) {
+            m->sim->stats.lost_names++;
             settled(arg, t, false);
             image_drop(m, t);
             continue;

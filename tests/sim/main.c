@@ -106,6 +106,18 @@ static void say_sum(const struct sim_stats *t, uint64_t violations, double took)
                  violations, took);
 }
 
+static void say_faults(const struct sim_stats *t)
+{
+    (void)printf("of them: ");
+    for (uint32_t i = 0; i < SIM_FAULTS; i++)
+        (void)printf("%s %" PRIu64 ", ", sim_fault_name[i], t->fault[i]);
+    (void)printf("unsynced writes lost %" PRIu64 ", torn %" PRIu64
+                 ", names lost %" PRIu64 ", messages lost %" PRIu64
+                 ", requests overtaken %" PRIu64 ", landed late %" PRIu64 "\n",
+                 t->lost_writes, t->torn_writes, t->lost_names,
+                 t->lost_messages, t->overtaken, t->late_requests);
+}
+
 static int run(const struct options *o)
 {
     struct sim_stats total = {0};
@@ -130,8 +142,10 @@ static int run(const struct options *o)
         (void)printf("seed %" PRIu64 ": %s\nreplay: ckpt-sim --seed %" PRIu64
                      " --trace\n",
                      seed, failure, seed);
-    if (!o->is_traced)
+    if (!o->is_traced) {
+        say_faults(&total);
         say_sum(&total, !is_good, seconds() - began);
+    }
     return is_good ? 0 : 1;
 }
 

@@ -121,17 +121,27 @@ static void event_late(struct sim *s, void *arg, uint64_t unused)
     if (op->req && !op->is_dead) {
         if (op->kind == STORE_LIST)
             store_names_free(&op->req->names);
+        op->disk->sim->stats.late_requests++;
         op_trace(op, "(may still land)", -ETIMEDOUT);
         op_reply(op, -ETIMEDOUT);
     }
     op_put(op);
 }
 
+/* Has one that was submitted before it had no effect yet? */
+static bool overtakes(const struct op *op)
+{
+    struct list *before = op->link.prev;
+
+    if (before == &op->disk->ops)
+        return false;
+    return !container_of(before, struct op, link)->has_effect;
+}
+
 static void event_effect(struct sim *s, void *arg, uint64_t unused)
 {
     struct op *op = arg;
 
-    (void)s;
     (void)unused;
     op->events--;
     if (op->is_dead) {
@@ -147,6 +157,7 @@ static void event_effect(struct sim *s, void *arg, uint64_t unused)
     op->result = op->fault == -EIO || op->fault == -ENOSPC ? op->fault
                                                            : op_carry_out(op);
     op->has_effect = true;
+    s->stats.overtaken += overtakes(op);
     ++*op->port->ops;
     go_on(op, half(op->disk), event_end);
 }

@@ -223,8 +223,24 @@ static void say_table(struct sim_rank *r)
     wr_free(&bare);
 }
 
+/* The other process of this rank, if there are two. */
+static const struct sim_rank *other_of(const struct sim_rank *r)
+{
+    const struct sim_rank *twin = r->job->twin;
+
+    if (r->is_twin)
+        return &r->job->rank[r->rank];
+    return twin && twin->rank == r->rank ? twin : NULL;
+}
+
 static void on_open_ok(struct sim_rank *r, const struct wire_open_ok *v)
 {
+    const struct sim_rank *other = other_of(r);
+
+    if (other && other->generation == v->generation)
+        sim_violation(r->sim,
+                      "I5: job %u: two processes have joined as rank %u",
+                      r->job->number, r->rank);
     if (r->has_joined && v->generation != r->generation) {
         rank_fail(r, "rank %u: generation %u is over", r->rank, r->generation);
         return;

@@ -32,9 +32,14 @@
 #define SIM_MS       ((uint64_t)1000000)
 #define SIM_TENSORS  112 /* per node, at most */
 
+/* What goes wrong (faults.c has the names), and what came of it. */
+#define SIM_FAULTS 17
 struct sim_stats {
     uint64_t seeds, events, virtual_ns, committed, aborted, loads, reads,
         crashes, jobs;
+    uint64_t fault[SIM_FAULTS];
+    uint64_t lost_messages, lost_writes, torn_writes, lost_names, late_requests,
+        overtaken;
 };
 
 /* What this seed's cluster is like. */
@@ -275,6 +280,7 @@ bool state_check(const struct sim_rank *r, const struct save_id *id, char *text,
                  size_t capacity);
 
 /* faults.c */
+extern const char *const sim_fault_name[SIM_FAULTS];
 void faults_begin(struct sim *s);
 /* Moments at which a fault may be due. */
 enum moment {

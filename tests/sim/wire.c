@@ -100,8 +100,10 @@ static void lose_tail(struct sim_conn *c, struct way *w)
 
         if (kept > 0)
             kept--;
-        else if (!m->is_end && !m->is_begin)
+        else if (!m->is_end && !m->is_begin) {
+            c->sim->stats.lost_messages += m->header.type != 0;
             m->header.type = 0; /* an event is on its way for it */
+        }
     }
 }
 
