@@ -64,7 +64,8 @@ struct load {
     uint32_t record_k;  /* of the generation */
     struct save_id id;
     struct load_rank *rank;
-    uint32_t rank_count, rank_capacity;
+    uint32_t rank_count;
+    size_t rank_capacity;
     struct held_manifest *held;
     struct plan plan;
     size_t next_chunk;

@@ -7,6 +7,7 @@
  */
 #include "ckptd/engine/load_internal.h"
 
+#include "common/array.h"
 #include "common/plant.h"
 #include "ckptd/engine/save.h"
 
@@ -155,17 +156,12 @@ static struct load *load_new(struct session *s, const struct wire_load *v)
 
 static int rank_add(struct load *l, struct session *s, struct rank_table *t)
 {
-    struct load_rank *grown;
+    struct load_rank *grown =
+        array_room(l->rank, l->rank_count, &l->rank_capacity, sizeof *grown);
 
-    if (l->rank_count == l->rank_capacity) {
-        uint32_t capacity = l->rank_capacity ? l->rank_capacity * 2 : 8;
-
-        grown = realloc(l->rank, capacity * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        l->rank = grown;
-        l->rank_capacity = capacity;
-    }
+    if (!grown)
+        return -ENOMEM;
+    l->rank = grown;
     t->references++;
     slots_use(s->slots);
     l->rank[l->rank_count++] = (struct load_rank){.session = s,

@@ -9,6 +9,7 @@
  */
 #include "ckptd/engine/seg_writer_internal.h"
 
+#include "common/array.h"
 #include "common/plant.h"
 
 #include <assert.h>
@@ -44,18 +45,13 @@ static struct segment *take_free(struct segpool *pool, uint64_t bytes)
 
 static int part_add(struct seg_writer *w, uint64_t size_bytes)
 {
+    struct part **grown = array_room(w->part, w->part_count, &w->part_capacity,
+                                     sizeof(struct part *));
     struct part *p;
 
-    if (w->part_count == w->part_capacity) {
-        uint32_t capacity = w->part_capacity ? w->part_capacity * 2 : 8;
-        struct part **grown =
-            realloc(w->part, capacity * sizeof(struct part *));
-
-        if (!grown)
-            return -ENOMEM;
-        w->part = grown;
-        w->part_capacity = capacity;
-    }
+    if (!grown)
+        return -ENOMEM;
+    w->part = grown;
     p = calloc(1, sizeof *p);
     if (!p)
         return -ENOMEM;

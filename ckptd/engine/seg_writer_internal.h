@@ -43,7 +43,8 @@ struct seg_writer {
     struct segment_header base;
     uint64_t largest_extent;
     struct part **part; /* pointers: requests live in the parts */
-    uint32_t part_count, part_capacity;
+    uint32_t part_count;
+    size_t part_capacity;
     enum writer_phase phase;
     uint32_t pending; /* requests of the phase under way */
     uint32_t batch;   /* first part of the reservation under way */

@@ -13,6 +13,7 @@
  */
 #include "ckptd/engine/segpool_internal.h"
 
+#include "common/array.h"
 #include "common/plant.h"
 
 #include <assert.h>
@@ -103,18 +104,15 @@ static bool ref_is(const struct segment_ref *ref, const struct id128 *run,
 int segment_ref_add(struct segment *s, const struct id128 *run,
                     const struct save_id *save, const struct id128 *segment)
 {
+    struct segment_ref *grown;
+
     for (size_t i = 0; i < s->ref_count; i++)
         if (ref_is(&s->ref[i], run, save))
             return 0;
-    if (s->ref_count == s->ref_capacity) {
-        size_t capacity = s->ref_capacity ? s->ref_capacity * 2 : 4;
-        struct segment_ref *grown = realloc(s->ref, capacity * sizeof *s->ref);
-
-        if (!grown)
-            return -ENOMEM;
-        s->ref = grown;
-        s->ref_capacity = capacity;
-    }
+    grown = array_room(s->ref, s->ref_count, &s->ref_capacity, sizeof *grown);
+    if (!grown)
+        return -ENOMEM;
+    s->ref = grown;
     s->ref[s->ref_count++] = (struct segment_ref){*run, *save, *segment};
     return 0;
 }
@@ -405,18 +403,15 @@ void segpool_release(struct segpool *pool, const struct id128 *run,
 
 void segpool_run_known(struct segpool *pool, const struct id128 *run)
 {
+    struct id128 *grown;
+
     if (segpool_knows_run(pool, run))
         return;
-    if (pool->known_count == pool->known_capacity) {
-        size_t capacity = pool->known_capacity ? pool->known_capacity * 2 : 8;
-        struct id128 *grown =
-            realloc(pool->known_run, capacity * sizeof *grown);
-
-        if (!grown)
-            return; /* its segments stay held: safe, and said by stats */
-        pool->known_run = grown;
-        pool->known_capacity = capacity;
-    }
+    grown = array_room(pool->known_run, pool->known_count,
+                       &pool->known_capacity, sizeof *grown);
+    if (!grown)
+        return; /* its segments stay held: safe, and said by stats */
+    pool->known_run = grown;
     pool->known_run[pool->known_count++] = *run;
     segpool_settle(pool);
 }

@@ -5,6 +5,7 @@
  * thread, which is faster than a drive delivers.
  */
 #include "tools/ckpt/check.h"
+#include "common/array.h"
 #include "formats/codec.h"
 #include "tools/ckpt/segments.h"
 
@@ -47,15 +48,10 @@ static void note_bad(struct checking *k, uint64_t chunk)
 
     if (!bad)
         return;
-    if (bad->count == bad->capacity) {
-        size_t capacity = bad->capacity ? bad->capacity * 2 : 64;
-
-        grown = realloc(bad->chunk, capacity * sizeof *grown);
-        if (!grown)
-            return; /* one more to be found by the next turn */
-        bad->chunk = grown;
-        bad->capacity = capacity;
-    }
+    grown = array_room(bad->chunk, bad->count, &bad->capacity, sizeof *grown);
+    if (!grown)
+        return; /* one more to be found by the next turn */
+    bad->chunk = grown;
     bad->chunk[bad->count++] = chunk;
 }
 

@@ -9,6 +9,7 @@
  * another home, or with a damaged header, stays.
  */
 #include "tools/ckpt/gc.h"
+#include "common/array.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,15 +39,12 @@ static bool has(const struct id128 *list, size_t count, const struct id128 *id)
 
 static int add_segment(struct references *r, const struct id128 *id)
 {
-    if (r->segment_count == r->segment_capacity) {
-        size_t capacity = r->segment_capacity ? r->segment_capacity * 2 : 64;
-        struct id128 *grown = realloc(r->segment, capacity * sizeof *grown);
+    struct id128 *grown = array_room(r->segment, r->segment_count,
+                                     &r->segment_capacity, sizeof *grown);
 
-        if (!grown)
-            return -ENOMEM;
-        r->segment = grown;
-        r->segment_capacity = capacity;
-    }
+    if (!grown)
+        return -ENOMEM;
+    r->segment = grown;
     r->segment[r->segment_count++] = *id;
     return 0;
 }

@@ -2,6 +2,7 @@
  * out.c - see out.h.
  */
 #include "tools/ckpt/out.h"
+#include "common/array.h"
 #include "common/text.h"
 
 #include <assert.h>
@@ -25,17 +26,12 @@ void table_cell(struct out_table *t, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (t->cell_count == t->capacity) {
-        size_t capacity = t->capacity ? t->capacity * 2 : 64;
-
-        grown = realloc(t->cell, capacity * sizeof *grown);
-        if (!grown) {
-            t->failed = true;
-            return;
-        }
-        t->cell = grown;
-        t->capacity = capacity;
+    grown = array_room(t->cell, t->cell_count, &t->capacity, sizeof *grown);
+    if (!grown) {
+        t->failed = true;
+        return;
     }
+    t->cell = grown;
     text_clean(text);
     t->cell[t->cell_count] = strdup(text);
     t->failed = t->failed || !t->cell[t->cell_count];

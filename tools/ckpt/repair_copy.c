@@ -2,6 +2,7 @@
  * repair_copy.c - copies of bad chunks: where they may be, and whether they
  * are good; see repair.h.
  */
+#include "common/array.h"
 #include "formats/codec.h"
 #include "tools/ckpt/repair.h"
 
@@ -16,15 +17,12 @@
 
 static int add_place(struct copies *c, const struct copy_place *place)
 {
-    if (c->count == c->capacity) {
-        size_t capacity = c->capacity ? c->capacity * 2 : 16;
-        struct copy_place *grown = realloc(c->place, capacity * sizeof *grown);
+    struct copy_place *grown =
+        array_room(c->place, c->count, &c->capacity, sizeof *grown);
 
-        if (!grown)
-            return -ENOMEM;
-        c->place = grown;
-        c->capacity = capacity;
-    }
+    if (!grown)
+        return -ENOMEM;
+    c->place = grown;
     c->place[c->count++] = *place;
     return 0;
 }
