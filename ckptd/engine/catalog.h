@@ -78,6 +78,9 @@ void catalog_free(struct catalog *c);
 /* NULL if there is none. Pointers are good until the catalog changes. */
 struct catalog_save *catalog_find(const struct catalog *c,
                                   const struct save_id *id);
+/* The one of which a file's name speaks: its id, and behind it `then`. */
+struct catalog_save *catalog_named(const struct catalog *c, const char *name,
+                                   char then);
 const struct catalog_generation *catalog_newest(const struct catalog *c);
 const struct catalog_generation *catalog_generation_at(const struct catalog *c,
                                                        uint32_t generation);
@@ -110,6 +113,10 @@ void catalog_set_reason(struct catalog_save *s, const char *reason);
 /* Marks a COMMITTED save as lost, and why. */
 void catalog_note_lost(struct catalog *c, const struct save_id *id,
                        const struct err *why);
+/* What is pinned ("SAVE" in pin/) or damaged ("SAVE.DAEMON" in damaged/) is
+ * exactly what is listed: pins and marks are taken away as well. */
+void catalog_set_pinned(struct catalog *c, const struct store_names *pins);
+void catalog_set_damaged(struct catalog *c, const struct store_names *marks);
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g) MUST_USE;
 /* A VERIFIED load of that generation. A load of a save of the generation itself

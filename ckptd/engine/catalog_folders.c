@@ -206,14 +206,17 @@ static bool load_name(struct catalog_load *l, const char *name)
     return g && k >= g->origin_load;
 }
 
-static void load_unreadable(struct catalog_load *l, const char *name, int code,
-                            const char *why)
+/* A record that only some who read the catalog need: `bad` keeps the first of
+ * its folder, and they look at it. err says what is wrong with this one. */
+static void record_unreadable(struct catalog_load *l, const char *folder,
+                              const char *name, const struct err *err,
+                              struct err *bad)
 {
-    if (code == -ENOMEM || code == -ECANCELED)
-        catalog_load_fail(l, code, "load", name, why);
-    else if (l->c->bad_load.code == 0)
-        (void)err_set(&l->c->bad_load, code, "runs/%s/load/%s: %s", l->run,
-                      name, why);
+    if (err->code == -ENOMEM || err->code == -ECANCELED)
+        catalog_load_fail(l, err->code, folder, name, err->text);
+    else if (bad->code == 0)
+        (void)err_set(bad, err->code, "runs/%s/%s/%s: %s", l->run, folder, name,
+                      err->text);
 }
 
 static void load_record(struct catalog_load *l, const char *name,
@@ -222,15 +225,14 @@ static void load_record(struct catalog_load *l, const char *name,
     struct record_load r;
     struct err err;
     uint32_t generation, k;
-    int rc;
+    int rc = result < 0 ? (int)result : 0;
 
-    if (result < 0) {
-        load_unreadable(l, name, (int)result, err_text((int)result));
-        return;
-    }
-    rc = record_load_decode(data, (size_t)result, &r, &err);
+    if (rc < 0)
+        (void)err_set(&err, rc, "%s", err_text(rc));
+    else
+        rc = record_load_decode(data, (size_t)result, &r, &err);
     if (rc < 0) {
-        load_unreadable(l, name, rc, err.text);
+        record_unreadable(l, "load", name, &err, &l->c->bad_load);
         return;
     }
     if (r.outcome != LOAD_VERIFIED || !load_number(name, &generation, &k) ||
@@ -250,49 +252,59 @@ static void load_record(struct catalog_load *l, const char *name,
  * verified, pin, damaged, lease, tomb
  */
 
-/* "SAVE"; a daemon's "SAVE.DAEMON" is about its share only. */
-static bool verified_name(struct catalog_load *l, const char *name)
+struct catalog_save *catalog_named(const struct catalog *c, const char *name,
+                                   char then)
 {
-    struct catalog_save *s;
     struct save_id id;
     const char *rest;
 
-    if (save_id_parse(name, &id, &rest) == 0 && *rest == '\0' &&
-        (s = catalog_find(l->c, &id)))
-        s->is_verified = true;
-    return false;
+    if (save_id_parse(name, &id, &rest) < 0 || *rest != then)
+        return NULL;
+    return catalog_find(c, &id);
 }
 
-/* What is pinned is exactly what is listed: pins are taken away as well. */
-static void pin_end(struct catalog_load *l)
+void catalog_set_pinned(struct catalog *c, const struct store_names *pins)
 {
-    for (size_t i = 0; i < l->c->save_count; i++)
-        l->c->save[i].is_pinned = false;
-    for (size_t i = 0; i < l->names.count; i++) {
-        struct catalog_save *s;
-        struct save_id id;
-        const char *rest;
+    for (size_t i = 0; i < c->save_count; i++)
+        c->save[i].is_pinned = false;
+    for (size_t i = 0; i < pins->count; i++) {
+        struct catalog_save *s = catalog_named(c, pins->name[i], '\0');
 
-        if (save_id_parse(l->names.name[i], &id, &rest) == 0 && *rest == '\0' &&
-            (s = catalog_find(l->c, &id)))
+        if (s) /* "SAVE.bak" pins nothing */
             s->is_pinned = true;
     }
 }
 
-/* "SAVE.DAEMON"; as of pins, exactly what is listed. */
-static void damaged_end(struct catalog_load *l)
+void catalog_set_damaged(struct catalog *c, const struct store_names *marks)
 {
-    for (size_t i = 0; i < l->c->save_count; i++)
-        l->c->save[i].is_damaged = false;
-    for (size_t i = 0; i < l->names.count; i++) {
-        struct catalog_save *s;
-        struct save_id id;
-        const char *rest;
+    for (size_t i = 0; i < c->save_count; i++)
+        c->save[i].is_damaged = false;
+    for (size_t i = 0; i < marks->count; i++) {
+        struct catalog_save *s = catalog_named(c, marks->name[i], '.');
 
-        if (save_id_parse(l->names.name[i], &id, &rest) == 0 && *rest == '.' &&
-            (s = catalog_find(l->c, &id)))
+        if (s)
             s->is_damaged = true;
     }
+}
+
+/* "SAVE"; a daemon's "SAVE.DAEMON" is about its share only. */
+static bool verified_name(struct catalog_load *l, const char *name)
+{
+    struct catalog_save *s = catalog_named(l->c, name, '\0');
+
+    if (s)
+        s->is_verified = true;
+    return false;
+}
+
+static void pin_end(struct catalog_load *l)
+{
+    catalog_set_pinned(l->c, &l->names);
+}
+
+static void damaged_end(struct catalog_load *l)
+{
+    catalog_set_damaged(l->c, &l->names);
 }
 
 static bool lease_name(struct catalog_load *l, const char *name)
@@ -304,16 +316,6 @@ static bool lease_name(struct catalog_load *l, const char *name)
 
 /* It says which save is in use: of no matter to those who only look or join,
  * all that matters to those who remove. */
-static void lease_unreadable(struct catalog_load *l, const char *name, int code,
-                             const char *why)
-{
-    if (code == -ENOMEM || code == -ECANCELED)
-        catalog_load_fail(l, code, "lease", name, why);
-    else if (l->c->bad_lease.code == 0)
-        (void)err_set(&l->c->bad_lease, code, "runs/%s/lease/%s: %s", l->run,
-                      name, why);
-}
-
 static void lease_record(struct catalog_load *l, const char *name,
                          int64_t result, const void *data)
 {
@@ -330,7 +332,7 @@ static void lease_record(struct catalog_load *l, const char *name,
     else
         rc = err_set(&err, (int)result, "%s", err_text((int)result));
     if (rc < 0) {
-        lease_unreadable(l, name, rc, err.text);
+        record_unreadable(l, "lease", name, &err, &l->c->bad_lease);
         return;
     }
     grown = realloc(l->leased, (l->leased_count + 1) * sizeof *grown);

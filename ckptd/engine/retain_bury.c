@@ -88,13 +88,9 @@ static void tombs_listed(void *arg, int result, struct store_names *names)
         return;
     }
     for (size_t i = 0; i < names->count; i++) {
-        struct catalog_save *s;
-        struct save_id id;
-        const char *rest;
+        struct catalog_save *s =
+            catalog_named(&t->run->catalog, names->name[i], '\0');
 
-        if (save_id_parse(names->name[i], &id, &rest) || *rest != '\0')
-            continue;
-        s = catalog_find(&t->run->catalog, &id);
         if (s && s->status != SAVE_UNDECIDED)
             s->status = SAVE_REMOVED;
     }

@@ -9,6 +9,8 @@
  */
 #include "ckptd/engine/retain_internal.h"
 
+#include "common/array.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,17 +28,12 @@ static struct seen_lease *lease_find(struct retention *t, const char *name)
 static int lease_add(struct retention *t, const char *name,
                      const struct save_id *id)
 {
-    struct seen_lease *grown;
+    struct seen_lease *grown =
+        array_room(t->lease, t->lease_count, &t->lease_capacity, sizeof *grown);
 
-    if (t->lease_count == t->lease_capacity) {
-        size_t capacity = t->lease_capacity ? t->lease_capacity * 2 : 8;
-
-        grown = realloc(t->lease, capacity * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        t->lease = grown;
-        t->lease_capacity = capacity;
-    }
+    if (!grown)
+        return -ENOMEM;
+    t->lease = grown;
     grown = &t->lease[t->lease_count++];
     *grown = (struct seen_lease){.id = *id,
                                  .first_seen_ns = t->env->ops->now_ns(t->env),
@@ -140,26 +137,13 @@ static void leases_listed(void *arg, int result, struct store_names *names)
 static void damaged_listed(void *arg, int result, struct store_names *names)
 {
     struct retention *t = arg;
-    struct catalog *c = &t->run->catalog;
     char name[RECORD_NAME_BYTES];
 
     if (result < 0) {
         retain_end(t, result, "cannot list damaged/");
         return;
     }
-    for (size_t i = 0; i < c->save_count; i++)
-        c->save[i].is_damaged = false;
-    for (size_t i = 0; i < names->count; i++) {
-        struct catalog_save *s;
-        struct save_id id;
-        const char *rest;
-
-        if (save_id_parse(names->name[i], &id, &rest) || *rest != '.')
-            continue;
-        s = catalog_find(c, &id);
-        if (s)
-            s->is_damaged = true;
-    }
+    catalog_set_damaged(&t->run->catalog, names);
     recio_list(t->run->home->store, name_run(name, t->run->name, "lease"),
                leases_listed, t);
 }
@@ -167,26 +151,13 @@ static void damaged_listed(void *arg, int result, struct store_names *names)
 static void pins_listed(void *arg, int result, struct store_names *names)
 {
     struct retention *t = arg;
-    struct catalog *c = &t->run->catalog;
     char name[RECORD_NAME_BYTES];
 
     if (result < 0) {
         retain_end(t, result, "cannot list pin/");
         return;
     }
-    for (size_t i = 0; i < c->save_count; i++)
-        c->save[i].is_pinned = false;
-    for (size_t i = 0; i < names->count; i++) {
-        struct catalog_save *s;
-        struct save_id id;
-        const char *rest;
-
-        if (save_id_parse(names->name[i], &id, &rest) || *rest != '\0')
-            continue; /* "SAVE.bak" pins nothing */
-        s = catalog_find(c, &id);
-        if (s)
-            s->is_pinned = true;
-    }
+    catalog_set_pinned(&t->run->catalog, names);
     recio_list(t->run->home->store, name_run(name, t->run->name, "damaged"),
                damaged_listed, t);
 }
