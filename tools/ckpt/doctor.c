@@ -111,17 +111,14 @@ static size_t names_in(struct store *s, const char *folder, const char *local)
 /* Is this directory a home, or can it become one? */
 static void check_identity(struct doctor *d, struct store *s, const char *path)
 {
-    _Alignas(8) uint8_t data[4096];
-    struct store_req get = {
-        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
     struct record_store record;
     struct err err;
-    int64_t n = store_run(s, &get);
+    int rc = tool_identity(s, &record, &err);
     char seen[1400], local[1024];
 
-    if (n >= 0 && record_store_decode(data, (size_t)n, &record, &err) == 0)
+    if (rc == 0)
         return;
-    if (n == -ENOENT && names_in(s, "runs", "") == 0) {
+    if (rc == -ENOENT && names_in(s, "runs", "") == 0) {
         (void)snprintf(seen, sizeof seen,
                        "%s is no home yet, and is not empty either", path);
         if (names_in(s, "", local_name(d, path, local)))
@@ -130,12 +127,12 @@ static void check_identity(struct doctor *d, struct store *s, const char *path)
                   "a trainer is refused here");
         return;
     }
-    if (n == -ENOENT)
-        (void)err_set(&err, -ENOENT, "is gone, but there are runs");
-    else if (n < 0)
-        (void)err_set(&err, (int)n, "cannot be read: %s", err_text((int)n));
+    if (rc == -ENOENT)
+        (void)err_set(&err, rc, "is gone, but there are runs");
     else
-        (void)err_prefix(&err, "is damaged");
+        (void)err_prefix(&err, exit_code_of(rc) == EXIT_CORRUPT
+                                   ? "is damaged"
+                                   : "cannot be read");
     (void)snprintf(seen, sizeof seen, "%s: its STORE record %s", path,
                    err.text);
     found(d, "home", FINDING_FAIL, seen,

@@ -63,21 +63,6 @@ static int take_lock(struct tool *t, const char *path, int *code)
     return -1;
 }
 
-static int read_uuid(struct store *s, struct id128 *uuid)
-{
-    _Alignas(8) uint8_t data[4096];
-    struct store_req get = {
-        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
-    struct record_store record;
-    struct err err;
-    int64_t n = store_run(s, &get);
-
-    if (n < 0 || record_store_decode(data, (size_t)n, &record, &err))
-        return n < 0 ? (int)n : -CKPT_ECORRUPT;
-    *uuid = record.uuid;
-    return 0;
-}
-
 /*
  * The copy.
  */
@@ -243,15 +228,18 @@ static int treat_header(struct patient *p, const struct id128 *store)
                                .run = r->m->info.run,
                                .size_bytes = p->size,
                                .save = r->m->info.id};
+    struct record_store home;
+    struct err err;
     int rc = 0;
 
     if (!p->is_header_bad)
         return 0;
-    if (!p->is_proven || read_uuid(r->tool->home, &h.home)) {
+    if (!p->is_proven || tool_identity(r->tool->home, &home, &err)) {
         r->helpless++;
         say(r, p, UINT64_MAX, "no copy", "");
         return 0;
     }
+    h.home = home.uuid;
     if (snprintf(h.home_path, sizeof h.home_path, "%s",
                  r->tool->options.home) >= (int)sizeof h.home_path)
         return -ENAMETOOLONG;
@@ -377,7 +365,7 @@ int repair_save(struct repair *r)
 {
     struct store *local = NULL;
     struct healer healer = {0};
-    struct id128 uuid;
+    struct record_store own;
     struct err err;
     char path[1024];
     int code = EXIT_FINE, lock, rc;
@@ -389,14 +377,14 @@ int repair_save(struct repair *r)
     rc = store_file_open(path, STORE_OPEN_WRITE | STORE_OPEN_LOCAL,
                          STORE_ENGINE_AUTO, &local, &err);
     if (rc == 0) {
-        rc = read_uuid(local, &uuid);
+        rc = tool_identity(local, &own, &err);
         if (rc)
-            (void)err_set(&err, rc, "%s/STORE: %s", path, err_text(rc));
+            (void)err_prefix(&err, "%s/STORE", path);
     }
     if (rc == 0 && healer_init(&healer, local))
         rc = err_set(&err, -ENOMEM, "out of memory");
     code = rc ? complain(r->tool, exit_code_of(rc), "%s", err.text)
-              : repair_files(r, path, &healer, &uuid);
+              : repair_files(r, path, &healer, &own.uuid);
     healer_fini(&healer);
     store_close(local);
     (void)close(lock);

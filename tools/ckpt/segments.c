@@ -10,16 +10,9 @@
 
 static int read_uuid(struct segments *s, struct err *err)
 {
-    _Alignas(8) uint8_t data[4096];
-    struct store_req get = {
-        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
     struct record_store record;
-    int64_t n = store_run(s->local, &get);
 
-    if (n < 0)
-        return err_set(err, (int)n, "local store %s: STORE: %s", s->path,
-                       err_text((int)n));
-    if (record_store_decode(data, (size_t)n, &record, err))
+    if (tool_identity(s->local, &record, err))
         return err_prefix(err, "local store %s: STORE", s->path);
     s->uuid = record.uuid;
     return 0;

@@ -304,6 +304,18 @@ int tool_manifest(struct tool *t, const char *run, const struct save_id *id,
     return EXIT_FINE;
 }
 
+int tool_identity(struct store *s, struct record_store *out, struct err *err)
+{
+    _Alignas(8) uint8_t data[4096];
+    struct store_req get = {
+        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
+    int64_t n = store_run(s, &get);
+
+    if (n < 0)
+        return err_set(err, (int)n, "%s", err_text((int)n));
+    return record_store_decode(data, (size_t)n, out, err);
+}
+
 int tool_target(struct tool *t, struct target *target, void **data,
                 struct manifest *m)
 {

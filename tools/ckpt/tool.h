@@ -78,6 +78,10 @@ int tool_target(struct tool *t, struct target *target, void **data,
 int tool_tensor(const struct tool *t, const struct manifest *m,
                 const char *name, uint64_t *tensor);
 
+/* The record of which home or local store this is; negative: err has words. */
+int tool_identity(struct store *s, struct record_store *out,
+                  struct err *err) MUST_USE;
+
 /* Polls until *done. 0 or a negative code. */
 int tool_wait(struct store *s, const bool *done) MUST_USE;
 
