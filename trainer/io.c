@@ -134,6 +134,15 @@ unlock:
     return rc;
 }
 
+int request_ask(struct ckpt *ctx, struct request *r, size_t begin,
+                uint32_t timeout_ms, struct err *err)
+{
+    int rc = frame_end(&r->frames, begin);
+
+    return rc ? err_set(err, rc, "a request: %s", err_text(rc))
+              : request_run(ctx, r, timeout_ms, err);
+}
+
 /* Every request ends with these words. Lock held. */
 static void fail_requests(struct ckpt *ctx, const struct err *err)
 {

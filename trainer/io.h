@@ -31,12 +31,15 @@ struct request {
 };
 
 void request_init(struct ckpt *ctx, struct request *r, enum wire_type want);
-/* Begin and end the request's one frame. */
+/* Begin the request's one frame. */
 size_t request_frame(struct request *r, enum wire_type type);
 /* Waits for the link, sends, waits for the reply at most timeout_ms. 0, the
  * code of the daemon's error, -ETIMEDOUT, -ENOTCONN, -ECONNRESET. */
 int request_run(struct ckpt *ctx, struct request *r, uint32_t timeout_ms,
                 struct err *err) MUST_USE;
+/* End the request's last frame, begun at `begin`, and run it. */
+int request_ask(struct ckpt *ctx, struct request *r, size_t begin,
+                uint32_t timeout_ms, struct err *err) MUST_USE;
 /* Lock held, link up: send and return. */
 void request_post(struct ckpt *ctx, struct request *r);
 void request_forget(struct request *r);

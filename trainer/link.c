@@ -16,14 +16,22 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-/* Send one frame, receive its reply; the frame lives in the conn. */
+/* End and send the one frame that w holds, and free it; receive its reply,
+ * which lives in the conn. */
 static int call(struct conn *c, struct wr *w, int pass_fd,
                 const struct patience *p, struct frame *reply, struct err *err)
 {
-    enum wire_type sent = (enum wire_type)get_u16(w->data + 4);
+    enum wire_type sent;
     struct wire_error refusal;
-    int rc = conn_send_all(c, w, pass_fd, p);
+    int rc = frame_end(w, 0);
 
+    if (rc) {
+        wr_free(w);
+        return err_set(err, rc, "no memory");
+    }
+    sent = (enum wire_type)get_u16(w->data + 4);
+    rc = conn_send_all(c, w, pass_fd, p);
+    wr_free(w);
     if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) { /* its last words */
         int received = conn_recv(c, p, reply);
 
@@ -53,18 +61,14 @@ static int say_hello(struct conn *c, const struct patience *p,
                                      WIRE_VERSION_HIGH, WIRE_FEATURE_TRUST};
     struct wr w = {0};
     struct frame reply = {0};
-    size_t begin = frame_begin(&w, WIRE_HELLO, 0, 1);
     int self, rc;
 
+    (void)frame_begin(&w, WIRE_HELLO, 0, 1);
     wire_hello_encode(&hello, &w);
-    rc = frame_end(&w, begin);
-    if (rc)
-        return err_set(err, rc, "no memory");
     self = pidfd_open(getpid(), 0);
     rc = call(c, &w, self, p, &reply, err);
     if (self >= 0)
         (void)close(self);
-    wr_free(&w);
     if (rc)
         return rc;
     if (wire_hello_ok_decode(reply.payload, reply.header.length, out))
@@ -82,16 +86,11 @@ static int join(struct conn *c, const struct wire_open *open,
 {
     struct wr w = {0};
     struct frame reply = {0};
-    size_t begin = frame_begin(&w, WIRE_OPEN, 0, 2);
     int rc;
 
+    (void)frame_begin(&w, WIRE_OPEN, 0, 2);
     wire_open_encode(open, &w);
-    rc = frame_end(&w, begin);
-    if (rc)
-        rc = err_set(err, rc, "no memory");
-    else
-        rc = call(c, &w, -1, p, &reply, err);
-    wr_free(&w);
+    rc = call(c, &w, -1, p, &reply, err);
     if (rc)
         return rc;
     if (wire_open_ok_decode(reply.payload, reply.header.length, out))
@@ -105,16 +104,11 @@ static int ask_arena(struct conn *c, uint64_t bytes, const struct patience *p,
     const struct wire_arena wanted = {bytes};
     struct wr w = {0};
     struct frame reply = {0};
-    size_t begin = frame_begin(&w, WIRE_ARENA, 0, 3);
     int rc;
 
+    (void)frame_begin(&w, WIRE_ARENA, 0, 3);
     wire_arena_encode(&wanted, &w);
-    rc = frame_end(&w, begin);
-    if (rc)
-        rc = err_set(err, rc, "no memory");
-    else
-        rc = call(c, &w, -1, p, &reply, err);
-    wr_free(&w);
+    rc = call(c, &w, -1, p, &reply, err);
     return rc ? rc : arena_map(&reply, c, true, out, err);
 }
 

@@ -278,11 +278,7 @@ static int send_load(struct ckpt *ctx, const struct load_wish *wish,
     r.object = load;
     begin = request_frame(&r, WIRE_LOAD);
     wire_load_encode(&v, &r.frames);
-    rc = frame_end(&r.frames, begin);
-    if (rc)
-        rc = err_set(err, rc, "no memory");
-    else
-        rc = request_run(ctx, &r, ctx->open.load_timeout_ms + GRACE_MS, err);
+    rc = request_ask(ctx, &r, begin, ctx->open.load_timeout_ms + GRACE_MS, err);
     request_fini(&r);
     return rc;
 }

@@ -182,9 +182,7 @@ static void say_close(struct ckpt *ctx)
     request_init(ctx, &r, WIRE_CLOSE_OK);
     begin = request_frame(&r, WIRE_CLOSE);
     wire_close_encode(&v, &r.frames);
-    rc = frame_end(&r.frames, begin);
-    if (rc == 0)
-        rc = request_run(ctx, &r, CLOSE_WAIT_MS, &err);
+    rc = request_ask(ctx, &r, begin, CLOSE_WAIT_MS, &err);
     /* A daemon that does not answer sees the connection end instead. */
     (void)rc;
     request_fini(&r);

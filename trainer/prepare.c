@@ -61,11 +61,8 @@ static int ask(struct ckpt *ctx, uint64_t bytes, struct err *err)
     r.on_reply = on_arena;
     begin = request_frame(&r, WIRE_ARENA);
     wire_arena_encode(&v, &r.frames);
-    rc = frame_end(&r.frames, begin);
-    if (rc)
-        rc = err_set(err, rc, "no memory");
-    else
-        rc = request_run(ctx, &r, ctx->open.decide_timeout_ms + GRACE_MS, err);
+    rc = request_ask(ctx, &r, begin, ctx->open.decide_timeout_ms + GRACE_MS,
+                     err);
     request_fini(&r);
     return rc;
 }

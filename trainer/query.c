@@ -70,11 +70,7 @@ int ckpt_list(struct ckpt *ctx, struct ckpt_info *infos, size_t capacity,
     int rc;
 
     request_init(ctx, &r, WIRE_LIST_OK);
-    rc = frame_end(&r.frames, request_frame(&r, WIRE_LIST));
-    if (rc)
-        rc = err_set(&err, rc, "no memory");
-    else
-        rc = request_run(ctx, &r, QUERY_MS, &err);
+    rc = request_ask(ctx, &r, request_frame(&r, WIRE_LIST), QUERY_MS, &err);
     if (rc == 0)
         rc = read_infos(&r, infos, capacity, &err);
     request_fini(&r);
@@ -118,11 +114,7 @@ int ckpt_describe(struct ckpt *ctx, const struct ckpt_id *id, uint64_t index,
     request_init(ctx, &r, WIRE_DESCRIBE_OK);
     begin = request_frame(&r, WIRE_DESCRIBE);
     wire_describe_encode(&v, &r.frames);
-    rc = frame_end(&r.frames, begin);
-    if (rc)
-        rc = err_set(&err, rc, "no memory");
-    else
-        rc = request_run(ctx, &r, QUERY_MS, &err);
+    rc = request_ask(ctx, &r, begin, QUERY_MS, &err);
     if (rc == 0)
         rc = read_tensor(ctx, &r, out, &err);
     request_fini(&r);

@@ -139,11 +139,7 @@ static int fetch_once(struct ckpt *ctx, const struct save_id *id,
     request_init(ctx, &r, WIRE_VALUES_OK);
     begin = request_frame(&r, WIRE_VALUES);
     wire_values_encode(&v, &r.frames);
-    rc = frame_end(&r.frames, begin);
-    if (rc)
-        rc = err_set(err, rc, "no memory");
-    else
-        rc = request_run(ctx, &r, ctx->open.load_timeout_ms + GRACE_MS, err);
+    rc = request_ask(ctx, &r, begin, ctx->open.load_timeout_ms + GRACE_MS, err);
     if (rc)
         goto out;
     if (wire_values_ok_decode(r.payload, r.bytes, &answer)) {
