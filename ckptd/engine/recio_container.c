@@ -175,21 +175,33 @@ static int parts_prepare(struct container *c)
     return c->parts.failed ? -ENOMEM : 0;
 }
 
+/* NULL without memory, and then `done` was told. */
+static struct container *put_new(struct store *s,
+                                 const struct recio_place *place,
+                                 recio_put_fn done, void *arg)
+{
+    struct container *c = container_new(s, place);
+
+    if (!c) {
+        done(arg, -ENOMEM);
+        return NULL;
+    }
+    c->put_done = done;
+    c->arg = arg;
+    return c;
+}
+
 void recio_put_container(struct store *s, const struct recio_place *place,
                          const void *data, uint64_t bytes, recio_put_fn done,
                          void *arg)
 {
-    struct container *c = container_new(s, place);
+    struct container *c = put_new(s, place, done, arg);
     int rc;
 
-    if (!c) {
-        done(arg, -ENOMEM);
+    if (!c)
         return;
-    }
     c->out = data;
     c->bytes = bytes;
-    c->put_done = done;
-    c->arg = arg;
     rc = bytes > RECORD_PART_BYTES ? parts_prepare(c) : 0;
     if (rc < 0)
         container_put_end(c, rc);
@@ -201,16 +213,12 @@ void recio_put_parts(struct store *s, const struct recio_place *place,
                      const void *data, uint64_t bytes, recio_put_fn done,
                      void *arg)
 {
-    struct container *c = container_new(s, place);
+    struct container *c = put_new(s, place, done, arg);
 
-    if (!c) {
-        done(arg, -ENOMEM);
+    if (!c)
         return;
-    }
     c->out = data;
     c->bytes = bytes;
-    c->put_done = done;
-    c->arg = arg;
     c->part_count = recio_part_count(bytes);
     put_next(c);
 }
