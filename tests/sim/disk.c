@@ -138,6 +138,15 @@ void disk_power_loss(struct sim_disk *d)
     }
 }
 
+void disk_when_unsynced(struct sim_disk *d, uint32_t nth,
+                        void (*fn)(struct sim *s, void *arg, uint64_t unused),
+                        void *arg)
+{
+    d->unsynced_nth = nth;
+    d->unsynced = fn;
+    d->unsynced_arg = arg;
+}
+
 void disk_set_down(struct sim_disk *d, bool is_down)
 {
     d->is_down = is_down;

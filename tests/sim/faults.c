@@ -73,12 +73,15 @@ static uint64_t while_ns(struct sim *s, uint64_t most_ms)
     return sim_between(s, 10, most_ms) * SIM_MS;
 }
 
-static void power_loss(struct sim *s)
+static void lose_power(struct sim *s, struct sim_node *n)
 {
-    struct sim_node *n = any_node(s);
-
     node_power_loss(s, n);
     sim_after(s, while_ns(s, 15000), event_power_on, n, 0);
+}
+
+static void power_loss(struct sim *s)
+{
+    lose_power(s, any_node(s));
 }
 
 /* Several machines at once, as when a rack goes. */
@@ -206,6 +209,34 @@ static void crash_at_op(struct sim *s)
     sim_after(s, while_ns(s, 8000), event_power_on, n, 0);
 }
 
+static void event_drive_unsynced(struct sim *s, void *arg, uint64_t unused)
+{
+    (void)unused;
+    if (!s->is_calm)
+        lose_power(s, arg);
+}
+
+static void event_home_unsynced(struct sim *s, void *arg, uint64_t unused)
+{
+    (void)arg;
+    (void)unused;
+    if (!s->is_calm)
+        home_crash(s);
+}
+
+/* Power is lost when there is something that no sync has covered. */
+static void crash_unsynced(struct sim *s)
+{
+    struct sim_node *n = any_node(s);
+
+    if (sim_chance(s, 30))
+        disk_when_unsynced(s->home, (uint32_t)sim_between(s, 1, 40),
+                           event_home_unsynced, NULL);
+    else
+        disk_when_unsynced(n->disk, (uint32_t)sim_between(s, 1, 12),
+                           event_drive_unsynced, n);
+}
+
 static void rot(struct sim *s)
 {
     if (s->plan.has_rot && disk_rot(any_node(s)->disk))
@@ -231,11 +262,32 @@ static void arm(struct sim *s)
 typedef void (*fault_fn)(struct sim *s);
 
 static const fault_fn kinds[] = {
-    power_loss,  black_out,   kill_daemon, kill_daemon, stop_daemon,
-    kill_rank,   hang_rank,   partition,   home_crash,  break_connection,
-    home_fails,  drive_fails, drive_slow,  clock_jump,  crash_at_op,
-    crash_at_op, rot,         twin,        arm,         arm,
-    arm,         arm,         fill_up,
+    power_loss,
+    black_out,
+    kill_daemon,
+    kill_daemon,
+    stop_daemon,
+    kill_rank,
+    hang_rank,
+    partition,
+    home_crash,
+    break_connection,
+    home_fails,
+    drive_fails,
+    drive_slow,
+    clock_jump,
+    crash_at_op,
+    crash_at_op,
+    rot,
+    twin,
+    arm,
+    arm,
+    arm,
+    arm,
+    fill_up,
+    crash_unsynced,
+    crash_unsynced,
+    crash_unsynced,
 };
 
 /* What comes when a fault was armed. */
@@ -245,18 +297,18 @@ static const fault_fn sudden[] = {
 };
 
 const char *const sim_fault_name[SIM_FAULTS] = {
-    "power losses",  "black-outs",    "daemons killed", "daemons stopped",
-    "ranks killed",  "ranks hung",    "partitions",     "home crashes",
-    "links broken",  "home failing",  "drives failing", "drives slow",
-    "clocks jumped", "crashes by op", "bits rotten",    "second processes",
-    "full disks"};
+    "power losses",     "black-outs",    "daemons killed", "daemons stopped",
+    "ranks killed",     "ranks hung",    "partitions",     "home crashes",
+    "links broken",     "home failing",  "drives failing", "drives slow",
+    "clocks jumped",    "crashes by op", "bits rotten",    "second processes",
+    "crashes unsynced", "full disks"};
 
 /* In the order of their names. */
 static const fault_fn counted[SIM_FAULTS] = {
-    power_loss,  black_out,  kill_daemon, stop_daemon,      kill_rank,
-    hang_rank,   partition,  home_crash,  break_connection, home_fails,
-    drive_fails, drive_slow, clock_jump,  crash_at_op,      rot,
-    twin,        fill_up};
+    power_loss,  black_out,      kill_daemon, stop_daemon,      kill_rank,
+    hang_rank,   partition,      home_crash,  break_connection, home_fails,
+    drive_fails, drive_slow,     clock_jump,  crash_at_op,      rot,
+    twin,        crash_unsynced, fill_up};
 
 static void strike(struct sim *s, fault_fn fault)
 {

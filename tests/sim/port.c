@@ -138,6 +138,20 @@ static bool overtakes(const struct op *op)
     return !container_of(before, struct op, link)->has_effect;
 }
 
+/* Tells who waits for it; a part of the time a sync may take. */
+static void tell_unsynced(const struct op *op)
+{
+    struct sim_disk *d = op->disk;
+    bool is_unsynced = op->kind == STORE_WRITE || op->kind == STORE_PUT ||
+                       (op->kind == STORE_SEG_OPEN && op->made);
+
+    if (op->result < 0 || !is_unsynced || d->unsynced_nth == 0 ||
+        --d->unsynced_nth > 0)
+        return;
+    sim_after(d->sim, sim_random(d->sim, d->model.most_ns), d->unsynced,
+              d->unsynced_arg, 0);
+}
+
 static void event_effect(struct sim *s, void *arg, uint64_t unused)
 {
     struct op *op = arg;
@@ -158,6 +172,7 @@ static void event_effect(struct sim *s, void *arg, uint64_t unused)
                                                            : op_carry_out(op);
     op->has_effect = true;
     s->stats.overtaken += overtakes(op);
+    tell_unsynced(op);
     ++*op->port->ops;
     go_on(op, half(op->disk), event_end);
 }

@@ -15,6 +15,9 @@ struct sim_disk {
     struct disk_model model;
     struct list ports, ops;
     bool is_down;
+    uint32_t unsynced_nth; /* 0: nobody waits for it */
+    sim_fn unsynced;
+    void *unsynced_arg;
     void (*news)(struct sim *s, enum disk_news news,
                  const struct disk_record *r);
 };

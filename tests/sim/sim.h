@@ -33,7 +33,7 @@
 #define SIM_TENSORS  112 /* per node, at most */
 
 /* What goes wrong (faults.c has the names), and what came of it. */
-#define SIM_FAULTS 17
+#define SIM_FAULTS 18
 struct sim_stats {
     uint64_t seeds, events, virtual_ns, committed, aborted, loads, reads,
         crashes, jobs;
