@@ -86,19 +86,13 @@ static int note_run(struct tool *t, struct references *r, const char *run)
 
 static int note_home(struct tool *t, struct references *r)
 {
-    _Alignas(8) uint8_t data[4096];
-    struct store_req get = {
-        .op = STORE_GET, .name = "STORE", .buf = data, .len = sizeof data};
-    int64_t n = store_run(t->home, &get);
     struct record_store record;
     struct err err;
+    int rc = tool_identity(t->home, &record, &err);
 
-    if (n < 0)
-        return complain(t, exit_code_of((int)n), "home %s: STORE: %s",
-                        t->options.home, err_text((int)n));
-    if (record_store_decode(data, (size_t)n, &record, &err))
-        return complain(t, EXIT_CORRUPT, "home %s: STORE: %s", t->options.home,
-                        err.text);
+    if (rc)
+        return complain(t, exit_code_of(rc), "home %s: STORE: %s",
+                        t->options.home, err.text);
     r->home = record.uuid;
     return EXIT_FINE;
 }
