@@ -2,6 +2,7 @@
  * load_job.c - see load_job.h.
  */
 #include "tests/lib/load_job.h"
+#include "tests/lib/media.h"
 
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/manifest_hold.h"
@@ -203,42 +204,21 @@ void load_job_check_quiet(struct load_job *j)
  * Damage.
  */
 
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
 void load_job_damage(struct load_job *j, int i)
 {
     struct store *s = test_world_store(j->world, "local/a");
     uint8_t *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    struct store_req req = {.op = STORE_SEG_OPEN,
-                            .flags = STORE_SEG_WRITE,
-                            .name = j->file[i],
-                            .done = nothing};
-    int64_t size = store_run(s, &req);
-    struct store_seg *seg = req.seg;
-    int64_t rc = 0;
+    uint64_t size;
+    struct store_seg *seg = media_open(s, j->file[i], STORE_SEG_WRITE, &size);
 
-    assert(page && size > 0);
+    assert(page);
     /* Every page but the segment's own header. */
-    for (int64_t at = PAGE_BYTES; at < size; at += PAGE_BYTES) {
-        req = (struct store_req){.op = STORE_READ,
-                                 .seg = seg,
-                                 .buf = page,
-                                 .len = PAGE_BYTES,
-                                 .off = (uint64_t)at,
-                                 .done = nothing};
-        rc |= store_run(s, &req);
+    for (uint64_t at = PAGE_BYTES; at < size; at += PAGE_BYTES) {
+        media_read(s, seg, at, page);
         page[test_random(j->world) % 64] ^= 1;
-        req.op = STORE_WRITE;
-        rc |= store_run(s, &req);
+        media_write(s, seg, at, page);
     }
-    req =
-        (struct store_req){.op = STORE_SEG_CLOSE, .seg = seg, .done = nothing};
-    rc |= store_run(s, &req);
-    assert(rc >= 0);
+    media_close(s, seg);
     free(page);
 }
 

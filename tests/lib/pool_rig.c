@@ -2,6 +2,7 @@
  * pool_rig.c - see pool_rig.h.
  */
 #include "tests/lib/pool_rig.h"
+#include "tests/lib/media.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -229,12 +230,6 @@ uint32_t pool_count(const struct pool_rig *r, enum segment_state state)
  * The back door.
  */
 
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
 static struct store *behind(struct pool_rig *r)
 {
     return test_world_store(r->world, "local/a");
@@ -242,54 +237,33 @@ static struct store *behind(struct pool_rig *r)
 
 struct store_seg *pool_lock(struct pool_rig *r, const char *file)
 {
-    struct store_req req = {.op = STORE_SEG_OPEN,
-                            .flags = STORE_SEG_WRITE,
-                            .name = file,
-                            .done = nothing};
-    int64_t rc = store_run(behind(r), &req);
-
-    assert(rc > 0);
-    return req.seg;
+    return media_open(behind(r), file, STORE_SEG_WRITE, NULL);
 }
 
 void pool_unlock(struct pool_rig *r, struct store_seg *seg)
 {
-    struct store_req req = {.op = STORE_SEG_CLOSE, .seg = seg, .done = nothing};
-    int64_t rc = store_run(behind(r), &req);
-
-    assert(rc == 0);
+    media_close(behind(r), seg);
 }
 
 void pool_plant(struct pool_rig *r, const char *file, uint64_t bytes,
                 const void *page)
 {
     uint8_t *data = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    struct store_req req = {.op = STORE_SEG_OPEN,
-                            .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
-                            .name = file,
-                            .len = bytes,
-                            .done = nothing};
-    int64_t rc = store_run(behind(r), &req);
-    struct store_seg *seg = req.seg;
+    struct store_seg *seg =
+        media_open(behind(r), file, STORE_SEG_WRITE | STORE_SEG_CREATE, &bytes);
 
-    assert(data && rc == (int64_t)bytes);
+    assert(data);
     memset(data, 0, PAGE_BYTES);
     if (page)
         memcpy(data, page, PAGE_BYTES);
-    req = (struct store_req){.op = STORE_WRITE,
-                             .seg = seg,
-                             .buf = data,
-                             .len = PAGE_BYTES,
-                             .done = nothing};
-    rc = store_run(behind(r), &req);
-    assert(rc >= 0);
+    media_write(behind(r), seg, 0, data);
     pool_unlock(r, seg);
     free(data);
 }
 
 bool pool_has_file(struct pool_rig *r, const char *file)
 {
-    struct store_req req = {.op = STORE_LIST, .name = "seg", .done = nothing};
+    struct store_req req = {.op = STORE_LIST, .name = "seg"};
     int64_t rc = store_run(behind(r), &req);
     bool has = false;
 

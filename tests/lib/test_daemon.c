@@ -2,6 +2,7 @@
  * test_daemon.c - see test_daemon.h.
  */
 #include "tests/lib/test_daemon.h"
+#include "tests/lib/media.h"
 
 #include "formats/manifest.h"
 
@@ -343,40 +344,24 @@ bool test_both_voted(void *pair_of_commits)
  * The home as it is.
  */
 
-void test_nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
 int64_t test_get(struct test_world *w, const char *name, void *data,
                  size_t capacity)
 {
-    struct store_req req = {.op = STORE_GET,
-                            .name = name,
-                            .buf = data,
-                            .len = capacity,
-                            .done = test_nothing};
-
-    return store_run(test_world_store(w, TEST_HOME), &req);
+    return media_get(test_world_store(w, TEST_HOME), name, data, capacity);
 }
 
 int64_t test_put(struct test_world *w, const char *name, const void *data,
                  size_t bytes)
 {
-    struct store_req req = {.op = STORE_PUT,
-                            .name = name,
-                            .buf = (void *)(uintptr_t)data,
-                            .len = bytes,
-                            .done = test_nothing};
+    return media_put(test_world_store(w, TEST_HOME), name, data, bytes);
+}
 
-    return store_run(test_world_store(w, TEST_HOME), &req);
+int64_t test_remove(struct test_world *w, const char *name)
+{
+    return media_remove(test_world_store(w, TEST_HOME), name);
 }
 
 bool test_has(struct test_world *w, const char *name)
 {
-    struct store_req req = {
-        .op = STORE_STAT, .name = name, .done = test_nothing};
-
-    return store_run(test_world_store(w, TEST_HOME), &req) >= 0;
+    return media_has(test_world_store(w, TEST_HOME), name);
 }

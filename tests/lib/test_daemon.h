@@ -88,8 +88,7 @@ int64_t test_get(struct test_world *w, const char *name, void *data,
                  size_t capacity);
 int64_t test_put(struct test_world *w, const char *name, const void *data,
                  size_t bytes);
+int64_t test_remove(struct test_world *w, const char *name);
 bool test_has(struct test_world *w, const char *name);
-/* A callback for store_run(), which needs one. */
-void test_nothing(struct store_req *req, int64_t result);
 
 #endif

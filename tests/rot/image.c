@@ -13,18 +13,6 @@
 
 #define LOCAL "local/"
 
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
-static int64_t run(struct store *s, struct store_req *req)
-{
-    req->done = nothing;
-    return store_run(s, req);
-}
-
 void image_add(struct image *i, const char *name, const void *data,
                uint64_t bytes)
 {
@@ -44,7 +32,7 @@ static void take_segment(struct image *i, struct store *s, const char *name)
 {
     struct store_req open = {
         .op = STORE_SEG_OPEN, .flags = STORE_SEG_NOLOCK, .name = name};
-    int64_t size = run(s, &open);
+    int64_t size = store_run(s, &open);
     struct store_req read = {.op = STORE_READ, .seg = open.seg};
     struct store_req close = {.op = STORE_SEG_CLOSE, .seg = open.seg};
     char full[IMAGE_NAME_BYTES + 8];
@@ -54,9 +42,9 @@ static void take_segment(struct image *i, struct store *s, const char *name)
     read.len = (uint64_t)size;
     read.buf = aligned_alloc(PAGE_BYTES, (size_t)size);
     assert(read.buf);
-    rc = run(s, &read);
+    rc = store_run(s, &read);
     assert(rc >= 0);
-    rc = run(s, &close);
+    rc = store_run(s, &close);
     assert(rc == 0);
     (void)snprintf(full, sizeof full, LOCAL "%s", name);
     image_add(i, full, read.buf, (uint64_t)size);
@@ -67,7 +55,7 @@ static void take_folder(struct image *i, struct store *s, const char *folder)
 {
     struct store_req list = {.op = STORE_LIST, .name = folder};
     static uint8_t data[65536];
-    int64_t rc = run(s, &list);
+    int64_t rc = store_run(s, &list);
 
     assert(rc == 0);
     for (size_t k = 0; k < list.names.count; k++) {
@@ -77,7 +65,7 @@ static void take_folder(struct image *i, struct store *s, const char *folder)
 
         (void)snprintf(name, sizeof name, "%s%s%s", folder,
                        folder[0] ? "/" : "", list.names.name[k]);
-        rc = run(s, &get);
+        rc = store_run(s, &get);
         if (rc >= 0)
             image_add(i, name, data, (uint64_t)rc);
         else
@@ -89,7 +77,7 @@ static void take_folder(struct image *i, struct store *s, const char *folder)
 void image_take(struct image *i, struct store *home, struct store *local)
 {
     struct store_req list = {.op = STORE_LIST, .name = "seg"};
-    int64_t rc = run(local, &list);
+    int64_t rc = store_run(local, &list);
 
     assert(rc == 0);
     *i = (struct image){0};
@@ -137,12 +125,12 @@ static void put_segment(struct store *s, const struct image_file *f)
 
     if (open.len == 0)
         return;
-    rc = run(s, &open);
+    rc = store_run(s, &open);
     assert(rc > 0);
     write.seg = close.seg = open.seg;
-    rc = run(s, &write);
+    rc = store_run(s, &write);
     assert(rc >= 0);
-    rc = run(s, &close);
+    rc = store_run(s, &close);
     assert(rc == 0);
 }
 
@@ -166,7 +154,7 @@ struct store *image_store(const struct image *i, bool is_local)
         if (image_is_segment(f)) {
             put_segment(s, f);
         } else {
-            rc = run(s, &put);
+            rc = store_run(s, &put);
             assert(rc == 0);
         }
     }

@@ -3,6 +3,7 @@
  * is referenced stays, what is not goes, and nothing goes as long as something
  * cannot be read.
  */
+#include "tests/lib/media.h"
 #include "tests/lib/test_daemon.h"
 
 #include <errno.h>
@@ -75,8 +76,7 @@ static struct seg_place write_chunk(struct test_daemon *d,
     struct written x = {0};
     struct seg_place place;
     uint8_t *page = aligned_alloc(4096, EXTENT);
-    struct store_req req = {
-        .op = STORE_WRITE, .buf = page, .len = EXTENT, .done = test_nothing};
+    struct store_req req = {.op = STORE_WRITE, .buf = page, .len = EXTENT};
 
     (void)snprintf(base.home_path, sizeof base.home_path, "%s", TEST_HOME);
     (void)snprintf(base.run_name, sizeof base.run_name, "%s", TEST_RUN);
@@ -310,37 +310,21 @@ static struct store *media(struct test_world *w)
     return test_world_store(w, "local/a");
 }
 
-static int64_t media_do(struct test_world *w, struct store_req req)
-{
-    req.done = test_nothing;
-    return store_run(media(w), &req);
-}
-
 /* The first segment's header says that it is another incarnation. */
 static void replace_segment(struct test_world *w)
 {
     struct segment_header h;
     struct err err;
     uint8_t *page = aligned_alloc(4096, 4096);
-    struct store_req open = {.op = STORE_SEG_OPEN,
-                             .name = "seg/000001",
-                             .flags = STORE_SEG_WRITE,
-                             .done = test_nothing};
+    struct store_seg *seg =
+        media_open(media(w), "seg/000001", STORE_SEG_WRITE, NULL);
 
-    assert_true(store_run(media(w), &open) > 0);
-    assert_true(media_do(w, (struct store_req){.op = STORE_READ,
-                                               .seg = open.seg,
-                                               .buf = page,
-                                               .len = 4096}) >= 0);
+    media_read(media(w), seg, 0, page);
     assert_int_equal(segment_header_decode(page, &h, &err), 0);
     h.segment.b[3] ^= 1;
     segment_header_encode(&h, page);
-    assert_true(media_do(w, (struct store_req){.op = STORE_WRITE,
-                                               .seg = open.seg,
-                                               .buf = page,
-                                               .len = 4096}) >= 0);
-    assert_true(media_do(w, (struct store_req){.op = STORE_SEG_CLOSE,
-                                               .seg = open.seg}) >= 0);
+    media_write(media(w), seg, 0, page);
+    media_close(media(w), seg);
     free(page);
 }
 
@@ -349,9 +333,7 @@ static void lose(struct test_world *w, enum loss loss)
     if (loss == LOSS_REPLACED)
         replace_segment(w);
     else
-        assert_int_equal(media_do(w, (struct store_req){.op = STORE_SEG_REMOVE,
-                                                        .name = "seg/000001"}),
-                         0);
+        assert_int_equal(media_remove_segment(media(w), "seg/000001"), 0);
 }
 
 /* A daemon that has voted for step 5 and was killed before it was decided. */
@@ -405,23 +387,19 @@ static void a_vote_on_what_is_locked_is_judged_once_it_is_not(void **state)
     (void)state;
     for (int is_other = 0; is_other < 2; is_other++) {
         struct test_world *w = test_world_new(8 + (uint64_t)is_other);
-        struct store_req lock = {.op = STORE_SEG_OPEN,
-                                 .name = "seg/000001",
-                                 .flags = STORE_SEG_WRITE,
-                                 .done = test_nothing};
+        struct store_seg *locked;
         struct test_daemon *d;
         const struct catalog_save *s;
 
         vote_and_die(w);
         if (is_other)
             replace_segment(w);
-        assert_true(store_run(media(w), &lock) > 0);
+        locked = media_open(media(w), "seg/000001", STORE_SEG_WRITE, NULL);
         d = start(w, NULL);
         (void)test_run(w, 5000, NULL, NULL);
         s = &d->run->catalog.save[0];
         assert_int_equal(s->status, SAVE_UNDECIDED);
-        assert_true(media_do(w, (struct store_req){.op = STORE_SEG_CLOSE,
-                                                   .seg = lock.seg}) >= 0);
+        media_close(media(w), locked);
         (void)test_run(w, 5000, NULL, NULL);
         assert_int_equal(s->status, is_other ? SAVE_ABORTED : SAVE_COMMITTED);
         if (is_other)

@@ -489,8 +489,6 @@ static void a_lease_that_cannot_be_read_is_noted(void **state)
     static const char name[] = "runs/" TEST_RUN "/lease/junk.0";
     struct test_world *w = test_world_new(5);
     struct test_daemon *d = test_alone(w);
-    struct store_req remove = {
-        .op = STORE_REMOVE, .name = name, .done = test_nothing};
     struct catalog c = {0};
     struct test_commit v;
 
@@ -504,7 +502,7 @@ static void a_lease_that_cannot_be_read_is_noted(void **state)
     /* The job starts anew. */
     assert_int_equal(test_enter(d, "u", 0, 1), 2);
     assert_int_equal(d->run->catalog.bad_lease.code, c.bad_lease.code);
-    assert_int_equal(store_run(test_world_store(w, TEST_HOME), &remove), 0);
+    assert_int_equal(test_remove(w, name), 0);
     assert_int_equal(load(w, &c).result, 0);
     assert_int_equal(c.bad_lease.code, 0);
     catalog_free(&c);

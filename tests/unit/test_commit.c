@@ -110,13 +110,6 @@ static void a_committed_step_conflicts_within_its_generation(void **state)
     test_world_free(w);
 }
 
-static int64_t remove_record(struct test_world *w, const char *name)
-{
-    struct store_req req = {.op = STORE_REMOVE, .name = name};
-
-    return store_run(test_world_store(w, TEST_HOME), &req);
-}
-
 /* What were committed then nobody would find: no record, and words. */
 static void a_run_that_was_removed_takes_no_save(void **state)
 {
@@ -133,7 +126,7 @@ static void a_run_that_was_removed_takes_no_save(void **state)
     (void)name_run(name, TEST_RUN, "RUN");
     bytes = test_get(w, name, run, sizeof run);
     assert_true(bytes > 0);
-    assert_int_equal(remove_record(w, name), 0);
+    assert_int_equal(test_remove(w, name), 0);
     assert_int_equal(test_save(d, 6, &v), DECISION_ABORT);
     assert_int_equal(v.err.code, -ENOENT);
     assert_non_null(strstr(v.err.text, "runs/lm/RUN is gone"));

@@ -35,14 +35,6 @@ static void blind(struct test_daemon *d, const char *folder)
                      0);
 }
 
-static void record_remove(struct late *l, const char *name)
-{
-    struct store_req req = {
-        .op = STORE_REMOVE, .name = name, .done = test_nothing};
-
-    assert_int_equal(store_run(test_world_store(l->w, TEST_HOME), &req), 0);
-}
-
 /* Both vote; daemon "a" cannot read what becomes of it, "b" commits. Then it is
  * removed, as retain_remove.c does that. */
 static void begin(struct late *l)
@@ -62,11 +54,17 @@ static void begin(struct late *l)
     for (int i = 0; i < 2; i++) {
         const struct id128 *id = &l->d[i]->t->env.local_uuid;
 
-        record_remove(l, name_save_daemon(name, TEST_RUN, "vote", &first, id));
-        record_remove(l,
-                      name_save_daemon(name, TEST_RUN, "intent", &first, id));
+        assert_int_equal(
+            test_remove(l->w,
+                        name_save_daemon(name, TEST_RUN, "vote", &first, id)),
+            0);
+        assert_int_equal(
+            test_remove(l->w,
+                        name_save_daemon(name, TEST_RUN, "intent", &first, id)),
+            0);
     }
-    record_remove(l, name_save(name, TEST_RUN, "decision", &first));
+    assert_int_equal(
+        test_remove(l->w, name_save(name, TEST_RUN, "decision", &first)), 0);
 }
 
 static void check_committed(struct late *l)

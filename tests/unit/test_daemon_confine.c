@@ -155,30 +155,18 @@ static void it_holds_for_threads_before_and_after(void **state)
     must_pass(try_other_threads);
 }
 
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
 static bool use_store(const char *dir, enum store_engine engine)
 {
     uint8_t *page = aligned_alloc(4096, 4096);
-    struct store_req put = {.op = STORE_PUT,
-                            .name = "a/b",
-                            .buf = page,
-                            .len = 100,
-                            .done = nothing};
+    struct store_req put = {
+        .op = STORE_PUT, .name = "a/b", .buf = page, .len = 100};
     struct store_req create = {.op = STORE_SEG_OPEN,
                                .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
                                .name = "seg/1",
-                               .len = 65536,
-                               .done = nothing};
-    struct store_req remove = {
-        .op = STORE_REMOVE, .name = "a/b", .done = nothing};
-    struct store_req unlink = {
-        .op = STORE_SEG_REMOVE, .name = "seg/1", .done = nothing};
-    struct store_req io = {.buf = page, .len = 4096, .done = nothing};
+                               .len = 65536};
+    struct store_req remove = {.op = STORE_REMOVE, .name = "a/b"};
+    struct store_req unlink = {.op = STORE_SEG_REMOVE, .name = "seg/1"};
+    struct store_req io = {.buf = page, .len = 4096};
     struct store *s;
     struct err err;
     bool ok;

@@ -3,6 +3,7 @@
  * records are not what they should be, also without memory.
  */
 #include "tests/failnth/failnth.h"
+#include "tests/lib/media.h"
 #include "tests/lib/test_daemon.h"
 
 #include "formats/manifest.h"
@@ -180,32 +181,22 @@ static void a_vote_without_its_segment_is_aborted_in_recovery(void **state)
 static struct store_seg *lock_segment(struct test_world *w, bool is_good)
 {
     struct store *store = test_world_store(w, "local/a");
-    struct store_req open = {.op = STORE_SEG_OPEN,
-                             .name = SEGMENT,
-                             .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
-                             .len = 16 * PAGE_BYTES,
-                             .done = test_nothing};
-    struct store_req write = {.op = STORE_WRITE,
-                              .len = PAGE_BYTES,
-                              .buf = aligned_alloc(PAGE_BYTES, PAGE_BYTES),
-                              .done = test_nothing};
+    uint64_t bytes = 16 * PAGE_BYTES;
+    uint8_t *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    struct store_seg *seg =
+        media_open(store, SEGMENT, STORE_SEG_WRITE | STORE_SEG_CREATE, &bytes);
 
-    assert_true(store_run(store, &open) > 0);
-    segment_header_encode(&header, write.buf);
+    segment_header_encode(&header, page);
     if (!is_good)
-        memset(write.buf, 0, PAGE_BYTES);
-    write.seg = open.seg;
-    assert_int_equal(store_run(store, &write), PAGE_BYTES);
-    free(write.buf);
-    return open.seg;
+        memset(page, 0, PAGE_BYTES);
+    media_write(store, seg, 0, page);
+    free(page);
+    return seg;
 }
 
 static void unlock(struct test_world *w, struct store_seg *seg)
 {
-    struct store_req req = {
-        .op = STORE_SEG_CLOSE, .seg = seg, .done = test_nothing};
-
-    assert_int_equal(store_run(test_world_store(w, "local/a"), &req), 0);
+    media_close(test_world_store(w, "local/a"), seg);
 }
 
 static void a_segment_that_is_locked_is_judged_later(void **state)
@@ -463,6 +454,12 @@ static void votes_that_cannot_be_read_are_read_later(void **state)
     test_world_free(w);
 }
 
+static void landed(struct store_req *req, int64_t result)
+{
+    (void)req;
+    (void)result;
+}
+
 /* An intent of an earlier life lands while this one begins. */
 static void a_late_intent_is_recovered_or_not_seen(void **state)
 {
@@ -478,7 +475,7 @@ static void a_late_intent_is_recovered_or_not_seen(void **state)
         struct test_world *w = test_world_new(0);
         struct test_daemon *d = test_alone(w), *b = test_daemon_open(w, "b");
         char name[RECORD_NAME_BYTES];
-        struct store_req put = {.op = STORE_PUT, .done = test_nothing};
+        struct store_req put = {.op = STORE_PUT, .done = landed};
         struct wr r = {0};
 
         assert_int_equal(test_attach(b, TEST_HOME, TEST_RUN), 0);

@@ -200,8 +200,7 @@ static void join_many(struct test_daemon *d, struct ranks *r, uint32_t from,
 static uint32_t member_records(struct test_world *w)
 {
     struct store *s = test_world_store(w, TEST_HOME);
-    struct store_req req = {
-        .op = STORE_LIST, .name = "runs/lm/member", .done = test_nothing};
+    struct store_req req = {.op = STORE_LIST, .name = "runs/lm/member"};
     uint32_t count;
 
     assert_int_equal(store_run(s, &req), 0);

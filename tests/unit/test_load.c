@@ -6,6 +6,7 @@
  */
 #include "ckptd/engine/load.h"
 #include "tests/lib/load_job.h"
+#include "tests/lib/media.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -307,14 +308,12 @@ static void whatever_the_drive_calls_it_falls_back(void **state)
 static void a_segment_that_is_gone_falls_back(void **state)
 {
     struct load_job j;
-    struct store_req req = {.op = STORE_SEG_REMOVE};
-    struct store *s;
 
     (void)state;
     load_job_save(&j, 10, 2, 1);
-    s = test_world_store(j.world, "local/a");
-    req.name = j.file[2];
-    assert_int_equal(store_run(s, &req), 0);
+    assert_int_equal(
+        media_remove_segment(test_world_store(j.world, "local/a"), j.file[2]),
+        0);
     load_job_start(&j, 2, 6, true);
     assert_true(test_env_logged(j.g->daemon, "not there"));
     load_job_load(&j);
@@ -477,14 +476,15 @@ static void a_rank_that_left_is_not_waited_for(void **state)
 static void a_newer_decision_that_is_damaged_is_noted(void **state)
 {
     struct save_id newer = {.generation = 1, .step = 900, .attempt = 1};
-    char name[RECORD_NAME_BYTES], junk[] = "junk";
-    struct store_req put = {.op = STORE_PUT, .buf = junk, .len = 4};
+    char name[RECORD_NAME_BYTES];
     struct load_job j;
 
     (void)state;
     load_job_save(&j, 26, 2, 1);
-    put.name = name_save(name, RIG_RUN, "decision", &newer);
-    assert_int_equal(store_run(test_world_store(j.world, RIG_HOME), &put), 0);
+    assert_int_equal(media_put(test_world_store(j.world, RIG_HOME),
+                               name_save(name, RIG_RUN, "decision", &newer),
+                               "junk", 4),
+                     0);
     load_job_start(&j, 2, 4, true);
     assert_true(test_env_logged(j.g->daemon, "cannot be read"));
     load_job_load(&j);

@@ -7,6 +7,7 @@
 #include "ckptd/engine/reader.h"
 #include "ckptd/engine/segpool_internal.h"
 #include "tests/lib/load_job.h"
+#include "tests/lib/media.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -138,12 +139,6 @@ static void every_chunk_reads(void **state)
     }
 }
 
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
 /* The daemon lets its cached handles go, and with them its locks. */
 static void let_go(struct fixture *f)
 {
@@ -157,29 +152,15 @@ static void flip(struct fixture *f, uint64_t at, unsigned bit)
 {
     struct store *s = test_world_store(f->j.world, "local/a");
     uint8_t *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    struct store_req req = {.op = STORE_SEG_OPEN,
-                            .flags = STORE_SEG_WRITE,
-                            .name = f->j.file[2],
-                            .done = nothing};
     struct store_seg *seg;
 
     let_go(f);
     assert_non_null(page);
-    assert_true(store_run(s, &req) > 0);
-    seg = req.seg;
-    req = (struct store_req){.op = STORE_READ,
-                             .seg = seg,
-                             .buf = page,
-                             .len = PAGE_BYTES,
-                             .off = at / PAGE_BYTES * PAGE_BYTES,
-                             .done = nothing};
-    assert_true(store_run(s, &req) >= 0);
+    seg = media_open(s, f->j.file[2], STORE_SEG_WRITE, NULL);
+    media_read(s, seg, at / PAGE_BYTES * PAGE_BYTES, page);
     page[at % PAGE_BYTES] ^= (uint8_t)(1u << bit);
-    req.op = STORE_WRITE;
-    assert_true(store_run(s, &req) >= 0);
-    req =
-        (struct store_req){.op = STORE_SEG_CLOSE, .seg = seg, .done = nothing};
-    assert_int_equal(store_run(s, &req), 0);
+    media_write(s, seg, at / PAGE_BYTES * PAGE_BYTES, page);
+    media_close(s, seg);
     free(page);
 }
 
@@ -233,7 +214,6 @@ static void truncated_is_named(struct fixture *f)
 static void what_fails_is_named(void **state)
 {
     struct store_fault fault = {.op = STORE_READ, .nth = 1, .error = -ENODATA};
-    struct store_req remove = {.op = STORE_SEG_REMOVE, .done = nothing};
     struct fixture f;
     struct mf_file file[8];
 
@@ -267,8 +247,8 @@ static void what_fails_is_named(void **state)
     f.j.g->engine->chunk_bytes = RIG_CHUNK_BYTES;
     /* Gone. */
     let_go(&f);
-    remove.name = f.j.file[2];
-    assert_int_equal(store_run(test_world_store(f.j.world, "local/a"), &remove),
+    assert_int_equal(media_remove_segment(
+                         test_world_store(f.j.world, "local/a"), f.j.file[2]),
                      0);
     assert_int_equal(read_chunk(&f, 0), -EIO);
     must_name_the_place(&f);
@@ -285,7 +265,6 @@ static void only_what_is_committed_is_fetched(void **state)
     struct record_tomb tomb = {.reason = "test"};
     struct save_id none = {.generation = 1, .step = 15, .attempt = 1};
     char name[RECORD_NAME_BYTES];
-    struct store_req req = {.op = STORE_PUT, .done = nothing};
     struct wr w = {0};
     struct fixture f;
 
@@ -297,10 +276,10 @@ static void only_what_is_committed_is_fetched(void **state)
     /* A tomb outranks the decision, which is still there. */
     tomb.id = f.j.id[1];
     record_tomb_encode(&tomb, &w);
-    req.name = name_save(name, RIG_RUN, "tomb", &f.j.id[1]);
-    req.buf = w.data;
-    req.len = w.bytes;
-    assert_int_equal(store_run(test_world_store(f.j.world, RIG_HOME), &req), 0);
+    assert_int_equal(media_put(test_world_store(f.j.world, RIG_HOME),
+                               name_save(name, RIG_RUN, "tomb", &f.j.id[1]),
+                               w.data, w.bytes),
+                     0);
     wr_free(&w);
     assert_int_equal(fetch(&f, &f.j.id[1]), -ENOENT);
     assert_non_null(strstr(f.err.text, "removed"));

@@ -3,6 +3,7 @@
  * each, never from inside the call, whatever the store answers.
  */
 #include "ckptd/engine/recio.h"
+#include "tests/lib/media.h"
 #include "tests/lib/test_daemon.h"
 
 #include <errno.h>
@@ -214,14 +215,6 @@ static struct answer get_container(struct store *s)
     return a;
 }
 
-static bool exists(struct store *s, const char *name)
-{
-    struct store_req req = {
-        .op = STORE_STAT, .name = name, .done = test_nothing};
-
-    return store_run(s, &req) >= 0;
-}
-
 static void containers_come_back_whole_or_in_parts(void **state)
 {
     /* Inside a record's limit, beyond it, and beyond a part. */
@@ -238,7 +231,7 @@ static void containers_come_back_whole_or_in_parts(void **state)
         assert_int_equal(get_container(s).result, -ENOENT);
         assert_int_equal(put_container(s, data, bytes), 0);
         assert_int_equal(
-            exists(s, name_part(name, RUN, "vote", &save, &daemon_id, 1)),
+            media_has(s, name_part(name, RUN, "vote", &save, &daemon_id, 1)),
             bytes > RECORD_PART_BYTES);
         a = get_container(s);
         assert_int_equal(a.result, bytes);
