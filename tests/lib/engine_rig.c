@@ -284,13 +284,25 @@ void rig_arena(struct rig_rank *r, uint32_t slots)
     send_once(r, WIRE_ARENA, 3, &w);
 }
 
+void rig_send_entries(struct rig_rank *r, uint32_t number,
+                      const struct entry *entries, size_t count)
+{
+    struct wire_table v = {.number = number};
+    struct wr bare = {0}, w = {0};
+
+    table_encode(entries, count, &bare);
+    v.data = bare.data;
+    v.bytes = (uint32_t)bare.bytes;
+    wire_table_encode(&v, &w);
+    send_once(r, WIRE_TABLE, 4, &w);
+    wr_free(&bare);
+}
+
 void rig_table(struct rig_rank *r, uint32_t number, uint32_t count,
                uint64_t bytes)
 {
     struct entry *entries = calloc(count + 1, sizeof *entries);
     char(*names)[64] = calloc(count + 1, sizeof *names);
-    struct wire_table v = {.number = number};
-    struct wr bare = {0}, w = {0};
     int rc;
 
     assert(entries && names);
@@ -302,12 +314,7 @@ void rig_table(struct rig_rank *r, uint32_t number, uint32_t count,
         entries[i].geometry.ndim = 1;
         entries[i].geometry.shape[0] = bytes / 2;
     }
-    table_encode(entries, count, &bare);
-    v.data = bare.data;
-    v.bytes = (uint32_t)bare.bytes;
-    wire_table_encode(&v, &w);
-    send_once(r, WIRE_TABLE, 4, &w);
-    wr_free(&bare);
+    rig_send_entries(r, number, entries, count);
     writelist_free(&r->list);
     rc = writelist_build(entries, count, RIG_CHUNK_BYTES, &r->list);
     assert(rc == 0);
@@ -328,16 +335,21 @@ static bool have_answers(void *arg)
     return true;
 }
 
+void rig_rank_shape(struct rig_rank *r, const struct rig_shape *shape)
+{
+    r->codec = shape->codec;
+    r->entropy = shape->entropy;
+    r->keep_last = shape->keep_last;
+    r->keep_every = shape->keep_every;
+}
+
 void rig_start(struct rig *g, const char *token, const struct rig_shape *shape,
                struct rig_rank *ranks[RIG_RANKS_MAX])
 {
     assert(shape->world_size <= RIG_RANKS_MAX);
     for (uint32_t i = 0; i < shape->world_size; i++) {
         ranks[i] = rig_rank_new(g, i, shape->world_size);
-        ranks[i]->codec = shape->codec;
-        ranks[i]->entropy = shape->entropy;
-        ranks[i]->keep_last = shape->keep_last;
-        ranks[i]->keep_every = shape->keep_every;
+        rig_rank_shape(ranks[i], shape);
         rig_open(ranks[i], token);
     }
     (void)rig_run(g, LIMIT_MS, have_answers, g);
@@ -687,11 +699,16 @@ static void check_chunk(struct checking *c, uint64_t index, uint8_t *slot,
     free(want);
 }
 
+struct run *rig_the_run(const struct rig *g)
+{
+    struct home *home = container_of(g->engine->homes.next, struct home, link);
+
+    return container_of(home->runs.next, struct run, link);
+}
+
 uint64_t rig_check_as(struct rig *g, const struct rig *as,
                       const struct save_id *id)
 {
-    struct home *home = container_of(g->engine->homes.next, struct home, link);
-    struct run *run = container_of(home->runs.next, struct run, link);
     struct checking c = {.rig = g, .as = as};
     uint64_t bytes = chunk_extent_bytes(RIG_CHUNK_BYTES), written;
     void *slot = aligned_alloc(PAGE_BYTES, bytes);
@@ -701,7 +718,7 @@ uint64_t rig_check_as(struct rig *g, const struct rig *as,
     int rc;
 
     assert(slot && buffers[0] && buffers[1]);
-    manifest_fetch(run, id, on_fetched, &c);
+    manifest_fetch(rig_the_run(g), id, on_fetched, &c);
     (void)rig_run(g, LIMIT_MS, is_done, &c);
     must(&c);
     rc = manifest_coverage(&c.held->manifest, &err);

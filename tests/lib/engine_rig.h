@@ -115,7 +115,10 @@ void rig_arena(struct rig_rank *r, uint32_t slots);
 /* `count` tensors of `bytes` each, of this rank alone. */
 void rig_table(struct rig_rank *r, uint32_t number, uint32_t count,
                uint64_t bytes);
-/* `world_size` ranks join with this token, each with an arena and table 1. */
+/* TABLE with these entries, whatever they are for. */
+void rig_send_entries(struct rig_rank *r, uint32_t number,
+                      const struct entry *entries, size_t count);
+/* What a job is. */
 struct rig_shape {
     uint32_t world_size, slots, tensors;
     uint64_t tensor_bytes;
@@ -124,6 +127,9 @@ struct rig_shape {
     uint32_t keep_last, keep_every;
 };
 #define RIG_RANKS_MAX 8
+/* The part of it that rig_open() says. */
+void rig_rank_shape(struct rig_rank *r, const struct rig_shape *shape);
+/* `world_size` ranks join with this token, each with an arena and table 1. */
 void rig_start(struct rig *g, const char *token, const struct rig_shape *shape,
                struct rig_rank *ranks[RIG_RANKS_MAX]);
 struct rig_save *rig_save(struct rig_rank *r, uint64_t step, uint64_t seed,
@@ -134,6 +140,8 @@ void rig_die(struct rig_rank *r);
 void rig_send(struct rig_rank *r, uint16_t type, uint16_t flags, uint64_t id,
               const struct wr *w);
 
+/* The one run of the engine's one home. */
+struct run *rig_the_run(const struct rig *g);
 /* All ranks' last saves are COMMITTED, or aborted. */
 bool rig_all_decided(void *rig);
 /* Reads the checkpoint back from the media and compares every byte with what

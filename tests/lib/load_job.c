@@ -12,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct run *load_job_run(const struct rig *g)
-{
-    struct home *home = container_of(g->engine->homes.next, struct home, link);
-
-    return container_of(home->runs.next, struct run, link);
-}
-
 /*
  * Saving.
  */
@@ -49,7 +42,7 @@ static void note_file(struct load_job *j, int i)
     struct fetching f = {0};
     const struct manifest *m;
 
-    manifest_fetch(load_job_run(j->saver), &j->id[i], on_fetched, &f);
+    manifest_fetch(rig_the_run(j->saver), &j->id[i], on_fetched, &f);
     (void)rig_run(j->saver, JOB_LIMIT_MS, is_fetched, &f);
     assert(f.is_done && f.held->manifest.file_count > 0);
     m = &f.held->manifest;
@@ -194,7 +187,7 @@ void load_job_check_failed(struct load_job *j, int code, const char *words)
 
 void load_job_check_quiet(struct load_job *j)
 {
-    assert(!loads_pending(load_job_run(j->g)));
+    assert(!loads_pending(rig_the_run(j->g)));
     assert(rig_slots(j->g, SLOT_LOADING) == 0);
     assert(rig_slots(j->g, SLOT_DELIVERED) == 0);
     assert(j->g->daemon->buffers == 0);

@@ -49,6 +49,4 @@ void load_job_check_quiet(struct load_job *j);
 void load_job_damage(struct load_job *j, int i);
 void load_job_end(struct load_job *j);
 
-struct run *load_job_run(const struct rig *g);
-
 #endif

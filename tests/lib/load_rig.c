@@ -234,8 +234,6 @@ void rig_wish(struct rig_rank *r, uint32_t number, const struct rig_want *want,
     struct loader *o = loader_of(r);
     struct entry entries[RIG_WANTS_MAX] = {0};
     char names[RIG_WANTS_MAX][64];
-    struct wire_table v = {.number = number};
-    struct wr bare = {0}, w = {0};
 
     assert(count <= RIG_WANTS_MAX);
     o->table = number;
@@ -256,13 +254,7 @@ void rig_wish(struct rig_rank *r, uint32_t number, const struct rig_want *want,
         e->region.cut_start = want[i].start;
         e->region.cut_count = want[i].count;
     }
-    table_encode(entries, count, &bare);
-    v.data = bare.data;
-    v.bytes = (uint32_t)bare.bytes;
-    wire_table_encode(&v, &w);
-    rig_send(r, WIRE_TABLE, 0, 4, &w);
-    wr_free(&bare);
-    wr_free(&w);
+    rig_send_entries(r, number, entries, count);
 }
 
 struct rig_load *rig_load(struct rig_rank *r, const struct save_id *id)

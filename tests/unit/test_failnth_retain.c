@@ -5,9 +5,12 @@
  * Whatever happens: what the policy keeps stays, the newest checkpoint loads,
  * the pass after it does what this one did not, and nothing is leaked.
  */
-#include "ckptd/engine/retain.h"
 #include "tests/failnth/failnth.h"
 #include "tests/lib/load_rig.h"
+#include "tests/lib/media.h"
+#include "tests/lib/rig_job.h"
+#include "tests/lib/rig_pair.h"
+#include "tests/lib/rig_retain.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,116 +24,50 @@
 #define LIMIT_MS     900000
 #define TENSOR_BYTES (RIG_CHUNK_BYTES / 2 - 100)
 
-struct fixture {
-    struct rig *g;
-    struct rig_rank *r[RIG_RANKS_MAX];
-    struct rig_save *v;
-};
+static const struct rig_shape shape = {.world_size = 1,
+                                       .slots = 4,
+                                       .tensors = 1,
+                                       .tensor_bytes = TENSOR_BYTES,
+                                       .codec = 1,
+                                       .entropy = 1,
+                                       .keep_last = 1};
 
-static struct run *run_of(const struct rig *g)
+static void begin(struct rig_job *f, uint64_t seed)
 {
-    struct home *home = container_of(g->engine->homes.next, struct home, link);
-
-    return container_of(home->runs.next, struct run, link);
-}
-
-static void begin(struct fixture *f, uint64_t seed)
-{
-    struct rig_shape shape = {.world_size = 1,
-                              .slots = 4,
-                              .tensors = 1,
-                              .tensor_bytes = TENSOR_BYTES,
-                              .codec = 1,
-                              .entropy = 1,
-                              .keep_last = 1};
-
-    *f = (struct fixture){.g = rig_new(seed)};
+    *f = (struct rig_job){.g = rig_new(seed)};
     f->g->world->cross = failnth_cross;
-    rig_start(f->g, "token", &shape, f->r);
-    assert_true(rig_joined(f->r[0]));
+    rig_job_enter(f, "token", &shape);
 }
 
-static void commit(struct fixture *f, uint64_t step)
+static void commit(struct rig_job *f, uint64_t step)
 {
-    f->v = rig_save(f->r[0], step, step, 0);
-    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
-    assert_int_equal(f->v->state, WIRE_STATE_COMMITTED);
+    rig_job_commit(f, step, step);
 }
 
-static bool is_idle(void *arg)
-{
-    const struct fixture *f = arg;
-
-    return !retain_is_busy(run_of(f->g));
-}
-
-static void settle(struct fixture *f)
-{
-    (void)rig_run(f->g, 3000, NULL, NULL);
-    assert_true(rig_run(f->g, LIMIT_MS, is_idle, f));
-    (void)rig_run(f->g, 100, NULL, NULL);
-}
-
-static enum save_status status_of(const struct fixture *f, uint64_t step)
-{
-    const struct catalog *c = &run_of(f->g)->catalog;
-
-    for (size_t i = c->save_count; i-- > 0;)
-        if (c->save[i].id.step == step)
-            return c->save[i].status;
-    return 0;
-}
-
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
-static void put(const struct fixture *f, const char *leaf, const void *data,
+static void put(const struct rig_job *f, const char *leaf, const void *data,
                 size_t bytes)
 {
     char name[RECORD_NAME_BYTES];
-    struct store_req req = {.op = STORE_PUT,
-                            .name = name_run(name, RIG_RUN, leaf),
-                            .len = bytes,
-                            .done = nothing};
 
-    memcpy(&req.buf, &data, sizeof data);
-    assert_int_equal(store_run(test_world_store(f->g->world, RIG_HOME), &req),
-                     0);
+    assert_int_equal(
+        media_put(rig_home(f->g), name_run(name, RIG_RUN, leaf), data, bytes),
+        0);
 }
 
-static void put_mark(const struct fixture *f, enum record_kind kind,
+static void put_mark(const struct rig_job *f, enum record_kind kind,
                      const char *leaf, const struct save_id *id)
 {
-    struct record_mark mark = {.id = *id, .created_unix_ms = 1};
-    struct wr w = {0};
+    char name[RECORD_NAME_BYTES];
 
-    record_mark_encode(kind, &mark, &w);
-    put(f, leaf, w.data, w.bytes);
-    wr_free(&w);
+    rig_put_mark(f->g, kind, name_run(name, RIG_RUN, leaf), id);
 }
 
-/* As `ckpt gc` does it. */
-static void bury(const struct fixture *f, const struct save_id *id)
-{
-    struct record_tomb tomb = {.id = *id, .reason = "ckpt gc"};
-    char leaf[64], text[SAVE_ID_TEXT_BYTES];
-    struct wr w = {0};
-
-    record_tomb_encode(&tomb, &w);
-    (void)snprintf(leaf, sizeof leaf, "tomb/%s", save_id_format(id, text));
-    put(f, leaf, w.data, w.bytes);
-    wr_free(&w);
-}
-
-static struct store *home_of(const struct fixture *f)
+static struct store *home_of(const struct rig_job *f)
 {
     return test_env_fault(f->g->daemon, RIG_HOME);
 }
 
-static void fault(const struct fixture *f, int op, const char *part, int error)
+static void fault(const struct rig_job *f, int op, const char *part, int error)
 {
     const struct store_fault rule = {
         .op = op, .name_part = part, .nth = 1, .error = error};
@@ -138,53 +75,53 @@ static void fault(const struct fixture *f, int op, const char *part, int error)
     assert_int_equal(store_fault_add(home_of(f), &rule), 0);
 }
 
-static void end(struct fixture *f)
+static void end(struct rig_job *f)
 {
     store_fault_clear(home_of(f));
-    (void)rig_check(f->g, f->v);
+    (void)rig_check(f->g, f->v[0]);
     rig_free(f->g);
 }
 
 /* Steps 10, 12 and 20; the leases on 10 and 12 have just died, so that the next
  * pass reads 20 back and removes both. */
-static struct save_id ready(struct fixture *f, uint64_t seed)
+static struct save_id ready(struct rig_job *f, uint64_t seed)
 {
     struct save_id first;
 
     begin(f, seed);
     commit(f, 10);
-    first = f->v->id;
+    first = f->v[0]->id;
     put_mark(f, RECORD_LEASE, "lease/dead.0", &first);
     commit(f, 12);
-    put_mark(f, RECORD_LEASE, "lease/dead.1", &f->v->id);
+    put_mark(f, RECORD_LEASE, "lease/dead.1", &f->v[0]->id);
     commit(f, 20);
-    settle(f);
-    assert_int_equal(status_of(f, 10), SAVE_COMMITTED);
+    rig_settle(f->g);
+    assert_int_equal(rig_status(f->g, 10), SAVE_COMMITTED);
     f->g->world->now_ns += (uint64_t)70 * 1000000000;
     return first;
 }
 
 /* A pass begins now. */
-static void pass(const struct fixture *f)
+static void pass(const struct rig_job *f)
 {
     bool was = failnth_cross(true);
 
-    retain_run(run_of(f->g));
+    retain_run(rig_the_run(f->g));
     (void)failnth_cross(was);
 }
 
 /* The next commit's pass removes all that is older. */
-static void rest(struct fixture *f)
+static void rest(struct rig_job *f)
 {
     f->g->world->now_ns += (uint64_t)70 * 1000000000;
     commit(f, 80);
-    settle(f);
+    rig_settle(f->g);
     f->g->world->now_ns += (uint64_t)70 * 1000000000;
     commit(f, 90);
-    settle(f);
+    rig_settle(f->g);
     for (uint64_t step = 10; step <= 80; step += 10)
-        if (status_of(f, step))
-            assert_int_equal(status_of(f, step), SAVE_REMOVED);
+        if (rig_status(f->g, step))
+            assert_int_equal(rig_status(f->g, step), SAVE_REMOVED);
     end(f);
 }
 
@@ -196,17 +133,17 @@ static bool without_memory(uint64_t nth)
 {
     int64_t before = failnth_live();
     char leaf[32];
-    struct fixture f;
+    struct rig_job f;
     bool fired;
 
     (void)ready(&f, nth);
     for (int i = 0; i < 9; i++) {
         (void)snprintf(leaf, sizeof leaf, "lease/reader.%d", i);
-        put_mark(&f, RECORD_LEASE, leaf, &f.v->id);
+        put_mark(&f, RECORD_LEASE, leaf, &f.v[0]->id);
     }
     failnth_arm(FAILNTH_MEMORY, nth, false);
     pass(&f);
-    settle(&f);
+    rig_settle(f.g);
     fired = failnth->fired > 0;
     failnth_disarm();
     rest(&f);
@@ -252,15 +189,15 @@ static void what_a_pass_cannot_read_or_write_is_done_by_the_next(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
-        struct fixture f;
+        struct rig_job f;
 
         (void)ready(&f, i + 1);
         fault(&f, faults[i].op, faults[i].part, faults[i].error);
         pass(&f);
-        settle(&f);
-        if (status_of(&f, 10) !=
+        rig_settle(f.g);
+        if (rig_status(f.g, 10) !=
             (faults[i].is_harmless ? SAVE_REMOVED : SAVE_COMMITTED))
-            fail_msg("fault %zu: %d", i, (int)status_of(&f, 10));
+            fail_msg("fault %zu: %d", i, (int)rig_status(f.g, 10));
         rest(&f);
     }
 }
@@ -269,17 +206,17 @@ static void what_a_pass_cannot_read_or_write_is_done_by_the_next(void **state)
 static void a_tomb_that_may_not_be_durable_frees_nothing(void **state)
 {
     struct save_id first;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     first = ready(&f, 1);
-    bury(&f, &first);
+    rig_bury(f.g, &first);
     fault(&f, STORE_PUT, "/tomb/", -EIO);
     pass(&f);
-    settle(&f);
+    rig_settle(f.g);
     assert_false(test_env_logged(f.g->daemon, "its space is free"));
     pass(&f);
-    settle(&f);
+    rig_settle(f.g);
     assert_true(test_env_logged(f.g->daemon, "its space is free"));
     rest(&f);
 }
@@ -289,18 +226,16 @@ static void a_tomb_that_may_not_be_durable_frees_nothing(void **state)
 static void a_tomb_that_was_lost_is_made_again(void **state)
 {
     struct catalog_save gone = {.status = SAVE_REMOVED};
-    struct store_req stat = {.op = STORE_STAT, .done = nothing};
-    char name[RECORD_NAME_BYTES];
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     gone.id = ready(&f, 1);
-    assert_int_equal(catalog_note_save(&run_of(f.g)->catalog, &gone, ""), 0);
+    assert_int_equal(catalog_note_save(&rig_the_run(f.g)->catalog, &gone, ""),
+                     0);
     pass(&f);
-    settle(&f);
+    rig_settle(f.g);
     assert_true(test_env_logged(f.g->daemon, "its space is free"));
-    stat.name = name_save(name, RIG_RUN, "tomb", &gone.id);
-    assert_true(store_run(test_world_store(f.g->world, RIG_HOME), &stat) > 0);
+    assert_true(rig_home_has(f.g, "tomb", &gone.id));
     rest(&f);
 }
 
@@ -310,19 +245,19 @@ static void a_tomb_of_what_is_being_decided_waits(void **state)
     (void)state;
     for (uint64_t turns = 0; turns < 60; turns++) {
         struct save_id id;
-        struct fixture f;
+        struct rig_job f;
 
         id = ready(&f, turns);
         id.step = 30;
-        bury(&f, &id);
-        f.v = rig_save(f.r[0], 30, 30, 0);
+        rig_bury(f.g, &id);
+        f.v[0] = rig_save(f.r[0], 30, 30, 0);
         for (uint64_t i = 0; i < 100; i++) {
             if (i >= turns)
                 retain_no_room(f.g->engine); /* passes without the policy */
             (void)rig_run(f.g, 0, NULL, NULL);
         }
         pass(&f);
-        settle(&f);
+        rig_settle(f.g);
         rest(&f);
     }
 }
@@ -339,12 +274,12 @@ static void names_of_others_mean_nothing(void **state)
     struct save_id stranger = {.generation = 9, .attempt = 1, .step = 99};
     char leaf[320], text[SAVE_ID_TEXT_BYTES], longer[230];
     struct save_id first;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 1);
     commit(&f, 10);
-    first = f.v->id;
+    first = f.v[0]->id;
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         (void)snprintf(leaf, sizeof leaf, "%s/noise", folders[i]);
         put(&f, leaf, "x", 1);
@@ -364,9 +299,9 @@ static void names_of_others_mean_nothing(void **state)
     put(&f, leaf, "x", 1);
     put_mark(&f, RECORD_LEASE, "lease/stranger.0", &stranger);
     commit(&f, 20);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 20), SAVE_COMMITTED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 20), SAVE_COMMITTED);
     end(&f);
 }
 
@@ -376,32 +311,32 @@ static void many_leases_are_looked_at(void **state)
 {
     struct save_id first;
     char leaf[200];
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 1);
     commit(&f, 10);
-    first = f.v->id;
+    first = f.v[0]->id;
     for (int i = 0; i < 20; i++) {
         (void)snprintf(leaf, sizeof leaf, "lease/reader%d.0", i);
         put_mark(&f, RECORD_LEASE, leaf, &first);
     }
     fault(&f, STORE_GET, "/lease/reader7", -ENOENT);
     commit(&f, 20);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
     fault(&f, STORE_GET, "/lease/late", -EIO);
     put_mark(&f, RECORD_LEASE, "lease/late.0", &first);
     commit(&f, 30);
-    settle(&f);
+    rig_settle(f.g);
     assert_true(test_env_logged(f.g->daemon, "a lease cannot be read"));
     memset(leaf, 'a', 140);
     leaf[140] = '\0';
     memcpy(leaf, "lease/", 6);
     put_mark(&f, RECORD_LEASE, leaf, &first);
     commit(&f, 40);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
     assert_true(test_env_logged(f.g->daemon, "cannot be told by its"));
     end(&f);
 }
@@ -413,19 +348,19 @@ static void nothing_goes_behind_one_that_is_damaged_or_lost(void **state)
     for (int is_lost = 0; is_lost < 2; is_lost++) {
         struct err why = {-CKPT_ECORRUPT, "a segment is gone"};
         char leaf[128], text[SAVE_ID_TEXT_BYTES];
-        struct fixture f;
+        struct rig_job f;
 
         (void)ready(&f, 1);
         if (is_lost) {
-            catalog_note_lost(&run_of(f.g)->catalog, &f.v->id, &why);
+            catalog_note_lost(&rig_the_run(f.g)->catalog, &f.v[0]->id, &why);
         } else {
             (void)snprintf(leaf, sizeof leaf, "damaged/%s.0",
-                           save_id_format(&f.v->id, text));
-            put_mark(&f, RECORD_DAMAGED, leaf, &f.v->id);
+                           save_id_format(&f.v[0]->id, text));
+            put_mark(&f, RECORD_DAMAGED, leaf, &f.v[0]->id);
         }
         pass(&f);
-        settle(&f);
-        assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+        rig_settle(f.g);
+        assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
         rest(&f);
     }
 }
@@ -434,16 +369,16 @@ static void nothing_goes_behind_one_that_is_damaged_or_lost(void **state)
 static void what_others_have_read_back_is_not_read_again(void **state)
 {
     char leaf[128], text[SAVE_ID_TEXT_BYTES];
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     (void)ready(&f, 1);
     (void)snprintf(leaf, sizeof leaf, "verified/%s",
-                   save_id_format(&f.v->id, text));
-    put_mark(&f, RECORD_VERIFIED, leaf, &f.v->id);
+                   save_id_format(&f.v[0]->id, text));
+    put_mark(&f, RECORD_VERIFIED, leaf, &f.v[0]->id);
     pass(&f);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     rest(&f);
 }
 
@@ -452,15 +387,15 @@ static void pins_hold_what_they_name(void **state)
 {
     char leaf[128], text[SAVE_ID_TEXT_BYTES];
     struct save_id first;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     first = ready(&f, 1);
     (void)snprintf(leaf, sizeof leaf, "pin/%s", save_id_format(&first, text));
     put_mark(&f, RECORD_PIN, leaf, &first);
     pass(&f);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
     end(&f);
 }
 
@@ -476,17 +411,17 @@ static void a_pass_may_be_stopped_at_every_turn(void **state)
     for (uint64_t turns = 0; turns < 120; turns++) {
         int64_t before = failnth_live();
         struct save_id first;
-        struct fixture f;
+        struct rig_job f;
 
         first = ready(&f, turns);
         if (turns % 3 == 0)
-            bury(&f, &first);
+            rig_bury(f.g, &first);
         pass(&f);
         for (uint64_t i = 0; i < turns / 2; i++)
             (void)rig_run(f.g, 0, NULL, NULL);
         if (turns % 2)
             pass(&f); /* once more, after this one */
-        busy += retain_is_busy(run_of(f.g));
+        busy += retain_is_busy(rig_the_run(f.g));
         engine_halt(f.g->engine);
         (void)rig_run(f.g, 1000, NULL, NULL);
         rig_free(f.g);
@@ -497,21 +432,21 @@ static void a_pass_may_be_stopped_at_every_turn(void **state)
 
 static void without_commits_there_is_nothing_to_stop(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 1);
-    assert_false(retain_is_busy(run_of(f.g)));
+    assert_false(retain_is_busy(rig_the_run(f.g)));
     failnth_arm(FAILNTH_MEMORY, 1, false);
     pass(&f);
     assert_int_equal(failnth->fired, 1);
     failnth_disarm();
-    assert_null(run_of(f.g)->retention);
+    assert_null(rig_the_run(f.g)->retention);
     rig_free(f.g);
     begin(&f, 2);
     engine_halt(f.g->engine);
     pass(&f);
-    assert_null(run_of(f.g)->retention);
+    assert_null(rig_the_run(f.g)->retention);
     rig_free(f.g);
 }
 
@@ -525,7 +460,7 @@ static void attached(void *arg, int result, struct run *run,
 
 static void a_run_that_is_being_attached_is_left_alone(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     int result = 1;
 
     (void)state;
@@ -553,22 +488,22 @@ static void what_a_save_stands_on_waits(void **state)
                                .delay_polls = 200000};
     struct rig_save *held;
     struct save_id base;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     (void)ready(&f, 1);
-    base = f.v->id;
+    base = f.v[0]->id;
     assert_int_equal(store_fault_add(home_of(&f), &broken), 0);
     held = rig_save(f.r[0], 30, 30, 0);
     (void)rig_run(f.g, 500, NULL, NULL);
     commit(&f, 40);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     pass(&f);
     (void)rig_run(f.g, 100, NULL, NULL);
     /* Others remove it, and a later one. */
-    bury(&f, &base);
-    bury(&f, &f.v->id);
+    rig_bury(f.g, &base);
+    rig_bury(f.g, &f.v[0]->id);
     retain_no_room(f.g->engine);
     (void)rig_run(f.g, 100, NULL, NULL);
     /* The next look comes while a pass is under way. */
@@ -585,64 +520,21 @@ static void what_a_save_stands_on_waits(void **state)
  * Two daemons.
  */
 
-struct pair {
-    struct rig *g[2];
-    struct rig_rank *r[2];
-    struct rig_save *v[2];
-};
-
-static bool pump(void *arg)
+static void pair_save(struct rig_pair *p, uint64_t step)
 {
-    struct pair *p = arg;
-
-    rig_pump(p->g[0]);
-    if (p->g[1])
-        rig_pump(p->g[1]);
-    return false;
-}
-
-static bool is_decided(void *arg)
-{
-    struct pair *p = arg;
-
-    (void)pump(p);
-    return rig_all_decided(p->g[0]) && rig_all_decided(p->g[1]);
-}
-
-static void pair_save(struct pair *p, uint64_t step)
-{
-    for (int i = 0; i < 2; i++)
-        p->v[i] = rig_save(p->r[i], step, step, 0);
-    assert_true(test_run(p->g[0]->world, LIMIT_MS, is_decided, p));
+    rig_pair_save(p, step, 0);
+    rig_pair_decide(p);
     assert_int_equal(p->v[0]->state, WIRE_STATE_COMMITTED);
 }
 
-static void pair_begin(struct pair *p, uint64_t seed)
+static void pair_begin(struct rig_pair *p, uint64_t seed)
 {
-    p->g[0] = rig_new(seed);
-    p->g[1] = rig_new_in(p->g[0]->world, "b");
-    for (uint32_t i = 0; i < 2; i++) {
-        p->r[i] = rig_rank_new(p->g[i], i, 2);
-        p->r[i]->keep_last = 1;
-        rig_open(p->r[i], "token");
-    }
-    (void)test_run(p->g[0]->world, 10000, pump, p);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_true(rig_joined(p->r[i]));
-        rig_arena(p->r[i], 4);
-        rig_table(p->r[i], 1, 1, TENSOR_BYTES);
-    }
-    (void)test_run(p->g[0]->world, 100, pump, p);
-    pair_save(p, 10);
-    (void)test_run(p->g[0]->world, 30000, pump, p);
-}
+    struct rig_shape two = shape;
 
-static void pair_end(struct pair *p)
-{
-    for (int i = 0; i < 2; i++)
-        rig_die(p->r[i]);
-    rig_free(p->g[0]);
-    rig_free(p->g[1]);
+    two.world_size = 2;
+    rig_pair_begin(p, seed, &two);
+    pair_save(p, 10);
+    rig_pair_turn(p, 30000);
 }
 
 /* Of one daemon the mark of its share cannot be written, or is there. */
@@ -654,21 +546,19 @@ static void a_share_whose_mark_fails_is_read_again(void **state)
                                          .name_part = "/verified/",
                                          .nth = 1,
                                          .error = how ? -EEXIST : -EIO};
-        struct pair p = {0};
-        struct fixture f;
+        struct rig_pair p;
 
         pair_begin(&p, (uint64_t)how + 1);
         assert_int_equal(
             store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &rule),
             0);
         pair_save(&p, 20);
-        (void)test_run(p.g[0]->world, 60000, pump, &p);
+        rig_pair_turn(&p, 60000);
         store_fault_clear(test_env_fault(p.g[0]->daemon, RIG_HOME));
         pair_save(&p, 30);
-        (void)test_run(p.g[0]->world, 60000, pump, &p);
-        f.g = p.g[0];
-        assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
-        pair_end(&p);
+        rig_pair_turn(&p, 60000);
+        assert_int_equal(rig_status(p.g[0], 10), SAVE_REMOVED);
+        rig_pair_end(&p);
     }
 }
 
@@ -679,7 +569,7 @@ static void a_daemon_may_end_while_shares_are_missing(void **state)
     for (uint64_t turns = 0; turns < 100; turns++) {
         struct store_fault broken = {
             .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
-        struct pair p = {0};
+        struct rig_pair p;
 
         pair_begin(&p, turns);
         assert_int_equal(
@@ -687,11 +577,11 @@ static void a_daemon_may_end_while_shares_are_missing(void **state)
             0);
         pair_save(&p, 20);
         for (uint64_t i = 0; i < turns; i++)
-            (void)test_run(p.g[0]->world, 0, pump, &p);
+            rig_pair_turn(&p, 0);
         engine_halt(p.g[0]->engine);
-        (void)test_run(p.g[0]->world, 1000, pump, &p);
-        assert_false(retain_is_busy(run_of(p.g[0])));
-        pair_end(&p);
+        rig_pair_turn(&p, 1000);
+        assert_false(retain_is_busy(rig_the_run(p.g[0])));
+        rig_pair_end(&p);
     }
 }
 
@@ -704,7 +594,7 @@ static void a_daemon_may_end_while_its_mark_is_written(void **state)
                                .name_part = "/verified/",
                                .nth = 1,
                                .delay_polls = 20000};
-    struct pair p = {0};
+    struct rig_pair p;
 
     (void)state;
     pair_begin(&p, 1);
@@ -714,12 +604,12 @@ static void a_daemon_may_end_while_its_mark_is_written(void **state)
         store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &slow), 0);
     pair_save(&p, 20);
     p.g[0]->world->step_ns = 1000 * 1000; /* polls take long */
-    (void)test_run(p.g[0]->world, 5000, pump, &p);
-    assert_true(retain_is_busy(run_of(p.g[0])));
+    rig_pair_turn(&p, 5000);
+    assert_true(retain_is_busy(rig_the_run(p.g[0])));
     engine_halt(p.g[0]->engine);
-    (void)test_run(p.g[0]->world, 60000, pump, &p);
-    assert_false(retain_is_busy(run_of(p.g[0])));
-    pair_end(&p);
+    rig_pair_turn(&p, 60000);
+    assert_false(retain_is_busy(rig_the_run(p.g[0])));
+    rig_pair_end(&p);
 }
 
 /* While somebody loads nothing goes, however much could. */
@@ -727,21 +617,21 @@ static void loads_hold_all_that_could_go(void **state)
 {
     struct rig_want want = {.owner = 0};
     struct rig_load *l;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     (void)ready(&f, 1);
     rig_wish(f.r[0], 7, &want, 1, TENSOR_BYTES);
     pass(&f); /* reads back what is to stay, before there is a load */
-    l = rig_load(f.r[0], &f.v->id);
+    l = rig_load(f.r[0], &f.v[0]->id);
     l->is_holding = true;
     (void)rig_run(f.g, 2000, NULL, NULL);
     rig_load_consume(l);
     assert_true(rig_run(f.g, LIMIT_MS, rig_loads_done, f.g));
     assert_int_equal(l->code, 0);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 12), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 12), SAVE_REMOVED);
     rest(&f);
 }
 

@@ -325,7 +325,7 @@ static void a_load_that_its_ranks_left_is_not_verified(void **state)
     rig_die(p.r[0]);
     rig_die(p.r[2]);
     (void)turn(&p, 5000, NULL);
-    latest = catalog_latest(&load_job_run(p.g[0])->catalog);
+    latest = catalog_latest(&rig_the_run(p.g[0])->catalog);
     assert_int_equal(save_id_compare(&latest, &p.id[2]), 0);
     end(&p);
 }

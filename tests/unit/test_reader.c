@@ -48,7 +48,7 @@ static int fetch(struct fixture *f, const struct save_id *id)
     held_manifest_put(f->held);
     f->held = NULL;
     f->is_done = false;
-    manifest_fetch(load_job_run(f->j.g), id, on_fetched, f);
+    manifest_fetch(rig_the_run(f->j.g), id, on_fetched, f);
     (void)rig_run(f->j.g, JOB_LIMIT_MS, is_done, f);
     assert_true(f->is_done);
     return f->result;

@@ -3,9 +3,12 @@
  * reading back, crashes, loads meanwhile, several daemons, and the space that
  * is used over a long life. (Which saves go: test_retain_choose.c.)
  */
-#include "ckptd/engine/retain.h"
 #include "ckptd/engine/manifest_hold.h"
 #include "tests/lib/load_rig.h"
+#include "tests/lib/media.h"
+#include "tests/lib/rig_job.h"
+#include "tests/lib/rig_pair.h"
+#include "tests/lib/rig_retain.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -19,121 +22,45 @@
 #define LIMIT_MS     900000
 #define TENSOR_BYTES (5 * (uint64_t)RIG_CHUNK_BYTES - 100)
 
-/*
- * Passes.
- */
-
-struct fixture {
-    struct rig *g;
-    struct rig_rank *r[RIG_RANKS_MAX];
-    struct rig_save *v[RIG_RANKS_MAX];
-    uint32_t n;
-};
-
-static struct run *run_of(const struct rig *g)
+static struct rig_shape shape_of(uint32_t keep_last, uint32_t keep_every)
 {
-    struct home *home = container_of(g->engine->homes.next, struct home, link);
-
-    return container_of(home->runs.next, struct run, link);
-}
-
-static struct rig_shape shape_of(uint32_t world_size)
-{
-    return (struct rig_shape){.world_size = world_size,
+    return (struct rig_shape){.world_size = 2,
                               .slots = 12,
                               .tensors = 2,
                               .tensor_bytes = TENSOR_BYTES,
                               .codec = 1,
-                              .entropy = 1};
+                              .entropy = 1,
+                              .keep_last = keep_last,
+                              .keep_every = keep_every};
 }
 
-static void enter(struct fixture *f, const char *token, uint32_t keep_last,
+static void begin(struct rig_job *f, uint64_t seed, uint32_t keep_last,
                   uint32_t keep_every)
 {
-    struct rig_shape shape = shape_of(f->n);
+    struct rig_shape shape = shape_of(keep_last, keep_every);
 
-    shape.keep_last = keep_last;
-    shape.keep_every = keep_every;
-    rig_start(f->g, token, &shape, f->r);
-    for (uint32_t i = 0; i < f->n; i++)
-        assert_true(rig_joined(f->r[i]));
+    rig_job_begin(f, seed, &shape);
 }
 
-static void begin(struct fixture *f, uint64_t seed, uint32_t keep_last,
-                  uint32_t keep_every)
+static void enter(struct rig_job *f, const char *token)
 {
-    *f = (struct fixture){.g = rig_new(seed), .n = 2};
-    enter(f, "token", keep_last, keep_every);
+    struct rig_shape shape = shape_of(1, 0);
+
+    rig_job_enter(f, token, &shape);
 }
 
-static void commit(struct fixture *f, uint64_t step)
+static void commit(struct rig_job *f, uint64_t step)
 {
-    for (uint32_t i = 0; i < f->n; i++)
-        f->v[i] = rig_save(f->r[i], step, step, 0);
-    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
-    for (uint32_t i = 0; i < f->n; i++)
-        assert_int_equal(f->v[i]->state, WIRE_STATE_COMMITTED);
+    rig_job_commit(f, step, step);
 }
 
-static bool is_retained(void *arg)
-{
-    const struct fixture *f = arg;
-
-    return !retain_is_busy(run_of(f->g));
-}
-
-/* Until the pass is over, and what it lets go is gone. */
-static void settle(struct fixture *f)
-{
-    (void)rig_run(f->g, 2000, NULL, NULL);
-    assert_true(rig_run(f->g, LIMIT_MS, is_retained, f));
-    (void)rig_run(f->g, 100, NULL, NULL);
-}
-
-static enum save_status status_of(const struct fixture *f, uint64_t step)
-{
-    const struct catalog *c = &run_of(f->g)->catalog;
-
-    for (size_t i = c->save_count; i-- > 0;)
-        if (c->save[i].id.step == step)
-            return c->save[i].status;
-    return 0;
-}
-
-static void nothing(struct store_req *req, int64_t result)
-{
-    (void)req;
-    (void)result;
-}
-
-static bool home_has(const struct fixture *f, const char *folder,
-                     const struct save_id *id)
-{
-    char name[RECORD_NAME_BYTES];
-    struct store_req req = {.op = STORE_STAT, .done = nothing};
-
-    req.name = name_save(name, RIG_RUN, folder, id);
-    return store_run(test_world_store(f->g->world, RIG_HOME), &req) >= 0;
-}
-
-static void put_mark(const struct fixture *f, enum record_kind kind,
-                     const char *name, const struct save_id *id)
-{
-    struct record_mark mark = {.id = *id, .created_unix_ms = 1};
-    struct wr w = {0};
-    struct store_req req = {.op = STORE_PUT, .name = name, .done = nothing};
-
-    record_mark_encode(kind, &mark, &w);
-    req.buf = w.data;
-    req.len = w.bytes;
-    assert_int_equal(store_run(test_world_store(f->g->world, RIG_HOME), &req),
-                     0);
-    wr_free(&w);
-}
+/*
+ * Passes.
+ */
 
 static void the_last_are_kept(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct save_id first;
 
     (void)state;
@@ -142,75 +69,72 @@ static void the_last_are_kept(void **state)
     first = f.v[0]->id;
     for (uint64_t step = 20; step <= 60; step += 10) {
         commit(&f, step);
-        settle(&f);
+        rig_settle(f.g);
         for (uint64_t s = 10; s <= step; s += 10)
-            assert_int_equal(status_of(&f, s),
+            assert_int_equal(rig_status(f.g, s),
                              s + 10 < step ? SAVE_REMOVED : SAVE_COMMITTED);
     }
-    assert_true(home_has(&f, "tomb", &first));
-    assert_false(home_has(&f, "decision", &first));
-    assert_false(home_has(&f, "intent", &first));
-    assert_true(home_has(&f, "verified", &f.v[0]->id));
+    assert_true(rig_home_has(f.g, "tomb", &first));
+    assert_false(rig_home_has(f.g, "decision", &first));
+    assert_false(rig_home_has(f.g, "intent", &first));
+    assert_true(rig_home_has(f.g, "verified", &f.v[0]->id));
     (void)rig_check(f.g, f.v[0]);
     rig_free(f.g);
 }
 
 static void every_nth_is_kept(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 2, 1, 30);
     for (uint64_t step = 10; step <= 100; step += 10)
         commit(&f, step);
-    settle(&f);
+    rig_settle(f.g);
     for (uint64_t s = 10; s <= 100; s += 10)
-        assert_int_equal(status_of(&f, s),
+        assert_int_equal(rig_status(f.g, s),
                          s % 30 && s < 100 ? SAVE_REMOVED : SAVE_COMMITTED);
     rig_free(f.g);
 }
 
 static void without_a_policy_all_stay(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 3, 0, 0);
     for (uint64_t step = 10; step <= 50; step += 10)
         commit(&f, step);
-    settle(&f);
+    rig_settle(f.g);
     for (uint64_t s = 10; s <= 50; s += 10)
-        assert_int_equal(status_of(&f, s), SAVE_COMMITTED);
-    assert_false(home_has(&f, "verified", &f.v[0]->id));
+        assert_int_equal(rig_status(f.g, s), SAVE_COMMITTED);
+    assert_false(rig_home_has(f.g, "verified", &f.v[0]->id));
     rig_free(f.g);
 }
 
 static void pins_are_kept_until_they_are_taken_away(void **state)
 {
     char name[RECORD_NAME_BYTES];
-    struct store_req req = {.op = STORE_REMOVE, .done = nothing};
     struct save_id id;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 4, 1, 0);
     commit(&f, 10);
     id = f.v[0]->id;
-    put_mark(&f, RECORD_PIN, name_save(name, RIG_RUN, "pin", &id), &id);
+    rig_put_mark(f.g, RECORD_PIN, name_save(name, RIG_RUN, "pin", &id), &id);
     for (uint64_t step = 20; step <= 40; step += 10)
         commit(&f, step);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
-    assert_int_equal(status_of(&f, 20), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
+    assert_int_equal(rig_status(f.g, 20), SAVE_REMOVED);
     (void)rig_check_as(f.g, f.g, &id);
-    req.name = name;
-    assert_int_equal(store_run(test_world_store(f.g->world, RIG_HOME), &req),
-                     0);
+    assert_int_equal(media_remove(rig_home(f.g), name), 0);
     (void)strcat(name, ".bak"); /* a copy beside it means nothing */
-    put_mark(&f, RECORD_PIN, name, &id);
+    rig_put_mark(f.g, RECORD_PIN, name, &id);
     commit(&f, 50);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     rig_free(f.g);
 }
 
@@ -218,9 +142,8 @@ static void pins_are_kept_until_they_are_taken_away(void **state)
 static void leases_are_kept_while_they_live(void **state)
 {
     char name[RECORD_NAME_BYTES];
-    struct store_req req = {.op = STORE_REMOVE, .done = nothing};
     struct save_id id;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 5, 1, 0);
@@ -229,50 +152,40 @@ static void leases_are_kept_while_they_live(void **state)
     for (uint32_t i = 0; i < 6; i++) { /* renewed every 40 s */
         char leaf[64];
 
-        if (i > 0) {
-            req.name = name;
-            assert_int_equal(
-                store_run(test_world_store(f.g->world, RIG_HOME), &req), 0);
-        }
+        if (i > 0)
+            assert_int_equal(media_remove(rig_home(f.g), name), 0);
         (void)snprintf(leaf, sizeof leaf, "lease/reader.%u", i);
-        put_mark(&f, RECORD_LEASE, name_run(name, RIG_RUN, leaf), &id);
+        rig_put_mark(f.g, RECORD_LEASE, name_run(name, RIG_RUN, leaf), &id);
         commit(&f, 20 + i);
-        settle(&f);
-        assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+        rig_settle(f.g);
+        assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
         (void)rig_run(f.g, 40000, NULL, NULL);
         f.g->world->now_ns += (uint64_t)40 * 1000000000;
     }
     f.g->world->now_ns += (uint64_t)30 * 1000000000;
     commit(&f, 90);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     rig_free(f.g);
 }
 
 static void a_lease_that_cannot_be_read_stops_the_pass(void **state)
 {
-    struct store *home;
-    struct store_req req = {.op = STORE_PUT,
-                            .name = "runs/" RIG_RUN "/lease/bad.0",
-                            .buf = "garbage",
-                            .len = 7,
-                            .done = nothing};
-    struct fixture f;
+    static const char name[] = "runs/" RIG_RUN "/lease/bad.0";
+    struct rig_job f;
 
     (void)state;
     begin(&f, 6, 1, 0);
-    home = test_world_store(f.g->world, RIG_HOME);
     commit(&f, 10);
-    assert_int_equal(store_run(home, &req), 0);
+    assert_int_equal(media_put(rig_home(f.g), name, "garbage", 7), 0);
     commit(&f, 20);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
     assert_true(test_env_logged(f.g->daemon, "a lease cannot be read"));
-    req.op = STORE_REMOVE;
-    assert_int_equal(store_run(home, &req), 0);
+    assert_int_equal(media_remove(rig_home(f.g), name), 0);
     commit(&f, 30);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     rig_free(f.g);
 }
 
@@ -280,7 +193,7 @@ static void nothing_goes_before_the_newest_is_read_back(void **state)
 {
     struct store_fault fault = {
         .op = STORE_READ, .nth = 3, .persistent = true, .error = -EIO};
-    struct fixture f;
+    struct rig_job f;
     struct store *local;
 
     (void)state;
@@ -289,37 +202,37 @@ static void nothing_goes_before_the_newest_is_read_back(void **state)
     commit(&f, 10);
     assert_int_equal(store_fault_add(local, &fault), 0);
     commit(&f, 20);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
-    assert_false(home_has(&f, "verified", &f.v[0]->id));
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
+    assert_false(rig_home_has(f.g, "verified", &f.v[0]->id));
     assert_true(test_env_logged(f.g->daemon, "nothing more is removed"));
     store_fault_clear(local);
     commit(&f, 30);
-    settle(&f);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 20), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 20), SAVE_REMOVED);
     rig_free(f.g);
 }
 
 static void the_parent_stays(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 8, 1, 0);
     for (uint64_t step = 10; step <= 30; step += 10)
         commit(&f, step);
-    settle(&f);
+    rig_settle(f.g);
     rig_die(f.r[0]);
     rig_die(f.r[1]);
-    enter(&f, "second", 1, 0);
+    enter(&f, "second");
     assert_int_equal(f.r[0]->parent.step, 30);
     for (uint64_t step = 40; step <= 60; step += 10)
         commit(&f, step);
-    settle(&f);
-    assert_int_equal(status_of(&f, 30), SAVE_COMMITTED);
-    assert_int_equal(status_of(&f, 40), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 50), SAVE_REMOVED);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 30), SAVE_COMMITTED);
+    assert_int_equal(rig_status(f.g, 40), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 50), SAVE_REMOVED);
     rig_free(f.g);
 }
 
@@ -331,28 +244,27 @@ static bool one_failure(bool is_local, uint64_t nth, bool persistent)
 {
     struct store_fault fault = {
         .op = -1, .nth = nth, .persistent = persistent, .error = -EIO};
-    struct fixture f;
+    struct rig_job f;
     struct store *s;
     bool has_fired;
 
     begin(&f, nth, 1, 0);
     commit(&f, 10);
     commit(&f, 20);
-    settle(&f);
+    rig_settle(f.g);
     s = test_env_fault(f.g->daemon, is_local ? "local" : RIG_HOME);
-    for (uint32_t i = 0; i < f.n; i++)
-        f.v[i] = rig_save(f.r[i], 30, 30, 0);
-    assert_true(rig_run(f.g, LIMIT_MS, rig_all_decided, f.g));
+    rig_job_save(&f, 30, 30, 0);
+    rig_job_decide(&f);
     assert_int_equal(store_fault_add(s, &fault), 0); /* the pass is to come */
-    settle(&f);
+    rig_settle(f.g);
     has_fired = store_fault_count(s) > 0;
     store_fault_clear(s);
     (void)rig_check(f.g, f.v[0]);
     commit(&f, 40);
-    settle(&f);
+    rig_settle(f.g);
     (void)rig_check(f.g, f.v[0]);
-    assert_int_equal(status_of(&f, 20), SAVE_REMOVED);
-    assert_int_equal(status_of(&f, 30), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 20), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 30), SAVE_REMOVED);
     rig_free(f.g);
     return has_fired;
 }
@@ -373,9 +285,9 @@ static void every_request_of_a_pass_may_fail(void **state)
 /* The mark that the newest checkpoint was read back is on its way. */
 static bool is_read_back(void *arg)
 {
-    const struct fixture *f = arg;
+    const struct rig_job *f = arg;
 
-    return home_has(f, "verified", &f->v[0]->id);
+    return rig_home_has(f->g, "verified", &f->v[0]->id);
 }
 
 /* SIGKILL after any number of turns of a pass: what is left loads, what has a
@@ -386,7 +298,7 @@ static void a_crash_in_a_pass_loses_nothing(void **state)
 
     (void)state;
     for (uint64_t turns = 0; turns < 90; turns++) {
-        struct fixture f, again = {.n = 2};
+        struct rig_job f, again = {.n = 2};
         struct save_id last;
         struct segpool_stats stats;
         bool has_tomb, has_decision;
@@ -402,28 +314,28 @@ static void a_crash_in_a_pass_loses_nothing(void **state)
             (void)rig_run(f.g, 0, NULL, NULL);
         rig_kill(f.g);
         rig_end(f.g);
-        has_tomb =
-            home_has(&f, "tomb",
-                     &(struct save_id){
-                         .generation = 1, .step = 10, .attempt = last.attempt});
-        has_decision =
-            home_has(&f, "decision",
-                     &(struct save_id){
-                         .generation = 1, .step = 10, .attempt = last.attempt});
+        has_tomb = rig_home_has(f.g, "tomb",
+                                &(struct save_id){.generation = 1,
+                                                  .step = 10,
+                                                  .attempt = last.attempt});
+        has_decision = rig_home_has(f.g, "decision",
+                                    &(struct save_id){.generation = 1,
+                                                      .step = 10,
+                                                      .attempt = last.attempt});
         cut += has_tomb && has_decision;
         again.g = rig_new_in(f.g->world, "a");
-        enter(&again, "second", 1, 0);
+        enter(&again, "second");
         assert_int_equal(again.r[0]->parent.step, 20);
         (void)rig_check_as(again.g, f.g, &last);
-        assert_int_equal(status_of(&again, 10),
+        assert_int_equal(rig_status(again.g, 10),
                          has_tomb ? SAVE_REMOVED : SAVE_COMMITTED);
         segpool_stats(again.g->engine->pool, &stats);
         /* A rank writes a segment per save. */
         assert_int_equal(stats.count[SEGMENT_HELD], has_tomb ? 2 : 4);
         assert_int_equal(stats.count[SEGMENT_POISONED], 0);
         commit(&again, 30);
-        settle(&again);
-        assert_int_equal(status_of(&again, 10), SAVE_REMOVED);
+        rig_settle(again.g);
+        assert_int_equal(rig_status(again.g, 10), SAVE_REMOVED);
         rig_free(f.g);
         rig_free(again.g);
     }
@@ -446,7 +358,7 @@ static void a_read_is_whole_or_not_found(void **state)
         struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
         struct save_id id;
         struct rig_load *l;
-        struct fixture f;
+        struct rig_job f;
 
         begin(&f, turns, 1, 0);
         commit(&f, 10);
@@ -467,8 +379,8 @@ static void a_read_is_whole_or_not_found(void **state)
             assert_int_equal(l->delivered_count, 0);
             gone++;
         }
-        settle(&f);
-        assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+        rig_settle(f.g);
+        assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
         rig_free(f.g);
     }
     (void)fprintf(stderr, "%u read, %u not found\n", found, gone);
@@ -489,7 +401,7 @@ static void a_read_that_begins_during_a_removal_is_not_found(void **state)
     struct store *home;
     struct rig_load *l;
     struct save_id id;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 10, 1, 0);
@@ -502,11 +414,11 @@ static void a_read_that_begins_during_a_removal_is_not_found(void **state)
     assert_true(rig_run(f.g, LIMIT_MS, has_fired, home));
     l = rig_load(f.r[0], &id);
     assert_true(rig_run(f.g, LIMIT_MS, rig_loads_done, f.g));
-    assert_false(home_has(&f, "tomb", &id));
+    assert_false(rig_home_has(f.g, "tomb", &id));
     assert_int_equal(l->code, -ENOENT);
     assert_int_equal(l->delivered_count, 0);
-    settle(&f);
-    assert_true(home_has(&f, "tomb", &id));
+    rig_settle(f.g);
+    assert_true(rig_home_has(f.g, "tomb", &id));
     rig_free(f.g);
 }
 
@@ -515,7 +427,7 @@ static void a_held_read_is_waited_for(void **state)
     struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
     struct rig_load *l;
     struct save_id id;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 9, 1, 0);
@@ -527,11 +439,11 @@ static void a_held_read_is_waited_for(void **state)
     (void)rig_run(f.g, 100, NULL, NULL);
     commit(&f, 20);
     (void)rig_run(f.g, 30000, NULL, NULL);
-    assert_int_equal(status_of(&f, 10), SAVE_COMMITTED);
+    assert_int_equal(rig_status(f.g, 10), SAVE_COMMITTED);
     rig_load_vote(l);
-    settle(&f);
+    rig_settle(f.g);
     assert_int_equal(l->code, 0);
-    assert_int_equal(status_of(&f, 10), SAVE_REMOVED);
+    assert_int_equal(rig_status(f.g, 10), SAVE_REMOVED);
     rig_free(f.g);
 }
 
@@ -561,9 +473,9 @@ static bool is_fetched(void *arg)
 }
 
 /* Bytes of the distinct extents that checkpoints refer to. */
-static uint64_t referenced(struct fixture *f)
+static uint64_t referenced(struct rig_job *f)
 {
-    const struct catalog *c = &run_of(f->g)->catalog;
+    const struct catalog *c = &rig_the_run(f->g)->catalog;
     struct {
         struct id128 segment;
         uint32_t number;
@@ -577,7 +489,7 @@ static uint64_t referenced(struct fixture *f)
 
         if (c->save[i].status != SAVE_COMMITTED)
             continue;
-        manifest_fetch(run_of(f->g), &c->save[i].id, on_fetched, &x);
+        manifest_fetch(rig_the_run(f->g), &c->save[i].id, on_fetched, &x);
         assert_true(rig_run(f->g, LIMIT_MS, is_fetched, &x));
         m = &x.held->manifest;
         for (uint64_t k = 0; k < m->chunk_count; k++) {
@@ -599,7 +511,7 @@ static uint64_t referenced(struct fixture *f)
     return bytes;
 }
 
-static void save_changed(struct fixture *f, uint64_t step, uint32_t changed,
+static void save_changed(struct rig_job *f, uint64_t step, uint32_t changed,
                          uint64_t changed_seed)
 {
     for (uint32_t i = 0; i < f->n; i++) {
@@ -609,13 +521,13 @@ static void save_changed(struct fixture *f, uint64_t step, uint32_t changed,
     }
     assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
     assert_int_equal(f->v[0]->state, WIRE_STATE_COMMITTED);
-    settle(f);
+    rig_settle(f->g);
     (void)rig_check(f->g, f->v[0]);
 }
 
 /* Percent: what is allocated, spare segments aside, of what is referenced.
  * Spare segments are at most one save. */
-static uint64_t space(struct fixture *f)
+static uint64_t space(struct rig_job *f)
 {
     uint64_t save = f->n * (2 * TENSOR_BYTES + 20 * (uint64_t)PAGE_BYTES);
     struct segpool_stats stats;
@@ -634,7 +546,7 @@ static uint64_t space(struct fixture *f)
  */
 static void space_is_bounded(uint32_t keep_last, uint32_t most)
 {
-    struct fixture f;
+    struct rig_job f;
     uint64_t worst = 0, worst_at_rest = 0, step = 0;
 
     begin(&f, keep_last * most, keep_last, 0);
@@ -671,88 +583,41 @@ static void allocated_is_at_most_twice_referenced(void **state)
  * Two daemons.
  */
 
-struct pair {
-    struct rig *g[2];
-    struct rig_rank *r[2];
-    struct rig_save *v[2];
-};
-
-static bool pump(void *arg)
+static void pair_commit(struct rig_pair *p, uint64_t step)
 {
-    struct pair *p = arg;
-
-    rig_pump(p->g[0]);
-    rig_pump(p->g[1]);
-    return false;
-}
-
-static bool is_decided(void *arg)
-{
-    struct pair *p = arg;
-
-    (void)pump(p);
-    return rig_all_decided(p->g[0]) && rig_all_decided(p->g[1]);
-}
-
-static enum save_status status_at(const struct rig *g, uint64_t step)
-{
-    struct fixture f = {.g = NULL};
-
-    memcpy(&f.g, &g, sizeof f.g);
-    return status_of(&f, step);
-}
-
-static void pair_commit(struct pair *p, uint64_t step)
-{
-    for (int i = 0; i < 2; i++)
-        p->v[i] = rig_save(p->r[i], step, step, 0);
-    assert_true(test_run(p->g[0]->world, LIMIT_MS, is_decided, p));
+    rig_pair_save(p, step, 0);
+    rig_pair_decide(p);
     assert_int_equal(p->v[0]->state, WIRE_STATE_COMMITTED);
-    (void)test_run(p->g[0]->world, 30000, pump, p);
+    rig_pair_turn(p, 30000);
 }
 
 static void each_daemon_reads_its_share_back(void **state)
 {
     struct store_fault fault = {
         .op = STORE_READ, .nth = 1, .persistent = true, .error = -EIO};
-    struct pair p = {0};
+    struct rig_shape shape = shape_of(1, 0);
+    struct rig_pair p;
     struct store *other;
 
     (void)state;
-    p.g[0] = rig_new(30);
-    p.g[1] = rig_new_in(p.g[0]->world, "b");
-    for (uint32_t i = 0; i < 2; i++) {
-        p.r[i] = rig_rank_new(p.g[i], i, 2);
-        p.r[i]->keep_last = 1;
-        rig_open(p.r[i], "token");
-    }
-    (void)test_run(p.g[0]->world, 10000, pump, &p);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_true(rig_joined(p.r[i]));
-        rig_arena(p.r[i], 12);
-        rig_table(p.r[i], 1, 2, TENSOR_BYTES);
-    }
-    (void)test_run(p.g[0]->world, 100, pump, &p);
+    rig_pair_begin(&p, 30, &shape);
     other = test_env_fault(p.g[1]->daemon, "local");
     pair_commit(&p, 10);
     assert_int_equal(store_fault_add(other, &fault), 0);
     pair_commit(&p, 20); /* one half of it is not good */
-    assert_int_equal(status_at(p.g[0], 10), SAVE_COMMITTED);
-    assert_int_equal(status_at(p.g[1], 10), SAVE_COMMITTED);
+    assert_int_equal(rig_status(p.g[0], 10), SAVE_COMMITTED);
+    assert_int_equal(rig_status(p.g[1], 10), SAVE_COMMITTED);
     store_fault_clear(other);
     pair_commit(&p, 30);
     for (int i = 0; i < 2; i++) {
         struct segpool_stats stats;
 
-        assert_int_equal(status_at(p.g[i], 10), SAVE_REMOVED);
-        assert_int_equal(status_at(p.g[i], 20), SAVE_REMOVED);
+        assert_int_equal(rig_status(p.g[i], 10), SAVE_REMOVED);
+        assert_int_equal(rig_status(p.g[i], 20), SAVE_REMOVED);
         segpool_stats(p.g[i]->engine->pool, &stats);
         assert_int_equal(stats.count[SEGMENT_HELD], 1);
     }
-    for (int i = 0; i < 2; i++)
-        rig_die(p.r[i]);
-    rig_free(p.g[1]);
-    rig_free(p.g[0]);
+    rig_pair_end(&p);
 }
 
 int main(void)

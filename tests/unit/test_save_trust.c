@@ -167,16 +167,7 @@ static bool pump_until_joined(void *arg)
 static void send_table(struct rig_rank *r, const struct player *p,
                        uint32_t entries)
 {
-    struct wire_table v = {.number = 1};
-    struct wr bare = {0}, w = {0};
-
-    table_encode(p->entry, entries, &bare);
-    v.data = bare.data;
-    v.bytes = (uint32_t)bare.bytes;
-    wire_table_encode(&v, &w);
-    rig_send(r, WIRE_TABLE, 0, 4, &w);
-    wr_free(&w);
-    wr_free(&bare);
+    rig_send_entries(r, 1, p->entry, entries);
     assert_int_equal(
         writelist_build(p->entry, entries, RIG_CHUNK_BYTES, &r->list), 0);
 }
@@ -529,11 +520,7 @@ static void one_rank_that_moves_is_fresh(void **state)
 static const struct catalog_save *recorded(const struct rig *g,
                                            const struct save_id *id)
 {
-    const struct home *home =
-        container_of(g->engine->homes.next, struct home, link);
-    const struct run *run = container_of(home->runs.next, struct run, link);
-
-    return catalog_find(&run->catalog, id);
+    return catalog_find(&rig_the_run(g)->catalog, id);
 }
 
 static bool pump_until_local(void *arg)

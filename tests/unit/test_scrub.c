@@ -4,7 +4,7 @@
  * the midst of it.
  */
 #include "ckptd/engine/scrub.h"
-#include "tests/lib/load_rig.h"
+#include "tests/lib/rig_job.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,17 +15,9 @@
 #define TENSOR_BYTES (5 * (uint64_t)RIG_CHUNK_BYTES - 100)
 #define NS_PER_S     ((uint64_t)1000 * 1000 * 1000)
 
-struct fixture {
-    struct rig *g;
-    struct rig_rank *r[RIG_RANKS_MAX];
-};
-
-static uint32_t scrubbed(const struct fixture *f, uint64_t step)
+static uint32_t scrubbed(const struct rig_job *f, uint64_t step)
 {
-    struct home *home =
-        container_of(f->g->engine->homes.next, struct home, link);
-    const struct catalog *c =
-        &container_of(home->runs.next, struct run, link)->catalog;
+    const struct catalog *c = &rig_the_run(f->g)->catalog;
 
     for (size_t i = 0; i < c->save_count; i++)
         if (c->save[i].id.step == step)
@@ -34,7 +26,7 @@ static uint32_t scrubbed(const struct fixture *f, uint64_t step)
 }
 
 /* Two ranks, step 10 committed, and a scrub of each checkpoint every minute. */
-static void begin(struct fixture *f, double rate)
+static void begin(struct rig_job *f, double rate)
 {
     struct rig_shape shape = {.world_size = 2,
                               .slots = 12,
@@ -43,13 +35,8 @@ static void begin(struct fixture *f, double rate)
                               .codec = 1,
                               .entropy = 1};
 
-    *f = (struct fixture){.g = rig_new(5)};
-    rig_start(f->g, "token", &shape, f->r);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_true(rig_joined(f->r[i]));
-        (void)rig_save(f->r[i], 10, 10, 0);
-    }
-    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
+    rig_job_begin(f, 5, &shape);
+    rig_job_commit(f, 10, 10);
     f->g->engine->env->scrub_every_ns = 60 * NS_PER_S;
     f->g->engine->env->scrub_bytes_s = rate;
     assert_int_equal(scrub_open(f->g->engine), 0);
@@ -57,7 +44,7 @@ static void begin(struct fixture *f, double rate)
 
 static void it_reads_when_all_is_quiet_and_again_after_its_time(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     uint32_t first;
 
     (void)state;
@@ -75,7 +62,7 @@ static void it_reads_when_all_is_quiet_and_again_after_its_time(void **state)
 
 static void it_rests_while_a_save_is_under_way(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 50000); /* that takes half a minute */
@@ -94,7 +81,7 @@ static void it_rests_while_a_save_is_under_way(void **state)
 
 static void it_ends_in_the_midst_of_reading(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     begin(&f, 20000);
