@@ -43,6 +43,7 @@ struct file_job *file_job_start(struct store_file *file, struct store_req *req)
     job->req = req;
     job->dir_fd = job->fd = job->walk_fd = -1;
     job->tries = 0;
+    job->folder_failures = file->folder_failures;
     job->done_bytes = 0;
     job->tmp[0] = '\0';
     return job;
@@ -130,6 +131,27 @@ void file_job_sync(struct file_job *job, enum fileio_kind kind, int fd,
         next(job, 0);
     else
         file_job_on_fd(job, kind, fd, next);
+}
+
+static void folder_synced(struct file_job *job, int64_t result)
+{
+    struct store_file *file = job->file;
+
+    if (result < 0) {
+        file->folder_failures++;
+        file_forget_durable(file); /* a new name in it is not */
+    } else if (job->folder_failures != file->folder_failures &&
+               !is_left_out("failure of a folder's sync")) {
+        result = -EIO;
+    }
+    job->after_sync(job, result);
+}
+
+void file_job_sync_folder(struct file_job *job, const char *what,
+                          file_step *next)
+{
+    job->after_sync = next;
+    file_job_sync(job, FILEIO_FSYNC, job->dir_fd, what, folder_synced);
 }
 
 /*

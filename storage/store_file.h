@@ -40,12 +40,14 @@ struct file_job {
     file_step *next;  /* takes the primitive's result */
     file_step *after; /* takes the procedure's */
     file_step *after_names;
+    file_step *after_sync;
     int dir_fd;  /* the parent: own, root_fd, or -1 */
     int fd;      /* the file: own, or -1 */
     int walk_fd; /* the folder below dir_fd while walking, or -1 */
     uint32_t tries, walk_tries;
-    uint64_t done_bytes; /* of a read or write */
-    int64_t outcome;     /* of file_job_end() */
+    uint32_t folder_failures; /* the store's, when it began */
+    uint64_t done_bytes;      /* of a read or write */
+    int64_t outcome;          /* of file_job_end() */
     size_t walk_at, walk_end;
     struct statx stat;
     const char *leaf;              /* within req->name */
@@ -70,6 +72,7 @@ struct store_file {
     struct list free_jobs;
     char *durable[FILE_DURABLE_MAX]; /* folders known to be on media */
     uint32_t durable_next;
+    uint32_t folder_failures; /* syncs of folders that failed */
     struct file_job job[FILEIO_DEPTH];
 };
 
@@ -108,6 +111,10 @@ void file_job_lock(struct file_job *job, int how, file_step *next);
  * out. */
 void file_job_sync(struct file_job *job, enum fileio_kind kind, int fd,
                    const char *what, file_step *next);
+/* The same of the folder job->dir_fd. Of several at once one may take the error
+ * of all: a failure fails all that began before it. */
+void file_job_sync_folder(struct file_job *job, const char *what,
+                          file_step *next);
 
 /* store_file_root.c. Opens file->root_fd and fills what the probes find. */
 int file_root_open(struct store_file *file, struct err *err) MUST_USE;

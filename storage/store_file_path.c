@@ -12,7 +12,8 @@
  * The names in a folder are another matter: a name may have been given by a
  * process that died before it had synced the folder. A PUT syncs it anyhow;
  * for who opens by a name that was there, file_open_names() does so once, and
- * remembers it as "folder/". A sync that fails makes the store forget.
+ * remembers it as "folder/". A sync that fails makes the store forget, and
+ * fails all that had begun by then: it may have taken the error of all.
  */
 #include "storage/store_file.h"
 
@@ -124,8 +125,7 @@ static void walk_opened(struct file_job *job, int64_t result)
         if (is_durable(job->file, job->path))
             walk_down(job);
         else
-            file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
-                          "sync of a new folder", walk_synced);
+            file_job_sync_folder(job, "sync of a new folder", walk_synced);
     } else if (result == -ENOENT && job->walk_tries++ < FILE_TRIES_MAX) {
         file_forget_durable(job->file);
         job->op.path = job->path + job->walk_at;
@@ -193,8 +193,8 @@ static void names_opened(struct file_job *job, int64_t result)
     if (is_durable(job->file, job->path))
         job->after_names(job, 0);
     else
-        file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
-                      "sync of a name that was there", names_synced);
+        file_job_sync_folder(job, "sync of a name that was there",
+                             names_synced);
 }
 
 void file_open_names(struct file_job *job, file_step *after)

@@ -79,18 +79,15 @@ bool file_job_may_retry(struct file_job *job)
 
 static void dir_synced(struct file_job *job, int64_t result)
 {
-    if (result < 0)
-        file_forget_durable(job->file); /* its new name is not */
     job->after(job, result < 0 ? result : job->outcome);
 }
 
 static void sync_dir(struct file_job *job, int64_t outcome)
 {
     job->outcome = outcome;
-    file_job_sync(job, FILEIO_FSYNC, job->dir_fd,
-                  outcome == 0 ? "sync of a new name"
-                               : "sync of another's name",
-                  dir_synced);
+    file_job_sync_folder(
+        job, outcome == 0 ? "sync of a new name" : "sync of another's name",
+        dir_synced);
 }
 
 static void link_judged(struct file_job *job, int64_t result)

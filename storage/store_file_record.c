@@ -180,8 +180,7 @@ static void remove_done(struct file_job *job, int64_t result)
         return;
     }
     job->outcome = result;
-    file_job_sync(job, FILEIO_FSYNC, job->dir_fd, "sync of a removal",
-                  remove_synced);
+    file_job_sync_folder(job, "sync of a removal", remove_synced);
 }
 
 static void remove_in_parent(struct file_job *job, int64_t result)

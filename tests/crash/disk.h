@@ -118,12 +118,13 @@ struct disk {
     uint32_t process; /* that calls */
     /* What a test wants. */
     bool has_no_tmpfile;
-    bool writes_short;    /* now and then */
-    uint32_t fail_syncs;  /* the n-th sync of a file from now fails; 0: none */
-    uint32_t fail_writes; /* the same of writes */
-    uint32_t lost_links;  /* of links made: its answer gets lost, and the
-                             repetition says EEXIST */
-    uint32_t stop_at;     /* nothing more is carried out; DISK_NEVER */
+    bool writes_short;   /* now and then */
+    uint32_t fail_syncs; /* the n-th sync of a file from now fails; 0: none */
+    uint32_t fail_folder_syncs; /* the same of folders */
+    uint32_t fail_writes;       /* the same of writes */
+    uint32_t lost_links;        /* of links made: its answer gets lost, and the
+                                   repetition says EEXIST */
+    uint32_t stop_at;           /* nothing more is carried out; DISK_NEVER */
 };
 
 /* With this tree (NULL: nothing). */

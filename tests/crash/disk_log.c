@@ -235,8 +235,9 @@ void disk_take_name(struct disk *disk, uint32_t folder, const char *name)
 
 int disk_sync(struct disk *disk, uint32_t node, bool is_data_only)
 {
-    bool fails = !disk->live.node[node].is_folder && disk->fail_syncs > 0 &&
-                 --disk->fail_syncs == 0;
+    uint32_t *left = disk->live.node[node].is_folder ? &disk->fail_folder_syncs
+                                                     : &disk->fail_syncs;
+    bool fails = *left > 0 && --*left == 0;
     struct disk_op *op = disk_log(disk, DISK_SYNC);
 
     if (op) {

@@ -59,6 +59,7 @@ static const struct safeguard safeguards[] = {
     {"sync of a header", "header-first", NULL, 1},
     {"failure of a header's sync", "failing", "poison after a failed sync", 7},
     {"failure of a segment's sync", "failing", NULL, 11},
+    {"failure of a folder's sync", "failing-folder", NULL, 9},
     {"failure of a write", "failing", "poison after a failed sync", 6},
     {"references of a commit", "compaction", NULL, 1},
     {"decoding what was encoded", "bad-codec", NULL, 1},

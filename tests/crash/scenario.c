@@ -204,6 +204,23 @@ static void failing(struct play *play)
     life_end(&life);
 }
 
+/* One sync of a folder fails: of names under way together it may be the one
+ * that all of them waited for. The fifth is one of two new segments'. */
+static void failing_folder(struct play *play)
+{
+    uint32_t nth = play->seed % 2 ? 5 : (uint32_t)play->seed / 2;
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 10, 1);
+    play->disk->fail_folder_syncs = nth;
+    (void)life_save(&life, 20, 2);
+    (void)life_wait(&life);
+    play->disk->fail_folder_syncs = 0;
+    commit(play, &life, 30, 3);
+    life_end(&life);
+}
+
 /*
  * Another process creates a record; whether that has made its name durable yet
  * is not ours to see.
@@ -362,6 +379,10 @@ const struct scenario scenarios[] = {
     {.name = "failing",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = failing,
+     .seeds = 20},
+    {.name = "failing-folder",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = failing_folder,
      .seeds = 20},
     {.name = "retention",
      .shape =
