@@ -8,6 +8,7 @@
  */
 #include "ckptd/engine/load.h"
 #include "tests/lib/load_job.h"
+#include "tests/lib/rig_pair.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,85 +22,44 @@
 #define LIMIT_MS 1500000
 #define RANKS    4
 
-struct pair {
-    struct test_world *world;
-    struct rig *saver[2], *g[2];
-    struct rig_rank *r[RANKS];
+struct job {
+    struct rig_pair p;
+    struct rig *saver[2];
     struct rig_load *l[RANKS];
     struct save_id id[JOB_STEPS];
 };
 
-static bool pump(void *arg)
-{
-    struct pair *p = arg;
-
-    for (int i = 0; i < 2; i++)
-        if (p->g[i] && p->g[i]->engine)
-            rig_pump(p->g[i]);
-    return false;
-}
-
-static bool is_joined(void *arg)
-{
-    struct pair *p = arg;
-
-    (void)pump(p);
-    for (int i = 0; i < RANKS; i++)
-        if (!rig_joined(p->r[i]) && !p->r[i]->error)
-            return false;
-    return true;
-}
-
-static bool is_decided(void *arg)
-{
-    struct pair *p = arg;
-
-    (void)pump(p);
-    return rig_all_decided(p->g[0]) && rig_all_decided(p->g[1]);
-}
+static const struct rig_shape shape = {.world_size = RANKS,
+                                       .slots = 6,
+                                       .tensors = JOB_TENSORS,
+                                       .tensor_bytes = JOB_TENSOR_BYTES,
+                                       .codec = 1,
+                                       .entropy = 1};
 
 static bool is_loaded(void *arg)
 {
-    struct pair *p = arg;
+    struct job *j = arg;
 
-    (void)pump(p);
+    (void)rig_pair_pump(&j->p);
     for (int i = 0; i < 2; i++)
-        if (p->g[i] && p->g[i]->engine && !rig_loads_done(p->g[i]))
+        if (j->p.g[i] && j->p.g[i]->engine && !rig_loads_done(j->p.g[i]))
             return false;
     return true;
 }
 
-static bool turn(struct pair *p, uint64_t ms, test_until until)
+static void wait_loaded(struct job *j)
 {
-    return test_run(p->world, ms, until ? until : pump, p);
+    assert_true(test_run(j->p.world, LIMIT_MS, is_loaded, j));
 }
 
-static void join(struct pair *p, const char *token)
+static void start(struct job *j)
 {
-    for (uint32_t i = 0; i < RANKS; i++) {
-        p->r[i] = rig_rank_new(p->g[i % 2], i, RANKS);
-        rig_open(p->r[i], token);
-    }
-    (void)turn(p, 60000, is_joined);
-    for (uint32_t i = 0; i < RANKS; i++) {
-        assert_true(rig_joined(p->r[i]));
-        rig_arena(p->r[i], 6);
-        rig_table(p->r[i], 1, JOB_TENSORS, JOB_TENSOR_BYTES);
-    }
-    (void)turn(p, 50, NULL);
+    rig_pair_start(&j->p);
+    for (int i = 0; i < 2; i++)
+        j->p.g[i]->has_shared_world = true;
 }
 
-static void start(struct pair *p)
-{
-    static const char *const names[] = {"a", "b"};
-
-    for (int i = 0; i < 2; i++) {
-        p->g[i] = rig_new_in(p->world, names[i]);
-        p->g[i]->has_shared_world = true;
-    }
-}
-
-static void wish(struct pair *p)
+static void wish(struct job *j)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         struct rig_want want[2 * JOB_TENSORS];
@@ -107,75 +67,73 @@ static void wish(struct pair *p)
         for (uint32_t k = 0; k < ARRAY_LEN(want); k++)
             want[k] = (struct rig_want){.owner = i % 2 + k / JOB_TENSORS * 2,
                                         .tensor = k % JOB_TENSORS};
-        rig_wish(p->r[i], 7, want, ARRAY_LEN(want), JOB_TENSOR_BYTES);
+        rig_wish(j->p.r[i], 7, want, ARRAY_LEN(want), JOB_TENSOR_BYTES);
     }
 }
 
 /* Three steps are saved; both daemons start again, and the ranks join. */
-static void begin(struct pair *p, uint64_t seed)
+static void begin(struct job *j, uint64_t seed)
 {
-    *p = (struct pair){.world = test_world_new(seed)};
-    start(p);
-    join(p, "saves");
+    *j = (struct job){.p.world = test_world_new(seed)};
+    start(j);
+    rig_pair_join(&j->p, "saves", &shape);
     for (int s = 0; s < JOB_STEPS; s++) {
-        struct rig_save *v = NULL;
-
         for (int i = 0; i < RANKS; i++)
-            v = rig_save(p->r[i], 10 * ((uint64_t)s + 1), (uint64_t)s + 1, 0);
-        assert_true(turn(p, LIMIT_MS, is_decided));
-        assert_int_equal(v->state, WIRE_STATE_COMMITTED);
-        p->id[s] = v->id;
+            j->p.v[i] =
+                rig_save(j->p.r[i], 10 * ((uint64_t)s + 1), (uint64_t)s + 1, 0);
+        rig_pair_decide(&j->p);
+        assert_int_equal(j->p.v[0]->state, WIRE_STATE_COMMITTED);
+        j->id[s] = j->p.v[0]->id;
     }
     for (int i = 0; i < 2; i++) {
-        rig_end(p->g[i]);
-        p->saver[i] = p->g[i];
+        rig_end(j->p.g[i]);
+        j->saver[i] = j->p.g[i];
     }
-    start(p);
-    join(p, "loads");
-    wish(p);
+    start(j);
+    rig_pair_join(&j->p, "loads", &shape);
+    wish(j);
 }
 
-static void end(struct pair *p)
+static void end(struct job *j)
 {
     for (int i = 0; i < 2; i++) {
-        rig_free(p->g[i]);
-        rig_free(p->saver[i]);
+        rig_free(j->p.g[i]);
+        rig_free(j->saver[i]);
     }
-    test_world_free(p->world);
+    test_world_free(j->p.world);
 }
 
-static void load_all(struct pair *p)
+static void load_all(struct job *j)
 {
     for (int i = 0; i < RANKS; i++)
-        p->l[i] = p->r[i]->is_gone ? NULL : rig_load(p->r[i], NULL);
+        j->l[i] = j->p.r[i]->is_gone ? NULL : rig_load(j->p.r[i], NULL);
 }
 
-static void check(struct pair *p, int step)
+static void check(struct job *j, int step)
 {
     for (int i = 0; i < RANKS; i++) {
-        if (p->l[i]->code)
-            (void)fprintf(stderr, "rank %d: %s\n", i, p->l[i]->text);
-        assert_int_equal(p->l[i]->code, 0);
-        assert_int_equal(save_id_compare(&p->l[i]->id, &p->id[step]), 0);
-        rig_load_check(p->l[i], p->saver[i % 2], &p->id[step]);
+        if (j->l[i]->code)
+            (void)fprintf(stderr, "rank %d: %s\n", i, j->l[i]->text);
+        assert_int_equal(j->l[i]->code, 0);
+        assert_int_equal(save_id_compare(&j->l[i]->id, &j->id[step]), 0);
+        rig_load_check(j->l[i], j->saver[i % 2], &j->id[step]);
     }
 }
 
 /* None of those that are left has loaded; each knows why. */
-static void check_failed(struct pair *p, const char *words)
+static void check_failed(struct job *j, const char *words)
 {
     for (int i = 0; i < RANKS; i++) {
-        if (!p->l[i] || p->r[i]->is_gone || !p->r[i]->rig->engine)
+        if (!j->l[i] || j->p.r[i]->is_gone || !j->p.r[i]->rig->engine)
             continue;
-        assert_true(p->l[i]->is_done && p->l[i]->code < 0);
-        if (!strstr(p->l[i]->text, words))
-            (void)fprintf(stderr, "rank %d: %s\n", i, p->l[i]->text);
-        assert_non_null(strstr(p->l[i]->text, words));
+        assert_true(j->l[i]->is_done && j->l[i]->code < 0);
+        if (!strstr(j->l[i]->text, words))
+            (void)fprintf(stderr, "rank %d: %s\n", i, j->l[i]->text);
+        assert_non_null(strstr(j->l[i]->text, words));
     }
 }
 
-static void fail_reads(struct pair *p, int daemon, uint64_t nth,
-                       bool persistent)
+static void fail_reads(struct job *j, int daemon, uint64_t nth, bool persistent)
 {
     struct store_fault fault = {.op = STORE_READ,
                                 .name_part = "seg/",
@@ -184,7 +142,8 @@ static void fail_reads(struct pair *p, int daemon, uint64_t nth,
                                 .error = -EIO};
 
     assert_int_equal(
-        store_fault_add(test_env_fault(p->g[daemon]->daemon, "local"), &fault),
+        store_fault_add(test_env_fault(j->p.g[daemon]->daemon, "local"),
+                        &fault),
         0);
 }
 
@@ -192,15 +151,15 @@ static void both_load_the_same(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 6; seed++) {
-        struct pair p;
+        struct job j;
 
-        begin(&p, seed);
+        begin(&j, seed);
         for (int i = 0; i < 2; i++) {
-            load_all(&p);
-            assert_true(turn(&p, LIMIT_MS, is_loaded));
-            check(&p, 2);
+            load_all(&j);
+            wait_loaded(&j);
+            check(&j, 2);
         }
-        end(&p);
+        end(&j);
     }
 }
 
@@ -208,21 +167,21 @@ static void both_fall_back_when_one_must(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 12; seed++) {
-        struct pair p;
+        struct job j;
 
-        begin(&p, seed);
-        fail_reads(&p, (int)(seed % 2), 1 + seed / 2, false);
+        begin(&j, seed);
+        fail_reads(&j, (int)(seed % 2), 1 + seed / 2, false);
         if (seed % 3 == 0) /* and the other at the same time */
-            fail_reads(&p, (int)(1 - seed % 2), 2, false);
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        check(&p, 1);
-        assert_int_equal(p.l[0]->attempts, 2);
-        assert_int_equal(p.l[1]->attempts, 2);
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        check(&p, 2);
-        end(&p);
+            fail_reads(&j, (int)(1 - seed % 2), 2, false);
+        load_all(&j);
+        wait_loaded(&j);
+        check(&j, 1);
+        assert_int_equal(j.l[0]->attempts, 2);
+        assert_int_equal(j.l[1]->attempts, 2);
+        load_all(&j);
+        wait_loaded(&j);
+        check(&j, 2);
+        end(&j);
     }
 }
 
@@ -231,20 +190,20 @@ static void a_wish_of_one_is_nobodys_fall_back(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 6; seed++) {
         struct rig_want none = {.owner = 9};
-        struct pair p;
+        struct job j;
 
-        begin(&p, seed);
-        rig_wish(p.r[seed % RANKS], 7, &none, 1, JOB_TENSOR_BYTES);
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        check_failed(&p, "rank9.tensor0");
-        assert_int_equal(p.l[0]->attempts, 1);
-        assert_int_equal(p.l[1]->attempts, 1);
-        wish(&p);
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        check(&p, 2);
-        end(&p);
+        begin(&j, seed);
+        rig_wish(j.p.r[seed % RANKS], 7, &none, 1, JOB_TENSOR_BYTES);
+        load_all(&j);
+        wait_loaded(&j);
+        check_failed(&j, "rank9.tensor0");
+        assert_int_equal(j.l[0]->attempts, 1);
+        assert_int_equal(j.l[1]->attempts, 1);
+        wish(&j);
+        load_all(&j);
+        wait_loaded(&j);
+        check(&j, 2);
+        end(&j);
     }
 }
 
@@ -253,29 +212,29 @@ static void a_death_at_one_fails_both(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 24; seed++) {
         uint64_t turns = seed * 7;
-        struct pair p;
+        struct job j;
         uint64_t before;
         bool failed;
 
-        begin(&p, seed);
-        load_all(&p);
+        begin(&j, seed);
+        load_all(&j);
         for (uint64_t i = 0; i < turns; i++)
-            (void)turn(&p, 0, NULL);
-        if (p.l[seed % RANKS]->is_done) {
-            end(&p);
+            rig_pair_turn(&j.p, 0);
+        if (j.l[seed % RANKS]->is_done) {
+            end(&j);
             continue;
         }
-        before = p.world->now_ns;
-        rig_die(p.r[seed % RANKS]);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        assert_true(p.world->now_ns - before < (uint64_t)20 * 1000000000);
+        before = j.p.world->now_ns;
+        rig_die(j.p.r[seed % RANKS]);
+        wait_loaded(&j);
+        assert_true(j.p.world->now_ns - before < (uint64_t)20 * 1000000000);
         /* One answer for those that are left. */
-        failed = p.l[(seed + 1) % RANKS]->code != 0;
+        failed = j.l[(seed + 1) % RANKS]->code != 0;
         for (uint64_t i = 1; i < RANKS; i++)
-            assert_int_equal(p.l[(seed + i) % RANKS]->code != 0, failed);
+            assert_int_equal(j.l[(seed + i) % RANKS]->code != 0, failed);
         if (failed)
-            check_failed(&p, "rank");
-        end(&p);
+            check_failed(&j, "rank");
+        end(&j);
     }
 }
 
@@ -283,71 +242,71 @@ static void a_daemon_that_dies_is_named_at_the_deadline(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 10; seed++) {
-        struct pair p;
+        struct job j;
 
-        begin(&p, seed);
-        p.l[1] = p.l[3] = NULL;
-        load_all(&p);
+        begin(&j, seed);
+        j.l[1] = j.l[3] = NULL;
+        load_all(&j);
         for (uint64_t i = 0; i < seed * 5; i++)
-            (void)turn(&p, 0, NULL);
-        if (p.l[0]->is_done) {
-            end(&p);
+            rig_pair_turn(&j.p, 0);
+        if (j.l[0]->is_done) {
+            end(&j);
             continue;
         }
-        rig_kill(p.g[1]);
-        rig_end(p.g[1]);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        if (p.l[0]->code) /* else its vote was out before */
-            check_failed(&p, "no vote of host b");
+        rig_kill(j.p.g[1]);
+        rig_end(j.p.g[1]);
+        wait_loaded(&j);
+        if (j.l[0]->code) /* else its vote was out before */
+            check_failed(&j, "no vote of host b");
         else
-            assert_int_equal(p.l[2]->code, 0);
-        end(&p);
+            assert_int_equal(j.l[2]->code, 0);
+        end(&j);
     }
 }
 
-/* One daemon misses an attempt: its ranks ask only after the others have given
- * up. They find out, and the next load is good. */
 /* Attempt 2 waits for the other daemon when its own ranks go: that is no
  * VERIFIED load, and what comes after stands on what it stood on before. */
 static void a_load_that_its_ranks_left_is_not_verified(void **state)
 {
     struct save_id latest;
-    struct pair p;
+    struct job j;
 
     (void)state;
-    begin(&p, 3);
-    fail_reads(&p, 0, 1, false);
-    load_all(&p);
-    p.l[1]->is_silent = p.l[3]->is_silent = true;
-    (void)turn(&p, 5000, NULL);
-    assert_int_equal(p.l[0]->attempt, 2);
-    assert_true(p.l[0]->is_delivered && !p.l[0]->is_done);
-    rig_die(p.r[0]);
-    rig_die(p.r[2]);
-    (void)turn(&p, 5000, NULL);
-    latest = catalog_latest(&rig_the_run(p.g[0])->catalog);
-    assert_int_equal(save_id_compare(&latest, &p.id[2]), 0);
-    end(&p);
+    begin(&j, 3);
+    fail_reads(&j, 0, 1, false);
+    load_all(&j);
+    j.l[1]->is_silent = j.l[3]->is_silent = true;
+    rig_pair_turn(&j.p, 5000);
+    assert_int_equal(j.l[0]->attempt, 2);
+    assert_true(j.l[0]->is_delivered && !j.l[0]->is_done);
+    rig_die(j.p.r[0]);
+    rig_die(j.p.r[2]);
+    rig_pair_turn(&j.p, 5000);
+    latest = catalog_latest(&rig_the_run(j.p.g[0])->catalog);
+    assert_int_equal(save_id_compare(&latest, &j.id[2]), 0);
+    end(&j);
 }
 
+/* One daemon misses an attempt: its ranks ask only after the others have given
+ * up. They find out, and the next load is good. */
 static void who_missed_an_attempt_catches_up(void **state)
 {
-    struct pair p;
+    struct job j;
 
     (void)state;
-    begin(&p, 40);
-    p.l[0] = rig_load(p.r[0], NULL);
-    p.l[2] = rig_load(p.r[2], NULL);
-    assert_true(turn(&p, LIMIT_MS, is_loaded));
-    check_failed(&p, "no vote of host b");
-    p.l[1] = rig_load(p.r[1], NULL);
-    p.l[3] = rig_load(p.r[3], NULL);
-    assert_true(turn(&p, LIMIT_MS, is_loaded));
-    check_failed(&p, "no vote of host b");
-    load_all(&p);
-    assert_true(turn(&p, LIMIT_MS, is_loaded));
-    check(&p, 2);
-    end(&p);
+    begin(&j, 40);
+    j.l[0] = rig_load(j.p.r[0], NULL);
+    j.l[2] = rig_load(j.p.r[2], NULL);
+    wait_loaded(&j);
+    check_failed(&j, "no vote of host b");
+    j.l[1] = rig_load(j.p.r[1], NULL);
+    j.l[3] = rig_load(j.p.r[3], NULL);
+    wait_loaded(&j);
+    check_failed(&j, "no vote of host b");
+    load_all(&j);
+    wait_loaded(&j);
+    check(&j, 2);
+    end(&j);
 }
 
 /* The home fails one request of one daemon: the load may fail, on all. */
@@ -358,25 +317,25 @@ static void the_home_may_fail_once(void **state)
     (void)state;
     for (uint64_t nth = 1; nth < 40; nth++) {
         struct store_fault fault = {.op = -1, .nth = nth, .error = -EIO};
-        struct pair p;
+        struct job j;
 
-        begin(&p, nth);
+        begin(&j, nth);
         fault.after = nth % 2;
         assert_int_equal(
-            store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &fault),
+            store_fault_add(test_env_fault(j.p.g[0]->daemon, RIG_HOME), &fault),
             0);
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
+        load_all(&j);
+        wait_loaded(&j);
         for (int i = 1; i < RANKS; i++)
-            assert_int_equal(p.l[0]->code != 0, p.l[i]->code != 0);
-        failed += p.l[0]->code != 0;
-        if (p.l[0]->code == 0)
-            check(&p, (int)(p.l[0]->id.step / 10 - 1));
-        store_fault_clear(test_env_fault(p.g[0]->daemon, RIG_HOME));
-        load_all(&p);
-        assert_true(turn(&p, LIMIT_MS, is_loaded));
-        check(&p, 2);
-        end(&p);
+            assert_int_equal(j.l[0]->code != 0, j.l[i]->code != 0);
+        failed += j.l[0]->code != 0;
+        if (j.l[0]->code == 0)
+            check(&j, (int)(j.l[0]->id.step / 10 - 1));
+        store_fault_clear(test_env_fault(j.p.g[0]->daemon, RIG_HOME));
+        load_all(&j);
+        wait_loaded(&j);
+        check(&j, 2);
+        end(&j);
     }
     (void)fprintf(stderr, "%u of 39 loads failed\n", failed);
 }
@@ -385,15 +344,15 @@ static void ends_at_any_moment(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 40; seed++) {
-        struct pair p;
+        struct job j;
 
-        begin(&p, seed);
-        load_all(&p);
+        begin(&j, seed);
+        load_all(&j);
         for (uint64_t i = 0; i < seed * 4; i++)
-            (void)turn(&p, 0, NULL);
+            rig_pair_turn(&j.p, 0);
         if (seed % 2)
-            rig_kill(p.g[0]);
-        end(&p); /* asserts that nothing is left, and that it does end */
+            rig_kill(j.p.g[0]);
+        end(&j); /* asserts that nothing is left, and that it does end */
     }
 }
 

@@ -3,7 +3,7 @@
  * arenas, again with chunks that have not changed, and when they come faster
  * than they drain.
  */
-#include "tests/lib/engine_rig.h"
+#include "tests/lib/rig_job.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -14,17 +14,9 @@
 
 #include <cmocka.h>
 
-#define LIMIT_MS    700000
 #define STORM_STEPS 200
 
 enum { WAIT, SKIP, REPLACE };
-
-struct fixture {
-    struct rig *g;
-    struct rig_rank *r[RIG_RANKS_MAX];
-    struct rig_save *v[RIG_RANKS_MAX];
-    uint32_t n;
-};
 
 static const struct rig_shape plain = {.world_size = 1,
                                        .slots = 64,
@@ -33,28 +25,6 @@ static const struct rig_shape plain = {.world_size = 1,
                                            10 * RIG_CHUNK_BYTES - 100,
                                        .codec = 1,
                                        .entropy = 1};
-
-static void begin(struct fixture *f, uint64_t seed,
-                  const struct rig_shape *shape)
-{
-    f->g = rig_new(seed);
-    f->n = shape->world_size;
-    rig_start(f->g, "token", shape, f->r);
-    for (uint32_t i = 0; i < f->n; i++)
-        assert_true(rig_joined(f->r[i]));
-}
-
-static void end(struct fixture *f)
-{
-    rig_free(f->g);
-}
-
-static void save_all(struct fixture *f, uint64_t step, uint64_t seed,
-                     uint32_t overload)
-{
-    for (uint32_t i = 0; i < f->n; i++)
-        f->v[i] = rig_save(f->r[i], step, seed, overload);
-}
 
 static void assert_committed(const struct rig_save *v)
 {
@@ -82,14 +52,14 @@ static bool is_every_one_decided(void *rig)
     return true;
 }
 
-static void decide_all(struct fixture *f)
+static void decide_all(struct rig_job *f)
 {
-    assert_true(rig_run(f->g, LIMIT_MS, is_every_one_decided, f->g));
+    assert_true(rig_run(f->g, RIG_JOB_LIMIT_MS, is_every_one_decided, f->g));
 }
 
-static void commit_all(struct fixture *f, uint64_t step, uint64_t seed)
+static void commit_all(struct rig_job *f, uint64_t step, uint64_t seed)
 {
-    save_all(f, step, seed, WAIT);
+    rig_job_save(f, step, seed, WAIT);
     decide_all(f);
     for (uint32_t i = 0; i < f->n; i++)
         assert_committed(f->v[i]);
@@ -104,47 +74,47 @@ static void saves_of_one_to_eight_ranks_commit_and_read_back(void **state)
     (void)state;
     for (uint32_t n = 1; n <= 8; n *= 2) {
         struct rig_shape shape = plain;
-        struct fixture f;
+        struct rig_job f;
 
         shape.world_size = n;
-        begin(&f, n, &shape);
+        rig_job_begin(&f, n, &shape);
         commit_all(&f, 10, 1);
         (void)rig_check(f.g, f.v[0]);
         assert_int_equal(rig_slots(f.g, SLOT_GRANTED), 0);
         assert_int_equal(rig_slots(f.g, SLOT_FULL), 0);
-        end(&f);
+        rig_free(f.g);
     }
 }
 
 static void a_state_larger_than_the_arena_goes_through_in_waves(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.slots = 4;
     shape.world_size = 2;
     for (uint64_t seed = 0; seed < 5; seed++) {
-        begin(&f, seed, &shape);
+        rig_job_begin(&f, seed, &shape);
         assert_true(f.r[0]->list.chunk_count > 24);
         commit_all(&f, 10, 1);
         (void)rig_check(f.g, f.v[0]);
-        end(&f);
+        rig_free(f.g);
     }
 }
 
 static void an_empty_part_commits_beside_others(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 2;
-    begin(&f, 3, &shape);
+    rig_job_begin(&f, 3, &shape);
     rig_table(f.r[1], 1, 0, 0);
     commit_all(&f, 10, 1);
     (void)rig_check(f.g, f.v[0]);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void chunks_are_encoded_where_that_is_asked_for_or_pays(void **state)
@@ -154,12 +124,12 @@ static void chunks_are_encoded_where_that_is_asked_for_or_pays(void **state)
     (void)state;
     for (uint32_t codec = 0; codec <= 2; codec++) {
         for (int is_random = 0; is_random < 2; is_random++) {
-            struct fixture f;
+            struct rig_job f;
             uint64_t written, raw;
 
             shape.codec = codec;
             shape.entropy = is_random;
-            begin(&f, 5 + codec, &shape);
+            rig_job_begin(&f, 5 + codec, &shape);
             f.g->daemon->env.tier_bytes_s = 1e8;
             f.g->daemon->env.encode_bytes_s = 1e10;
             commit_all(&f, 10, 1);
@@ -169,7 +139,7 @@ static void chunks_are_encoded_where_that_is_asked_for_or_pays(void **state)
                 assert_true(written > raw);
             else
                 assert_true(written < raw / 2);
-            end(&f);
+            rig_free(f.g);
         }
     }
 }
@@ -177,54 +147,54 @@ static void chunks_are_encoded_where_that_is_asked_for_or_pays(void **state)
 static void auto_stays_raw_where_encoding_does_not_pay(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.codec = 0;
     shape.entropy = 0;
-    begin(&f, 5, &shape);
+    rig_job_begin(&f, 5, &shape);
     f.g->daemon->env.tier_bytes_s = 1e10;
     f.g->daemon->env.encode_bytes_s = 1e8;
     commit_all(&f, 10, 1);
     assert_true(rig_check(f.g, f.v[0]) > f.r[0]->list.raw_bytes);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void encoding_waits_for_buffers_that_others_hold(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
     void *held[3];
 
     (void)state;
     shape.codec = 2;
     shape.entropy = 0;
-    begin(&f, 6, &shape);
+    rig_job_begin(&f, 6, &shape);
     for (int i = 0; i < 3; i++)
         held[i] = f.g->daemon->env.ops->buffer_get(&f.g->daemon->env);
-    save_all(&f, 10, 1, WAIT);
+    rig_job_save(&f, 10, 1, WAIT);
     assert_false(rig_run(f.g, 1000, rig_all_decided, f.g));
     assert_int_equal(f.v[0]->state, WIRE_STATE_STAGED);
     engine_buffers_put(f.g->engine, held, 3);
     decide_all(&f);
     assert_committed(f.v[0]);
     assert_true(rig_check(f.g, f.v[0]) < f.r[0]->list.raw_bytes / 2);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void many_saves_in_a_row_commit_and_the_last_reads_back(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 2;
     shape.slots = 12;
-    begin(&f, 7, &shape);
+    rig_job_begin(&f, 7, &shape);
     for (uint64_t step = 1; step <= 12; step++)
         commit_all(&f, step, step);
     (void)rig_check(f.g, f.v[0]);
-    end(&f);
+    rig_free(f.g);
 }
 
 /*
@@ -234,40 +204,40 @@ static void many_saves_in_a_row_commit_and_the_last_reads_back(void **state)
 static void equal_chunks_are_referred_to_and_not_written(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 2;
-    begin(&f, 8, &shape);
+    rig_job_begin(&f, 8, &shape);
     commit_all(&f, 10, 1);
     assert_true(rig_check(f.g, f.v[0]) > 2 * f.r[0]->list.raw_bytes);
     commit_all(&f, 20, 1);
     assert_int_equal(rig_check(f.g, f.v[0]), 0);
     commit_all(&f, 30, 2);
     assert_true(rig_check(f.g, f.v[0]) > 2 * f.r[0]->list.raw_bytes);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void another_table_reuses_nothing(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
-    begin(&f, 9, &plain);
+    rig_job_begin(&f, 9, &plain);
     commit_all(&f, 10, 1);
     rig_table(f.r[0], 1, 3, 10 * (uint64_t)RIG_CHUNK_BYTES - 102);
     commit_all(&f, 20, 1);
     assert_true(rig_check(f.g, f.v[0]) > f.r[0]->list.raw_bytes);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void a_new_generation_reuses_what_it_started_from(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct rig_rank *again[RIG_RANKS_MAX];
 
     (void)state;
-    begin(&f, 10, &plain);
+    rig_job_begin(&f, 10, &plain);
     commit_all(&f, 10, 1);
     rig_die(f.r[0]);
     rig_start(f.g, "second", &plain, again);
@@ -276,7 +246,7 @@ static void a_new_generation_reuses_what_it_started_from(void **state)
     f.r[0] = again[0];
     commit_all(&f, 11, 1);
     assert_int_equal(rig_check(f.g, f.v[0]), 0);
-    end(&f);
+    rig_free(f.g);
 }
 
 /*
@@ -290,11 +260,11 @@ static bool is_staged(void *arg)
 
 static void wait_begins_when_the_one_before_has_drained(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *first;
 
     (void)state;
-    begin(&f, 11, &plain);
+    rig_job_begin(&f, 11, &plain);
     f.r[0]->hold_after = 5;
     first = rig_save(f.r[0], 10, 1, WAIT);
     (void)rig_run(f.g, 1000, is_staged, first);
@@ -306,18 +276,18 @@ static void wait_begins_when_the_one_before_has_drained(void **state)
     (void)rig_run(f.g, 1000, NULL, NULL);
     assert_false(engine_is_idle(f.g->engine) &&
                  !list_is_empty(&f.g->engine->sessions));
-    end(&f);
+    rig_free(f.g);
 }
 
 static void waiting_saves_all_commit_in_order(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *v[2][3];
 
     (void)state;
     shape.world_size = 2;
-    begin(&f, 12, &shape);
+    rig_job_begin(&f, 12, &shape);
     for (uint32_t k = 0; k < 3; k++)
         for (uint32_t i = 0; i < 2; i++)
             v[i][k] = rig_save(f.r[i], 10 * (uint64_t)(k + 1), k, WAIT);
@@ -327,21 +297,21 @@ static void waiting_saves_all_commit_in_order(void **state)
         assert_committed(v[1][k]);
         (void)rig_check(f.g, v[0][k]);
     }
-    end(&f);
+    rig_free(f.g);
 }
 
 static void skip_aborts_the_new_save_on_every_rank(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *v[2];
 
     (void)state;
     shape.world_size = 2;
-    begin(&f, 13, &shape);
-    save_all(&f, 10, 1, SKIP);
+    rig_job_begin(&f, 13, &shape);
+    rig_job_save(&f, 10, 1, SKIP);
     v[0] = rig_save(f.r[0], 20, 2, SKIP);
-    assert_true(rig_run(f.g, LIMIT_MS, rig_all_decided, f.g));
+    assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, rig_all_decided, f.g));
     (void)rig_run(f.g, 1000, NULL, NULL);
     /* The other rank comes when all is over, and is told the same. */
     v[1] = rig_save(f.r[1], 20, 2, SKIP);
@@ -356,21 +326,21 @@ static void skip_aborts_the_new_save_on_every_rank(void **state)
         assert_int_equal(save_id_compare(&v[i]->id, &v[0]->id), 0);
     }
     /* And may try again: another attempt. */
-    save_all(&f, 20, 3, SKIP);
+    rig_job_save(&f, 20, 3, SKIP);
     decide_all(&f);
     assert_committed(f.v[1]);
     assert_int_equal(f.v[1]->id.attempt, v[1]->id.attempt + 1);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void replace_aborts_the_newer_one_and_never_the_oldest(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *v[4];
 
     (void)state;
-    begin(&f, 14, &shape);
+    rig_job_begin(&f, 14, &shape);
     for (uint32_t k = 0; k < 4; k++)
         v[k] = rig_save(f.r[0], 10 * (uint64_t)(k + 1), k, REPLACE);
     decide_all(&f);
@@ -382,11 +352,11 @@ static void replace_aborts_the_newer_one_and_never_the_oldest(void **state)
     assert_committed(v[3]);
     (void)rig_check(f.g, v[0]);
     (void)rig_check(f.g, v[3]);
-    end(&f);
+    rig_free(f.g);
 }
 
 struct storm {
-    struct fixture *f;
+    struct rig_job *f;
     uint64_t step;
     uint32_t mode;
 };
@@ -398,7 +368,7 @@ static bool one_more(void *arg)
 
     if (test_random(s->f->g->world) % 16 == 0) {
         s->step++;
-        save_all(s->f, s->step, s->step, s->mode);
+        rig_job_save(s->f, s->step, s->step, s->mode);
     }
     return s->step >= STORM_STEPS;
 }
@@ -412,15 +382,15 @@ static void permanent_overload_still_makes_progress(void **state)
     shape.tensors = 1;
     shape.world_size = 2;
     for (uint32_t mode = SKIP; mode <= REPLACE; mode++) {
-        struct fixture f;
+        struct rig_job f;
         struct storm storm = {&f, 0, mode};
         uint32_t committed = 0;
 
-        begin(&f, 15 + mode, &shape);
-        save_all(&f, 0, 1, mode);
+        rig_job_begin(&f, 15 + mode, &shape);
+        rig_job_save(&f, 0, 1, mode);
         while (storm.step < STORM_STEPS)
-            (void)rig_run(f.g, LIMIT_MS, one_more, &storm);
-        (void)rig_run(f.g, LIMIT_MS, NULL, NULL);
+            (void)rig_run(f.g, RIG_JOB_LIMIT_MS, one_more, &storm);
+        (void)rig_run(f.g, RIG_JOB_LIMIT_MS, NULL, NULL);
         LIST_FOR_EACH (node, &f.r[0]->saves) {
             const struct rig_save *v =
                 container_of(node, struct rig_save, link);
@@ -436,7 +406,7 @@ static void permanent_overload_still_makes_progress(void **state)
         assert_true(committed >= 10);
         assert_int_equal(rig_slots(f.g, SLOT_GRANTED), 0);
         assert_int_equal(rig_slots(f.g, SLOT_FULL), 0);
-        end(&f);
+        rig_free(f.g);
     }
 }
 
@@ -446,18 +416,18 @@ static void permanent_overload_still_makes_progress(void **state)
 
 static void the_same_step_twice_is_a_conflict(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *again;
 
     (void)state;
-    begin(&f, 20, &plain);
+    rig_job_begin(&f, 20, &plain);
     f.v[0] = rig_save(f.r[0], 10, 1, WAIT);
     again = rig_save(f.r[0], 10, 2, WAIT);
     (void)rig_run(f.g, 0, NULL, NULL);
     assert_int_equal(again->code, -CKPT_ECONFLICT);
     assert_non_null(strstr(again->text, "rank 0 step 10"));
     again = rig_save(f.r[0], 9, 2, WAIT);
-    (void)rig_run(f.g, LIMIT_MS, NULL, NULL);
+    (void)rig_run(f.g, RIG_JOB_LIMIT_MS, NULL, NULL);
     assert_int_equal(again->code, -CKPT_ECONFLICT);
     assert_committed(f.v[0]);
     again = rig_save(f.r[0], 10, 2, WAIT);
@@ -466,7 +436,7 @@ static void the_same_step_twice_is_a_conflict(void **state)
     assert_int_equal(again->number, 0);
     assert_committed(f.v[0]);
     (void)rig_check(f.g, f.v[0]);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void send_save(struct rig_rank *r, const struct wire_save *v)
@@ -482,7 +452,7 @@ static void send_save(struct rig_rank *r, const struct wire_save *v)
 
 static void a_save_without_its_table_or_values_fails_alone(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct axis axis = {.name = "dp", .degree = 4};
     struct layout layout = {.axis = {axis}, .axis_count = 1};
     uint64_t eight = 8;
@@ -500,7 +470,7 @@ static void a_save_without_its_table_or_values_fails_alone(void **state)
     (void)state;
     (void)layout;
     shape.world_size = 4;
-    begin(&f, 21, &shape);
+    rig_job_begin(&f, 21, &shape);
     values_encode(NULL, 0, &values);
     v.values = values.data;
     v.values_bytes = (uint32_t)values.bytes;
@@ -521,7 +491,7 @@ static void a_save_without_its_table_or_values_fails_alone(void **state)
     assert_true(f.r[0]->error < 0);
     wr_free(&values);
     commit_all(&f, 10, 1);
-    end(&f);
+    rig_free(f.g);
 }
 
 /* The only one. */
@@ -535,12 +505,12 @@ static struct run *the_run(const struct rig *g)
 
 static void watch_tells_what_is_known(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct wire_watch v;
     struct wr w = {0};
 
     (void)state;
-    begin(&f, 22, &plain);
+    rig_job_begin(&f, 22, &plain);
     commit_all(&f, 10, 1);
     v.id = f.v[0]->id;
     wire_watch_encode(&v, &w);
@@ -557,13 +527,13 @@ static void watch_tells_what_is_known(void **state)
     assert_int_equal(f.r[0]->error_id, 91);
     assert_int_equal(f.r[0]->error, -ENOENT);
     wr_free(&w);
-    end(&f);
+    rig_free(f.g);
 }
 
 /* It may be either: only what stands on record is told. */
 static void watch_of_an_unreadable_decision_is_an_error(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct catalog_save unreadable = {.status = SAVE_UNREADABLE,
                                       .id = {.generation = 1, .step = 11},
                                       .code = -EIO};
@@ -571,7 +541,7 @@ static void watch_of_an_unreadable_decision_is_an_error(void **state)
     struct wr w = {0};
 
     (void)state;
-    begin(&f, 22, &plain);
+    rig_job_begin(&f, 22, &plain);
     assert_int_equal(catalog_note_save(&the_run(f.g)->catalog, &unreadable,
                                        "the disk is gone"),
                      0);
@@ -582,7 +552,7 @@ static void watch_of_an_unreadable_decision_is_an_error(void **state)
     assert_int_equal(f.r[0]->error, -EIO);
     assert_non_null(strstr(f.r[0]->error_text, "the disk is gone"));
     wr_free(&w);
-    end(&f);
+    rig_free(f.g);
 }
 
 static void on_stopped(void *rig)
@@ -600,11 +570,11 @@ static bool is_stopped(void *rig)
 static void an_engine_that_stops_finishes_what_was_begun(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 3;
-    begin(&f, 4, &shape);
+    rig_job_begin(&f, 4, &shape);
     f.v[0] = rig_save(f.r[0], 10, 1, WAIT);
     (void)rig_run(f.g, 10, NULL, NULL);
     engine_stop(f.g->engine, on_stopped, f.g);
@@ -618,7 +588,7 @@ static void an_engine_that_stops_finishes_what_was_begun(void **state)
     assert_true(rig_run(f.g, 10000, is_stopped, f.g));
     for (uint32_t i = 0; i < f.n; i++)
         assert_committed(f.v[i]);
-    end(&f);
+    rig_free(f.g);
 }
 
 /* Some save's votes are being made a manifest. */
@@ -630,18 +600,18 @@ static bool is_merging(void *rig)
 static void an_engine_that_ends_waits_for_its_workers(void **state)
 {
     struct rig_shape shape = plain;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.slots = 256;
-    begin(&f, 23, &shape);
-    save_all(&f, 10, 1, WAIT);
-    save_all(&f, 20, 2, REPLACE); /* keeps the worker busy meanwhile */
-    assert_true(rig_run(f.g, LIMIT_MS, is_merging, f.g));
+    rig_job_begin(&f, 23, &shape);
+    rig_job_save(&f, 10, 1, WAIT);
+    rig_job_save(&f, 20, 2, REPLACE); /* keeps the worker busy meanwhile */
+    assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, is_merging, f.g));
     assert_false(engine_is_quiet(f.g->engine));
     rig_kill(f.g);
     assert_false(is_merging(f.g));
-    end(&f);
+    rig_free(f.g);
 }
 
 int main(void)

@@ -5,7 +5,7 @@
  * thing, nothing that hangs or leaks, every slot back, and the last committed
  * checkpoint as it was.
  */
-#include "tests/lib/engine_rig.h"
+#include "tests/lib/rig_job.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,15 +16,6 @@
 
 #include <cmocka.h>
 
-#define LIMIT_MS 700000
-
-struct fixture {
-    struct rig *g;
-    struct rig_rank *r[RIG_RANKS_MAX];
-    struct rig_save *v[RIG_RANKS_MAX];
-    uint32_t n;
-};
-
 static const struct rig_shape small = {.world_size = 2,
                                        .slots = 6,
                                        .tensors = 2,
@@ -32,35 +23,6 @@ static const struct rig_shape small = {.world_size = 2,
                                            5 * RIG_CHUNK_BYTES - 100,
                                        .codec = 1,
                                        .entropy = 1};
-
-static void begin(struct fixture *f, uint64_t seed,
-                  const struct rig_shape *shape)
-{
-    f->g = rig_new(seed);
-    f->n = shape->world_size;
-    rig_start(f->g, "token", shape, f->r);
-    for (uint32_t i = 0; i < f->n; i++)
-        assert_true(rig_joined(f->r[i]));
-}
-
-static void save_all(struct fixture *f, uint64_t step, uint64_t seed)
-{
-    for (uint32_t i = 0; i < f->n; i++)
-        f->v[i] = rig_save(f->r[i], step, seed, 0);
-}
-
-static void decide_all(struct fixture *f)
-{
-    assert_true(rig_run(f->g, LIMIT_MS, rig_all_decided, f->g));
-}
-
-static void commit_all(struct fixture *f, uint64_t step, uint64_t seed)
-{
-    save_all(f, step, seed);
-    decide_all(f);
-    for (uint32_t i = 0; i < f->n; i++)
-        assert_int_equal(f->v[i]->state, WIRE_STATE_COMMITTED);
-}
 
 static void assert_aborted(const struct rig_save *v, int code, const char *part)
 {
@@ -71,18 +33,11 @@ static void assert_aborted(const struct rig_save *v, int code, const char *part)
     assert_non_null(strstr(v->text, part));
 }
 
-static struct run *run_of(const struct rig *g)
-{
-    struct home *home = container_of(g->engine->homes.next, struct home, link);
-
-    return container_of(home->runs.next, struct run, link);
-}
-
 /* Nothing of any save is left but what is cached. */
-static void assert_settled(struct fixture *f)
+static void assert_settled(struct rig_job *f)
 {
     (void)rig_run(f->g, 5000, NULL, NULL);
-    assert_false(saves_pending(run_of(f->g)));
+    assert_false(saves_pending(rig_the_run(f->g)));
     assert_int_equal(rig_slots(f->g, SLOT_GRANTED), 0);
     assert_int_equal(rig_slots(f->g, SLOT_FULL), 0);
     assert_true(save_pipeline_is_idle(f->g->engine));
@@ -125,18 +80,18 @@ static void a_rank_that_dies_before_staged_aborts_its_save(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
-        struct fixture f;
+        struct rig_job f;
 
-        begin(&f, seed, &small);
-        commit_all(&f, 10, 1);
+        rig_job_begin(&f, seed, &small);
+        rig_job_commit(&f, 10, 1);
         f.r[1]->hold_after = (uint32_t)seed % 8;
-        save_all(&f, 20, 2);
+        rig_job_save(&f, 20, 2, 0);
         if (seed % 8)
-            assert_true(rig_run(f.g, LIMIT_MS, is_answered, f.v[1]));
+            assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, is_answered, f.v[1]));
         else
             (void)rig_run(f.g, 100, NULL, NULL);
         rig_die(f.r[1]);
-        decide_all(&f);
+        rig_job_decide(&f);
         assert_aborted(f.v[0], -CKPT_EABORTED, "rank 1 died before STAGED");
         assert_settled(&f);
         rig_free(f.g);
@@ -148,14 +103,14 @@ static void a_rank_that_dies_after_staged_does_not_matter(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct rig_shape shape = small;
-        struct fixture f;
+        struct rig_job f;
 
         shape.slots = seed % 2 ? 6 : 32;
-        begin(&f, seed, &shape);
-        save_all(&f, 10, 1);
-        assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[1]));
+        rig_job_begin(&f, seed, &shape);
+        rig_job_save(&f, 10, 1, 0);
+        assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, is_staged, f.v[1]));
         rig_die(f.r[1]);
-        decide_all(&f);
+        rig_job_decide(&f);
         assert_int_equal(f.v[0]->state, WIRE_STATE_COMMITTED);
         (void)rig_check(f.g, f.v[0]);
         assert_settled(&f);
@@ -167,13 +122,13 @@ static void a_rank_that_dies_after_staged_does_not_matter(void **state)
 static void a_job_that_dies_after_staged_has_its_checkpoint(void **state)
 {
     struct rig_rank *again[RIG_RANKS_MAX];
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
-    begin(&f, 5, &small);
-    save_all(&f, 10, 1);
-    assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[0]));
-    assert_true(rig_run(f.g, LIMIT_MS, is_staged, f.v[1]));
+    rig_job_begin(&f, 5, &small);
+    rig_job_save(&f, 10, 1, 0);
+    assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, is_staged, f.v[0]));
+    assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, is_staged, f.v[1]));
     rig_die(f.r[0]);
     rig_die(f.r[1]);
     rig_start(f.g, "second", &small, again);
@@ -184,24 +139,24 @@ static void a_job_that_dies_after_staged_has_its_checkpoint(void **state)
     assert_int_equal(f.g->daemon->arenas, 4);
     f.r[0] = again[0];
     f.r[1] = again[1];
-    commit_all(&f, 11, 2);
+    rig_job_commit(&f, 11, 2);
     assert_int_equal(f.g->daemon->arenas, 2);
     rig_free(f.g);
 }
 
 static void saves_after_a_rank_has_left_abort_at_once(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     struct rig_save *v;
     uint64_t before;
 
     (void)state;
-    begin(&f, 6, &small);
+    rig_job_begin(&f, 6, &small);
     rig_die(f.r[1]);
     (void)rig_run(f.g, 10, NULL, NULL);
     before = f.g->world->now_ns;
     v = rig_save(f.r[0], 10, 1, 0);
-    decide_all(&f);
+    rig_job_decide(&f);
     assert_aborted(v, -CKPT_EABORTED, "rank 1 died");
     assert_true(f.g->world->now_ns - before < (uint64_t)5000 * 1000000);
     assert_settled(&f);
@@ -211,15 +166,15 @@ static void saves_after_a_rank_has_left_abort_at_once(void **state)
 static void ranks_that_do_not_come_are_named_at_the_deadline(void **state)
 {
     struct rig_shape shape = small;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 4;
-    begin(&f, 7, &shape);
+    rig_job_begin(&f, 7, &shape);
     f.r[2]->hold_after = 3;
     f.v[0] = rig_save(f.r[0], 10, 1, 0);
     f.v[2] = rig_save(f.r[2], 10, 1, 0);
-    assert_true(rig_run(f.g, LIMIT_MS, rig_all_decided, f.g));
+    assert_true(rig_run(f.g, RIG_JOB_LIMIT_MS, rig_all_decided, f.g));
     assert_aborted(f.v[0], -ETIMEDOUT, "waiting for ranks 1, 2, 3 of 4");
     assert_aborted(f.v[2], -ETIMEDOUT, "waiting for ranks 1, 2, 3 of 4");
     /* Who comes late is told the same. */
@@ -233,24 +188,24 @@ static void ranks_that_do_not_come_are_named_at_the_deadline(void **state)
 static void a_rank_may_cancel(void **state)
 {
     struct wire_cancel cancel = {.code = -ECANCELED, .text = "fence"};
-    struct fixture f;
+    struct rig_job f;
     struct wr w = {0};
 
     (void)state;
-    begin(&f, 8, &small);
+    rig_job_begin(&f, 8, &small);
     f.r[1]->hold_after = 4;
-    save_all(&f, 10, 1);
+    rig_job_save(&f, 10, 1, 0);
     (void)rig_run(f.g, 100, NULL, NULL);
     cancel.save = f.v[1]->number;
     wire_cancel_encode(&cancel, &w);
     rig_send(f.r[1], WIRE_CANCEL, 0, 0, &w);
     wr_free(&w);
-    decide_all(&f);
+    rig_job_decide(&f);
     assert_aborted(f.v[0], -ECANCELED, "rank 1: fence");
     assert_aborted(f.v[1], -ECANCELED, "rank 1: fence");
     assert_settled(&f);
     f.r[1]->hold_after = UINT32_MAX;
-    commit_all(&f, 10, 2);
+    rig_job_commit(&f, 10, 2);
     assert_int_equal(f.v[0]->id.attempt, 2);
     (void)rig_check(f.g, f.v[0]);
     rig_free(f.g);
@@ -262,19 +217,19 @@ static void a_rank_may_cancel(void **state)
 
 static void a_full_drive_aborts_before_anything_is_staged(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
-    begin(&f, 9, &small);
-    commit_all(&f, 10, 1);
+    rig_job_begin(&f, 9, &small);
+    rig_job_commit(&f, 10, 1);
     fail_nth(local_of(f.g), STORE_SEG_OPEN, 1, true, -ENOSPC);
-    save_all(&f, 20, 2);
-    decide_all(&f);
+    rig_job_save(&f, 20, 2, 0);
+    rig_job_decide(&f);
     assert_aborted(f.v[0], -ENOSPC, "local/a");
     assert_int_equal(f.v[0]->given_count, 0);
     assert_settled(&f);
     store_fault_clear(local_of(f.g));
-    commit_all(&f, 20, 3);
+    rig_job_commit(&f, 20, 3);
     (void)rig_check(f.g, f.v[0]);
     rig_free(f.g);
 }
@@ -287,13 +242,13 @@ static void what_a_failed_write_took_is_written_elsewhere(void **state)
     for (uint64_t nth = 1; nth <= 22; nth++) {
         struct rig_shape shape = small;
         struct segpool_stats stats;
-        struct fixture f;
+        struct rig_job f;
 
         shape.slots = 32;
-        begin(&f, nth, &shape);
+        rig_job_begin(&f, nth, &shape);
         fail_nth(local_of(f.g), STORE_WRITE, nth, false, -EIO);
-        save_all(&f, 10, 1);
-        decide_all(&f);
+        rig_job_save(&f, 10, 1, 0);
+        rig_job_decide(&f);
         if (f.v[0]->state == WIRE_STATE_COMMITTED) {
             (void)rig_check(f.g, f.v[0]);
             survived++;
@@ -313,20 +268,20 @@ static void what_a_failed_write_took_is_written_elsewhere(void **state)
 static void bytes_that_are_gone_abort_the_save(void **state)
 {
     struct rig_shape shape = small;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.world_size = 1;
     shape.slots = 4;
-    begin(&f, 3, &shape);
+    rig_job_begin(&f, 3, &shape);
     /* The last write of many waves: the first slots are used again. */
     fail_nth(local_of(f.g), STORE_WRITE, 11, false, -EIO);
-    save_all(&f, 10, 1);
-    decide_all(&f);
+    rig_job_save(&f, 10, 1, 0);
+    rig_job_decide(&f);
     assert_aborted(f.v[0], -EIO, "no longer in memory");
     assert_settled(&f);
     store_fault_clear(local_of(f.g));
-    commit_all(&f, 10, 2);
+    rig_job_commit(&f, 10, 2);
     (void)rig_check(f.g, f.v[0]);
     rig_free(f.g);
 }
@@ -334,14 +289,14 @@ static void bytes_that_are_gone_abort_the_save(void **state)
 static void a_drive_that_fails_every_write_is_given_up(void **state)
 {
     struct rig_shape shape = small;
-    struct fixture f;
+    struct rig_job f;
 
     (void)state;
     shape.slots = 32;
-    begin(&f, 4, &shape);
+    rig_job_begin(&f, 4, &shape);
     fail_nth(local_of(f.g), STORE_WRITE, 3, true, -EIO);
-    save_all(&f, 10, 1);
-    decide_all(&f);
+    rig_job_save(&f, 10, 1, 0);
+    rig_job_decide(&f);
     assert_int_equal(f.v[0]->state, WIRE_STATE_ABORTED);
     assert_int_equal(f.v[0]->code, -EIO);
     assert_settled(&f);
@@ -350,18 +305,18 @@ static void a_drive_that_fails_every_write_is_given_up(void **state)
 
 static void a_failed_sync_aborts_and_its_segment_is_not_used_again(void **state)
 {
-    struct fixture f;
+    struct rig_job f;
     uint64_t syncs_of_headers = 2;
 
     (void)state;
-    begin(&f, 10, &small);
+    rig_job_begin(&f, 10, &small);
     fail_nth(local_of(f.g), STORE_SYNC, syncs_of_headers + 1, false, -EIO);
-    save_all(&f, 10, 1);
-    decide_all(&f);
+    rig_job_save(&f, 10, 1, 0);
+    rig_job_decide(&f);
     assert_aborted(f.v[0], -EIO, "sync");
     assert_settled(&f);
     assert_int_equal(store_fault_count(local_of(f.g)), 1);
-    commit_all(&f, 10, 2);
+    rig_job_commit(&f, 10, 2);
     (void)rig_check(f.g, f.v[0]);
     assert_int_equal(rig_slots(f.g, SLOT_GRANTED), 0);
     rig_free(f.g);
@@ -373,7 +328,7 @@ static void emptier_segments_are_rewritten(void **state)
     static const uint32_t extents[] = {
         [7] = 1, [6] = 2, [5] = 3, [4] = 4, [3] = 8, [2] = 6, [1] = 8};
     struct rig_shape shape = small;
-    struct fixture f;
+    struct rig_job f;
     const struct run *run;
     struct save_id latest;
 
@@ -382,16 +337,16 @@ static void emptier_segments_are_rewritten(void **state)
     shape.tensors = 8;
     shape.slots = 64;
     shape.tensor_bytes = RIG_CHUNK_BYTES;
-    begin(&f, 11, &shape);
-    commit_all(&f, 1, 1);
-    run = run_of(f.g);
+    rig_job_begin(&f, 11, &shape);
+    rig_job_commit(&f, 1, 1);
+    run = rig_the_run(f.g);
     for (uint32_t kept = 7; kept > 0; kept--) {
         uint64_t written;
 
         /* One chunk more changes each time: the first 8 - kept. */
         f.r[0]->changed = 8 - kept;
         f.r[0]->changed_seed = kept;
-        commit_all(&f, 10 - kept, 1);
+        rig_job_commit(&f, 10 - kept, 1);
         written = rig_check(f.g, f.v[0]);
         latest = catalog_latest(&run->catalog);
         assert_int_equal(latest.step, 10 - kept);
@@ -421,25 +376,25 @@ static bool one_failure(const struct sweep *sweep, uint64_t nth)
                                 .persistent = sweep->persistent,
                                 .after = sweep->after,
                                 .error = -EIO};
-    struct fixture f;
+    struct rig_job f;
     struct rig_save before, *v[2];
     struct store *s;
     bool has_fired;
 
-    begin(&f, nth, &small);
-    commit_all(&f, 10, 1);
+    rig_job_begin(&f, nth, &small);
+    rig_job_commit(&f, 10, 1);
     before = *f.v[0];
     s = test_env_fault(f.g->daemon, sweep->path);
     assert_non_null(s);
     assert_int_equal(store_fault_add(s, &fault), 0);
-    save_all(&f, 20, 2);
+    rig_job_save(&f, 20, 2, 0);
     v[0] = f.v[0];
     v[1] = f.v[1];
     /* A save that has voted cannot be decided without its home. */
-    (void)rig_run(f.g, LIMIT_MS, rig_all_decided, f.g);
+    (void)rig_run(f.g, RIG_JOB_LIMIT_MS, rig_all_decided, f.g);
     if (strcmp(sweep->path, RIG_HOME) == 0 && sweep->persistent)
         store_fault_clear(s);
-    decide_all(&f);
+    rig_job_decide(&f);
     has_fired = store_fault_count(s) > 0;
     assert_int_equal(v[0]->state, v[1]->state);
     if (v[0]->state == WIRE_STATE_ABORTED)
@@ -451,7 +406,7 @@ static bool one_failure(const struct sweep *sweep, uint64_t nth)
     if (v[0]->state == WIRE_STATE_COMMITTED && !sweep->persistent)
         (void)rig_check(f.g, v[0]);
     (void)rig_check(f.g, &before);
-    commit_all(&f, 30, 3);
+    rig_job_commit(&f, 30, 3);
     (void)rig_check(f.g, f.v[0]);
     rig_free(f.g);
     return has_fired;
@@ -522,7 +477,7 @@ static bool is_by_chance(void *arg)
 }
 
 /* A few saves with faults, ranks that hold back, and now and then a death. */
-static void troubled_saves(struct fixture *f, bool may_die)
+static void troubled_saves(struct rig_job *f, bool may_die)
 {
     struct test_world *w = f->g->world;
     uint64_t step = 20;
@@ -545,9 +500,9 @@ static void troubled_saves(struct fixture *f, bool may_die)
     }
     /* Past every deadline, of which each may wait for the one before; then
      * without faults. */
-    (void)rig_run(f->g, (uint64_t)4 * LIMIT_MS, NULL, NULL);
+    (void)rig_run(f->g, (uint64_t)4 * RIG_JOB_LIMIT_MS, NULL, NULL);
     clear_trouble(f->g);
-    (void)rig_run(f->g, (uint64_t)4 * LIMIT_MS, NULL, NULL);
+    (void)rig_run(f->g, (uint64_t)4 * RIG_JOB_LIMIT_MS, NULL, NULL);
 }
 
 static void trouble_at_random_neither_hangs_nor_leaks(void **state)
@@ -558,13 +513,13 @@ static void trouble_at_random_neither_hangs_nor_leaks(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct rig_shape shape = small;
-        struct fixture f;
+        struct rig_job f;
 
         shape.codec = (uint32_t)(seed % 3);
         shape.entropy = seed % 2 ? 1 : 0;
         shape.slots = seed % 5 ? 6 : 40;
-        begin(&f, seed, &shape);
-        commit_all(&f, 10, 1);
+        rig_job_begin(&f, seed, &shape);
+        rig_job_commit(&f, 10, 1);
         troubled_saves(&f, seed % 3 == 0);
         assert_settled(&f);
         LIST_FOR_EACH (node, &f.r[0]->saves) {
@@ -595,14 +550,14 @@ static void a_killed_daemon_leaves_old_or_new(void **state)
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct rig_rank *again[RIG_RANKS_MAX];
         struct test_world *world = test_world_new(seed);
-        struct fixture f = {.n = 2};
+        struct rig_job f = {.n = 2};
         struct rig *g;
 
         f.g = rig_new_in(world, "a");
         rig_start(f.g, "token", &small, f.r);
-        commit_all(&f, 10, 1);
+        rig_job_commit(&f, 10, 1);
         world->step_ns = 1000000;
-        save_all(&f, 20, 2);
+        rig_job_save(&f, 20, 2, 0);
         (void)rig_run(f.g, seed * 3, rig_all_decided, f.g);
         rig_kill(f.g);
         g = rig_new_in(world, "a");
@@ -622,7 +577,7 @@ static void a_killed_daemon_leaves_old_or_new(void **state)
         f.g = g;
         f.r[0] = again[0];
         f.r[1] = again[1];
-        commit_all(&f, 30, 3);
+        rig_job_commit(&f, 30, 3);
         (void)rig_check(g, f.v[0]);
         rig_free(g);
     }
