@@ -76,6 +76,20 @@ void test_daemon_close(struct test_daemon *d)
     free(d);
 }
 
+void test_end(struct test_daemon *d)
+{
+    struct test_world *w = d->t->world;
+
+    test_daemon_close(d);
+    test_world_free(w);
+}
+
+void test_end_pair(struct test_daemon *d[2])
+{
+    test_daemon_close(d[0]);
+    test_end(d[1]);
+}
+
 void test_daemon_kill(struct test_daemon *d)
 {
     test_env_kill(d->t);
@@ -105,6 +119,15 @@ int test_attach(struct test_daemon *d, const char *home, const char *run)
     d->run = a.run;
     d->err = a.err;
     return a.result;
+}
+
+struct test_daemon *test_attached(struct test_world *w, const char *name)
+{
+    struct test_daemon *d = test_daemon_open(w, name);
+    int rc = test_attach(d, TEST_HOME, TEST_RUN);
+
+    assert(rc == 0);
+    return d;
 }
 
 struct wire_open test_open_of(const char *token, uint32_t rank,
@@ -364,4 +387,23 @@ int64_t test_remove(struct test_world *w, const char *name)
 bool test_has(struct test_world *w, const char *name)
 {
     return media_has(test_world_store(w, TEST_HOME), name);
+}
+
+void test_plant(struct test_world *w, const char *name, struct wr *record)
+{
+    int64_t rc = test_put(w, name, record->data, record->bytes);
+
+    assert(!record->failed && rc == 0);
+    wr_free(record);
+}
+
+void test_plant_intent(struct test_world *w, const struct save_id *id,
+                       const struct id128 *daemon)
+{
+    struct record_mark mark = {.id = *id, .daemon = *daemon};
+    char name[RECORD_NAME_BYTES];
+    struct wr r = {0};
+
+    record_mark_encode(RECORD_INTENT, &mark, &r);
+    test_plant(w, name_save_daemon(name, TEST_RUN, "intent", id, daemon), &r);
 }

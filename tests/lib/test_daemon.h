@@ -24,8 +24,14 @@ struct test_daemon *test_daemon_open(struct test_world *w, const char *name);
 /* Ends in order (jobs are finished first) or, after test_daemon_kill(), as it
  * is. Takes NULL. */
 void test_daemon_close(struct test_daemon *d);
+/* The same, and the end of its world. */
+void test_end(struct test_daemon *d);
+void test_end_pair(struct test_daemon *d[2]);
 /* SIGKILL, and the memory is freed. */
 void test_daemon_kill(struct test_daemon *d);
+
+/* The same, and the run's home is read. */
+struct test_daemon *test_attached(struct test_world *w, const char *name);
 
 /* Each turns the wheel until it is done. */
 int test_attach(struct test_daemon *d, const char *home, const char *run);
@@ -90,5 +96,10 @@ int64_t test_put(struct test_world *w, const char *name, const void *data,
                  size_t bytes);
 int64_t test_remove(struct test_world *w, const char *name);
 bool test_has(struct test_world *w, const char *name);
+/* Puts a record under a name that is free, and frees it. */
+void test_plant(struct test_world *w, const char *name, struct wr *record);
+/* A daemon's intent to save this. */
+void test_plant_intent(struct test_world *w, const struct save_id *id,
+                       const struct id128 *daemon);
 
 #endif

@@ -302,6 +302,14 @@ struct store *test_env_fault(struct test_env *t, const char *path)
     return NULL;
 }
 
+void test_env_fail(struct test_env *t, const char *path,
+                   const struct store_fault *fault)
+{
+    int rc = store_fault_add(test_env_fault(t, path), fault);
+
+    assert(rc == 0);
+}
+
 void doors_cut(struct test_env *t)
 {
     LIST_FOR_EACH (node, &t->doors) {

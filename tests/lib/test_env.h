@@ -101,6 +101,9 @@ void test_env_kill(struct test_env *t);
 /* The fault wrapper over this daemon's way into a store ("local" for its local
  * one), NULL when it has not opened it. */
 struct store *test_env_fault(struct test_env *t, const char *path);
+/* From now on this happens to what the daemon asks of that store. */
+void test_env_fail(struct test_env *t, const char *path,
+                   const struct store_fault *fault);
 
 /* Frames sent to a peer: the oldest, unlinked (free() it), or NULL. */
 struct test_frame *test_env_frame(struct test_env *t, env_peer peer);

@@ -19,9 +19,8 @@
 
 static struct test_daemon *start(struct test_world *w, const char *token)
 {
-    struct test_daemon *d = test_daemon_open(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
 
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
     if (token)
         assert_true(test_enter(d, token, 0, 1) > 0);
     return d;
@@ -181,8 +180,7 @@ static void a_committed_saves_segments_stay_over_a_restart(void **state)
     segpool_release(d->engine.pool, &d->run->catalog.uuid, &v.id);
     (void)test_run(w, 1000, NULL, NULL);
     assert_int_equal(held(d), 0);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void what_was_not_voted_for_goes_at_the_restart(void **state)
@@ -198,8 +196,7 @@ static void what_was_not_voted_for_goes_at_the_restart(void **state)
     d = start(w, NULL);
     (void)test_run(w, 1000, NULL, NULL);
     assert_int_equal(held(d), 0);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void what_was_voted_for_stays_until_it_is_decided(void **state)
@@ -215,8 +212,7 @@ static void what_was_voted_for_stays_until_it_is_decided(void **state)
                                     .error = -EIO};
         struct test_commit v;
 
-        assert_int_equal(
-            store_fault_add(test_env_fault(d->t, TEST_HOME), &fault), 0);
+        test_env_fail(d->t, TEST_HOME, &fault);
         save_chunk(d, 5, &v, true);
         assert_int_equal(test_commit_wait(&v, 2000), 0);
         test_daemon_kill(d);
@@ -237,8 +233,7 @@ static void what_was_voted_for_stays_until_it_is_decided(void **state)
         assert_int_equal(d->run->catalog.save[0].status,
                          abort ? SAVE_ABORTED : SAVE_COMMITTED);
         assert_int_equal(held(d), abort ? 0 : 1);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -260,8 +255,7 @@ static void nothing_goes_while_something_is_unreadable(void **state)
     (void)test_run(w, 1000, NULL, NULL);
     assert_int_equal(held(d), 1);
     assert_true(test_env_logged(d->t, TEST_HOME));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_manifest_that_is_damaged_keeps_its_segments(void **state)
@@ -291,8 +285,7 @@ static void a_manifest_that_is_damaged_keeps_its_segments(void **state)
     assert_int_equal(held(d), 1);
     assert_int_equal(catalog_find(&d->run->catalog, &bad.id)->status,
                      SAVE_UNREADABLE);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /*
@@ -347,8 +340,7 @@ static void vote_and_die(struct test_world *w)
                                 .error = -EIO};
     struct test_commit v;
 
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &fault);
     save_chunk(d, 5, &v, true);
     assert_int_equal(test_commit_wait(&v, 2000), 0);
     test_daemon_kill(d);
@@ -376,8 +368,7 @@ static void a_vote_whose_data_is_gone_is_aborted_in_recovery(void **state)
         assert_int_equal(held(d), 0);
         assert_int_equal(test_enter(d, "u", 0, 1), 2);
         assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -406,8 +397,7 @@ static void a_vote_on_what_is_locked_is_judged_once_it_is_not(void **state)
             assert_non_null(
                 strstr(catalog_reason(s), lost_words[LOSS_REPLACED]));
         assert_int_equal(held(d), is_other ? 0 : 1);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -450,8 +440,7 @@ static void a_commit_whose_data_is_gone_is_followed_and_marked(void **state)
         /* Its home is in order: what nobody refers to goes. */
         assert_int_equal(held(d), 0);
         assert_true(list_is_empty(&d->run->commits));
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -490,8 +479,7 @@ static void a_decision_that_comes_after_the_loss_does_not_loop(void **state)
     assert_int_equal(s->status, SAVE_COMMITTED);
     assert_true(s->is_lost);
     assert_true(list_is_empty(&d->run->commits));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 int main(void)

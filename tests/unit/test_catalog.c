@@ -337,13 +337,6 @@ static struct answer load(struct test_world *w, struct catalog *c)
     return a;
 }
 
-static void put_record(struct test_world *w, const char *name, struct wr *wr)
-{
-    assert_false(wr->failed);
-    assert_int_equal(test_put(w, name, wr->data, wr->bytes), 0);
-    wr_free(wr);
-}
-
 static void put_mark(struct test_world *w, const char *folder,
                      enum record_kind kind, const struct save_id *save)
 {
@@ -352,7 +345,7 @@ static void put_mark(struct test_world *w, const char *folder,
     struct wr wr = {0};
 
     record_mark_encode(kind, &mark, &wr);
-    put_record(w, name_save(name, TEST_RUN, folder, save), &wr);
+    test_plant(w, name_save(name, TEST_RUN, folder, save), &wr);
 }
 
 static void put_load(struct test_world *w, uint32_t generation, uint32_t k,
@@ -365,7 +358,7 @@ static void put_load(struct test_world *w, uint32_t generation, uint32_t k,
     if (outcome == LOAD_FAILED)
         r.code = -EIO;
     record_load_encode(&r, &wr);
-    put_record(w, name_load(name, TEST_RUN, generation, k, NULL), &wr);
+    test_plant(w, name_load(name, TEST_RUN, generation, k, NULL), &wr);
 }
 
 static void a_home_is_read_as_the_daemon_left_it(void **state)
@@ -396,12 +389,12 @@ static void a_home_is_read_as_the_daemon_left_it(void **state)
     put_mark(w, "pin", RECORD_PIN, &s6);
     put_mark(w, "verified", RECORD_VERIFIED, &s6);
     record_tomb_encode(&tomb, &wr);
-    put_record(w, name_save(name, TEST_RUN, "tomb", &s5), &wr);
+    test_plant(w, name_save(name, TEST_RUN, "tomb", &s5), &wr);
     tomb.id = s6; /* a copy beside it means nothing */
     record_tomb_encode(&tomb, &wr);
     (void)snprintf(copy, sizeof copy, "%s.bak",
                    name_save(name, TEST_RUN, "tomb", &s6));
-    put_record(w, copy, &wr);
+    test_plant(w, copy, &wr);
     put_load(w, 2, 1, LOAD_FAILED, &s6);
     put_load(w, 2, 2, LOAD_VERIFIED, &s5);
     put_load(w, 2, 10, LOAD_VERIFIED, &s6);
@@ -422,8 +415,7 @@ static void a_home_is_read_as_the_daemon_left_it(void **state)
     assert_true(id_equal(&c.uuid, &d->run->catalog.uuid));
     assert_is(catalog_latest(&c), 1, 6);
     catalog_free(&c);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_run_that_is_not_there_is_enoent(void **state)
@@ -478,8 +470,7 @@ static void damage_is_named_or_marked(void **state)
             assert_true(test_env_logged(d->t, "that load does not count"));
         }
         catalog_free(&c);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -506,8 +497,7 @@ static void a_lease_that_cannot_be_read_is_noted(void **state)
     assert_int_equal(load(w, &c).result, 0);
     assert_int_equal(c.bad_lease.code, 0);
     catalog_free(&c);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_refresh_reads_only_what_can_have_changed(void **state)
@@ -524,8 +514,7 @@ static void a_refresh_reads_only_what_can_have_changed(void **state)
     assert_int_equal(store_memory_open(5, &below, &err), 0);
     assert_int_equal(store_record_open(below, &record, &err), 0);
     test_world_add(w, TEST_HOME, record);
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     assert_int_equal(test_enter(d, "t", 0, 1), 1);
     for (uint64_t step = 1; step <= 40; step++)
         assert_int_equal(test_save(d, step, &v), DECISION_COMMIT);
@@ -539,8 +528,7 @@ static void a_refresh_reads_only_what_can_have_changed(void **state)
         gets += store_record_at(record, i)->op == STORE_GET;
     assert_int_equal(gets, 2); /* RUN and the new decision */
     catalog_free(&c);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 int main(void)

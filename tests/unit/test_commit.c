@@ -46,8 +46,7 @@ static void one_daemon_commits_with_three_puts(void **state)
     assert_int_equal(catalog_find(&d->run->catalog, &first)->status,
                      SAVE_COMMITTED);
     assert_true(list_is_empty(&d->run->commits));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void the_manifest_is_inline_with_notes(void **state)
@@ -83,8 +82,7 @@ static void the_manifest_is_inline_with_notes(void **state)
     assert_non_null(manifest_note(&m, "codecs", &bytes));
     assert_non_null(manifest_note(&m, "created_unix_ms", &bytes));
     free(data);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_committed_step_conflicts_within_its_generation(void **state)
@@ -106,8 +104,7 @@ static void a_committed_step_conflicts_within_its_generation(void **state)
     assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
     assert_int_equal(test_enter(d, "u", 0, 1), 2);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* What were committed then nobody would find: no record, and words. */
@@ -138,8 +135,7 @@ static void a_run_that_was_removed_takes_no_save(void **state)
     (void)name_run(name, TEST_RUN, "RUN");
     assert_int_equal(test_put(w, name, run, (size_t)bytes), 0);
     assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_step_that_is_under_way_conflicts(void **state)
@@ -158,8 +154,7 @@ static void a_step_that_is_under_way_conflicts(void **state)
     assert_int_equal(again.err.code, -CKPT_ECONFLICT);
     commit_abort(v.c, -ECANCELED, "enough");
     assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void an_abort_is_published_and_the_next_attempt_commits(void **state)
@@ -178,8 +173,7 @@ static void an_abort_is_published_and_the_next_attempt_commits(void **state)
     assert_true(test_has(w, name_save(name, TEST_RUN, "decision", &first)));
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
     assert_int_equal(v.id.attempt, 2);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void an_abort_after_the_vote_is_one_outcome(void **state)
@@ -204,8 +198,7 @@ static void an_abort_after_the_vote_is_one_outcome(void **state)
         assert_int_equal(s->status, v.decision == DECISION_COMMIT
                                         ? SAVE_COMMITTED
                                         : SAVE_ABORTED);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -238,8 +231,7 @@ static void capture_that_never_ends_is_aborted_at_the_deadline(void **state)
     assert_int_equal(test_commit_wait(&v, 2 * SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -ETIMEDOUT);
     assert_non_null(strstr(v.err.text, "host a"));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /*
@@ -265,9 +257,7 @@ static void two_daemons_commit_together(void **state)
         assert_int_equal(s->rank_count, 2);
         assert_int_equal(s->node_count, 2);
     }
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 static void one_that_never_votes_is_named_at_the_deadline(void **state)
@@ -291,9 +281,7 @@ static void one_that_never_votes_is_named_at_the_deadline(void **state)
     assert_int_equal(v[0].err.code, -ETIMEDOUT);
     assert_non_null(strstr(v[0].err.text, id));
     assert_non_null(strstr(v[0].err.text, "host b"));
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 static void an_abort_of_one_reaches_the_other_while_it_captures(void **state)
@@ -317,9 +305,7 @@ static void an_abort_of_one_reaches_the_other_while_it_captures(void **state)
     assert_int_equal(test_commit_wait(&v[1], 30 * SECONDS), DECISION_COMMIT);
     assert_int_equal(v[0].id.attempt, 2);
     assert_int_equal(v[1].id.attempt, 2);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 /* A call that comes after the attempt was given up elsewhere (skip, replace)
@@ -343,9 +329,7 @@ static void a_call_after_the_abort_hears_of_it_at_once(void **state)
     test_begin_pair(d, 6, v);
     assert_int_equal(test_commit_wait(&v[0], 30 * SECONDS), DECISION_COMMIT);
     assert_int_equal(test_commit_wait(&v[1], 30 * SECONDS), DECISION_COMMIT);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 /* Who has not voted knows that there can be no COMMIT. */
@@ -371,8 +355,7 @@ static void an_unreachable_home_fails_a_save_without_vote_at_once(void **state)
     assert_true(list_is_empty(&d->run->commits));
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
     assert_int_equal(v.id.attempt, 2);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_vote_that_comes_too_late_is_ignored(void **state)
@@ -384,8 +367,7 @@ static void a_vote_that_comes_too_late_is_ignored(void **state)
     struct test_commit v = {0};
 
     (void)state;
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &slow),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &slow);
     test_commit_begin(d, 5, &v);
     (void)test_run(w, 100, NULL, NULL);
     commit_abort(v.c, -ECANCELED, "enough");
@@ -395,8 +377,7 @@ static void a_vote_that_comes_too_late_is_ignored(void **state)
     test_commit_vote(&v);
     assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
     assert_false(v.is_local);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_vote_that_is_damaged_or_anothers_aborts(void **state)
@@ -426,9 +407,7 @@ static void a_vote_that_is_damaged_or_anothers_aborts(void **state)
         assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
         assert_int_equal(v.err.code, -CKPT_ECORRUPT);
         assert_non_null(strstr(v.err.text, "host b"));
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
+        test_end_pair(d);
     }
 }
 
@@ -450,9 +429,7 @@ static void the_other_steps_in_for_a_dead_committer(void **state)
         test_env_kill(d[dead]->t);
         assert_int_equal(test_commit_wait(&v[!dead], 30 * SECONDS),
                          DECISION_COMMIT);
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
+        test_end_pair(d);
     }
     assert_true(stepped_in > 10);
 }
@@ -486,9 +463,7 @@ static void a_late_vote_after_abort_changes_nothing(void **state)
     assert_int_equal(catalog_find(&d[1]->run->catalog, &first)->status,
                      SAVE_ABORTED);
     assert_int_equal(catalog_latest(&d[1]->run->catalog).generation, 0);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 static void values_that_differ_are_a_conflict(void **state)
@@ -510,9 +485,7 @@ static void values_that_differ_are_a_conflict(void **state)
         assert_int_equal(v[i].err.code, -CKPT_ECONFLICT);
         assert_non_null(strstr(v[i].err.text, "x"));
     }
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 static void racing_deciders_have_one_outcome(void **state)
@@ -540,9 +513,7 @@ static void racing_deciders_have_one_outcome(void **state)
         assert_int_equal(v[0].told + v[1].told, 2);
         commits += v[0].decision == DECISION_COMMIT;
         aborts += v[0].decision == DECISION_ABORT;
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
+        test_end_pair(d);
     }
     print_message("%u commits, %u aborts\n", commits, aborts);
     assert_true(commits > 100 && aborts > 100);
@@ -588,9 +559,7 @@ static void a_decision_that_was_read_is_made_sure_of(void **state)
                          DECISION_COMMIT);
     assert_int_equal(decisions_put(record, &refused), 2);
     assert_int_equal(refused, 1);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 /* The name was given, and making it durable failed. */
@@ -613,14 +582,12 @@ static void a_decision_whose_sync_failed_is_created_again(void **state)
     assert_int_equal(store_record_open(below, &record, &err), 0);
     test_world_add(w, TEST_HOME, record);
     d = test_alone(w);
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &fault);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
     assert_int_equal(decisions_put(record, &refused), 2);
     assert_int_equal(refused, 1);
     assert_true(test_env_logged(d->t, "may not be durable"));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 int main(void)

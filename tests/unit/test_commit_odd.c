@@ -35,25 +35,7 @@ static void plant_decision(struct test_world *w, const struct save_id *name,
         (void)snprintf(d.reason, sizeof d.reason, "planted");
     }
     record_decision_encode(&d, &r);
-    assert_int_equal(test_put(w, name_save(path, TEST_RUN, "decision", name),
-                              r.data, r.bytes),
-                     0);
-    wr_free(&r);
-}
-
-static void plant_intent(struct test_world *w, const struct save_id *id,
-                         const struct id128 *daemon)
-{
-    struct record_mark mark = {.id = *id, .daemon = *daemon};
-    char path[RECORD_NAME_BYTES];
-    struct wr r = {0};
-
-    record_mark_encode(RECORD_INTENT, &mark, &r);
-    assert_int_equal(
-        test_put(w, name_save_daemon(path, TEST_RUN, "intent", id, daemon),
-                 r.data, r.bytes),
-        0);
-    wr_free(&r);
+    test_plant(w, name_save(path, TEST_RUN, "decision", name), &r);
 }
 
 static void plant_vote(struct test_world *w, const struct save_id *id,
@@ -66,13 +48,6 @@ static void plant_vote(struct test_world *w, const struct save_id *id,
         test_put(w, name_save_daemon(path, TEST_RUN, "vote", id, daemon), data,
                  bytes),
         0);
-}
-
-static void end_pair(struct test_world *w, struct test_daemon *d[2])
-{
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
 }
 
 /*
@@ -108,8 +83,7 @@ static void an_owner_may_give_up_at_each_moment(void **state)
         assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
         assert_int_equal(v.err.code, -ENOSPC);
         assert_string_equal(v.err.text, "no room");
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -126,8 +100,7 @@ static void an_abort_without_a_code_has_one(void **state)
     commit_abort(v.c, 0, "replaced by step 6");
     assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -CKPT_EABORTED);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* Without its owner a commit ends as it would have, and nobody is told. */
@@ -144,8 +117,7 @@ static void an_owner_may_leave(void **state)
 
         commit_disown(NULL);
         if (when == 2)
-            assert_int_equal(
-                store_fault_add(test_env_fault(d->t, TEST_HOME), &broken), 0);
+            test_env_fail(d->t, TEST_HOME, &broken);
         if (when == 1)
             v.on_opened = leave;
         test_commit_begin(d, 5, &v);
@@ -159,8 +131,7 @@ static void an_owner_may_leave(void **state)
         s = catalog_find(&d->run->catalog, &first);
         assert_non_null(s);
         assert_int_equal(s->status, when == 1 ? SAVE_COMMITTED : SAVE_ABORTED);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -204,8 +175,7 @@ static void an_owner_may_give_up_while_it_is_decided(void **state)
         if (was_merging)
             assert_int_equal(v.decision, DECISION_ABORT);
         merging += was_merging;
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
     assert_true(merging > 2);
 }
@@ -224,8 +194,7 @@ static void a_vote_may_come_while_the_decision_is_looked_for(void **state)
 
     (void)state;
     test_pair(w, d);
-    assert_int_equal(store_fault_add(test_env_fault(d[0]->t, TEST_HOME), &slow),
-                     0);
+    test_env_fail(d[0]->t, TEST_HOME, &slow);
     for (uint32_t i = 0; i < 2; i++)
         test_commit_begin(d[i], 5, &v[i]);
     while (!v[0].is_opened)
@@ -236,7 +205,7 @@ static void a_vote_may_come_while_the_decision_is_looked_for(void **state)
     for (uint32_t i = 0; i < 2; i++)
         assert_int_equal(test_commit_wait(&v[i], 30 * SECONDS),
                          DECISION_COMMIT);
-    end_pair(w, d);
+    test_end_pair(d);
 }
 
 static void a_vote_that_is_none_aborts(void **state)
@@ -251,8 +220,7 @@ static void a_vote_that_is_none_aborts(void **state)
     commit_vote(v.c, calloc(1, 512), 512);
     assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -CKPT_ECORRUPT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* One of two, and the other is no more when it is found. */
@@ -280,7 +248,7 @@ static void a_vote_that_is_none_aborts_among_others(void **state)
         assert_int_equal(test_commit_wait(&v[bad], 30 * SECONDS),
                          DECISION_ABORT);
         assert_int_equal(v[bad].err.code, -CKPT_ECORRUPT);
-        end_pair(w, d);
+        test_end_pair(d);
     }
 }
 
@@ -307,7 +275,7 @@ static void a_name_that_is_committed_is_refused(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(test_commit_wait(&v[i], 30 * SECONDS),
                          DECISION_COMMIT);
-    end_pair(w, d);
+    test_end_pair(d);
 }
 
 /* Found only when this attempt is given up: COMMIT without our vote. */
@@ -326,8 +294,7 @@ static void a_commit_that_is_not_ours_is_refused(void **state)
     assert_int_equal(v.err.code, -CKPT_ECONFLICT);
     assert_int_equal(catalog_find(&d->run->catalog, &first)->status,
                      SAVE_COMMITTED);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* A decision that does not decode, or speaks of another save, decides nothing:
@@ -359,7 +326,7 @@ static void a_decision_of_something_else_is_none(void **state)
             assert_false(v[i].is_decided);
             assert_true(test_env_logged(d[i]->t, "cannot be read"));
         }
-        end_pair(w, d);
+        test_end_pair(d);
     }
 }
 
@@ -373,12 +340,10 @@ static void a_name_that_is_there_and_is_not_is_tried_again(void **state)
     struct test_commit v;
 
     (void)state;
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &fault);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
     assert_true(test_env_logged(d->t, "could not be created"));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void an_intent_of_an_earlier_life_is_taken_over(void **state)
@@ -388,10 +353,9 @@ static void an_intent_of_an_earlier_life_is_taken_over(void **state)
     struct test_commit v;
 
     (void)state;
-    plant_intent(w, &first, &d->t->env.local_uuid);
+    test_plant_intent(w, &first, &d->t->env.local_uuid);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /*
@@ -418,8 +382,7 @@ static void two_of_one_step_at_once_are_one(void **state)
             assert_int_equal(v[i].err.code, -CKPT_ECONFLICT);
     }
     assert_int_equal(commits, 2);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* The owner was told ABORT because the home cannot be reached: it may save the
@@ -442,8 +405,7 @@ static void a_step_that_was_told_aborted_is_saved_again(void **state)
     test_commit_begin(d, 5, &v[1]);
     assert_int_equal(test_commit_wait(&v[1], 5 * SECONDS), DECISION_COMMIT);
     assert_int_equal(v[1].id.attempt, 2);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /*
@@ -494,7 +456,7 @@ static void a_save_of_the_last_generation_is_decided_in_the_next(void **state)
     }
     store_fault_clear(store);
     assert_int_equal(test_commit_wait(&v, 90 * SECONDS), DECISION_ABORT);
-    end_pair(w, d);
+    test_end_pair(d);
 }
 
 /* A vote is still being read when the generation changes. */
@@ -512,15 +474,14 @@ static void a_slow_read_of_a_vote_may_end_in_the_next_generation(void **state)
         struct test_commit v = {.vote_at_once = true};
 
         test_pair(w, d);
-        assert_int_equal(
-            store_fault_add(test_env_fault(d[0]->t, TEST_HOME), &slow), 0);
+        test_env_fail(d[0]->t, TEST_HOME, &slow);
         test_commit_begin(d[0], 5, &v);
         (void)test_run(w, 10, NULL, NULL);
         w->step_ns = SECONDS / 2 * 1000 * 1000; /* polls take long */
         start_anew(d);
         w->step_ns = (uint64_t)10 * 1000;
         assert_int_equal(test_commit_wait(&v, 90 * SECONDS), DECISION_ABORT);
-        end_pair(w, d);
+        test_end_pair(d);
     }
 }
 
@@ -537,8 +498,7 @@ static void a_rank_that_never_joined_is_told_of(void **state)
     assert_int_equal(test_commit_wait(&v, 70 * SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -ETIMEDOUT);
     assert_non_null(strstr(v.err.text, "1 of 2 ranks had joined"));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_vote_that_cannot_be_read_is_told_with_its_cause(void **state)
@@ -555,14 +515,13 @@ static void a_vote_that_cannot_be_read_is_told_with_its_cause(void **state)
     (void)state;
     test_pair(w, d);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(
-            store_fault_add(test_env_fault(d[i]->t, TEST_HOME), &broken), 0);
+        test_env_fail(d[i]->t, TEST_HOME, &broken);
     test_begin_pair(d, 5, v);
     assert_int_equal(test_commit_wait(&v[0], 70 * SECONDS), DECISION_ABORT);
     assert_int_equal(v[0].err.code, -ETIMEDOUT);
     assert_non_null(strstr(v[0].err.text, "had not voted"));
     assert_non_null(strstr(v[0].err.text, err_text(-EIO)));
-    end_pair(w, d);
+    test_end_pair(d);
 }
 
 /* A COMMIT that cannot be created by the deadline becomes an ABORT. */
@@ -587,8 +546,7 @@ static void what_cannot_be_decided_in_time_is_aborted(void **state)
         assert_int_equal(test_commit_wait(&v, 30 * SECONDS), DECISION_ABORT);
         assert_int_equal(v.err.code, -ETIMEDOUT);
         assert_non_null(strstr(v.err.text, how ? "unknown" : err_text(-EIO)));
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -607,16 +565,11 @@ static void a_rank_that_came_through_two_daemons_aborts(void **state)
     assert_int_equal(test_enter(d, "t", 0, 2), 1);
     memset(&twice.daemon, 7, sizeof twice.daemon);
     record_member_encode(&twice, &r);
-    assert_int_equal(test_put(w,
-                              name_member(name, TEST_RUN, 1, &twice.daemon, 0),
-                              r.data, r.bytes),
-                     0);
-    wr_free(&r);
+    test_plant(w, name_member(name, TEST_RUN, 1, &twice.daemon, 0), &r);
     test_commit_begin(d, 5, &v);
     assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -ESTALE);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /*
@@ -666,7 +619,7 @@ static void a_vote_must_be_that_daemons_on_that_save(void **state)
         assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
         assert_int_equal(v.err.code, -CKPT_ECORRUPT);
         assert_non_null(strstr(v.err.text, "not this daemon's vote"));
-        end_pair(w, d);
+        test_end_pair(d);
     }
 }
 

@@ -46,8 +46,7 @@ static void killed_before_the_vote_is_aborted_after_it_goes_on(void **state)
         test_daemon_kill(d);
         voted = test_has(w, vote);
         begun = test_has(w, intent);
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        d = test_attached(w, "a");
         (void)test_run(w, 5 * SECONDS, NULL, NULL);
         s = catalog_find(&d->run->catalog, &first);
         if (!begun)
@@ -62,8 +61,7 @@ static void killed_before_the_vote_is_aborted_after_it_goes_on(void **state)
         assert_int_equal(test_enter(d, "u", 0, 1), 2);
         assert_int_equal(catalog_newest(&d->run->catalog)->record.parent.step,
                          voted ? 5 : 0);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
     print_message("%u committed, %u aborted, %u not begun\n", commits, aborts,
                   unknown);
@@ -81,16 +79,13 @@ static void a_save_that_others_decided_is_followed_in_recovery(void **state)
     test_begin_pair(d, 5, v);
     assert_true(test_run(w, 30 * SECONDS, test_both_voted, v));
     test_daemon_kill(d[1]);
-    d[1] = test_daemon_open(w, "b");
-    assert_int_equal(test_attach(d[1], TEST_HOME, TEST_RUN), 0);
+    d[1] = test_attached(w, "b");
     (void)test_run(w, 30 * SECONDS, NULL, NULL);
     assert_int_equal(catalog_find(&d[0]->run->catalog, &first)->status,
                      SAVE_COMMITTED);
     assert_int_equal(catalog_find(&d[1]->run->catalog, &first)->status,
                      SAVE_COMMITTED);
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 /* A value that makes the manifest too large to be inline. */
@@ -126,19 +121,16 @@ static void a_large_manifest_is_durable_before_its_decision(void **state)
         assert_true(has_part || !has_decision);
         parts_first += has_part && !has_decision;
         /* The next life writes the same bytes, and reads what is there. */
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        d = test_attached(w, "a");
         (void)test_run(w, 5 * SECONDS, NULL, NULL);
         if (has_part)
             assert_int_equal(catalog_find(&d->run->catalog, &first)->status,
                              SAVE_COMMITTED);
         commits += has_decision;
         test_daemon_close(d);
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        d = test_attached(w, "a");
         assert_false(test_env_logged(d->t, "cannot be read"));
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
     print_message("%u committed, %u with parts alone\n", commits, parts_first);
     assert_true(commits > 10 && parts_first > 2);
@@ -182,15 +174,13 @@ static bool fail_nth(int op, uint64_t nth, unsigned how)
     told = v.decision;
     test_daemon_kill(d);
     /* A later life sees the same. */
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     (void)test_run(w, 5 * SECONDS, NULL, NULL);
     assert_int_equal(test_enter(d, "u", 0, 1), 2);
     assert_int_equal(catalog_latest(&d->run->catalog).step,
                      told == DECISION_COMMIT ? 5 : 0);
     assert_int_equal(test_save(d, 6, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
     return fired;
 }
 
@@ -238,9 +228,7 @@ static void failures_at_one_of_two_leave_one_outcome(void **state)
         assert_int_not_equal(test_commit_wait(&v[0], 90 * SECONDS), 0);
         assert_int_not_equal(test_commit_wait(&v[1], 90 * SECONDS), 0);
         assert_int_equal(v[0].decision, v[1].decision);
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
+        test_end_pair(d);
     }
 }
 
@@ -259,17 +247,14 @@ static void who_cannot_begin_says_so_on_record(void **state)
 
     (void)state;
     test_pair(w, d);
-    assert_int_equal(
-        store_fault_add(test_env_fault(d[0]->t, TEST_HOME), &fault), 0);
+    test_env_fail(d[0]->t, TEST_HOME, &fault);
     test_begin_pair(d, 5, v);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(test_commit_wait(&v[i], 5 * SECONDS), DECISION_ABORT);
         assert_int_equal(v[i].err.code, -EIO);
         assert_non_null(strstr(v[i].err.text, "host a cannot read"));
     }
-    test_daemon_close(d[0]);
-    test_daemon_close(d[1]);
-    test_world_free(w);
+    test_end_pair(d);
 }
 
 static void attempts_end_at_the_last_name(void **state)
@@ -294,8 +279,7 @@ static void attempts_end_at_the_last_name(void **state)
     assert_int_equal(test_commit_wait(&v, 5 * SECONDS), DECISION_ABORT);
     assert_int_equal(v.err.code, -EOVERFLOW);
     assert_int_equal(test_save(d, 7, &v), DECISION_COMMIT);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 int main(void)

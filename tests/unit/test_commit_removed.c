@@ -31,8 +31,7 @@ static void blind(struct test_daemon *d, const char *folder)
                                 .persistent = true,
                                 .error = -EIO};
 
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &fault),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &fault);
 }
 
 /* Both vote; daemon "a" cannot read what becomes of it, "b" commits. Then it is

@@ -89,9 +89,8 @@ static void *vote_of(const struct test_daemon *d, const struct says *s,
 /* Two ranks in one daemon. */
 static struct test_daemon *both_here(struct test_world *w)
 {
-    struct test_daemon *d = test_daemon_open(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
 
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
     for (uint32_t rank = 0; rank < 2; rank++)
         assert_int_equal(test_enter(d, "t", rank, 2), 1);
     return d;
@@ -150,8 +149,7 @@ static void what_was_found_is_told_or_refused(void **state)
         if (!strstr(v.err.text, cases[i].words) ||
             (!cases[i].code && !cases[i].words[0] && v.err.text[0]))
             fail_msg("case %zu: %s", i, v.err.text);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -173,8 +171,7 @@ static bool without_memory(uint64_t nth)
     assert_true(v.is_decided && v.told == 1);
     if (v.decision == DECISION_ABORT)
         assert_int_equal(v.err.code, -ENOMEM);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
     assert_int_equal(failnth_live(), before);
     return fired;
 }

@@ -24,23 +24,6 @@ static const struct save_id first = {.generation = 1, .attempt = 1, .step = 5};
 static const struct id128 segment = {{42}};
 static struct segment_header header; /* of that segment */
 
-static void plant(struct test_world *w, const char *name, struct wr *r)
-{
-    assert_int_equal(test_put(w, name, r->data, r->bytes), 0);
-    wr_free(r);
-}
-
-static void plant_intent(struct test_world *w, const struct save_id *id,
-                         const struct id128 *daemon)
-{
-    struct record_mark mark = {.id = *id, .daemon = *daemon};
-    char path[RECORD_NAME_BYTES];
-    struct wr r = {0};
-
-    record_mark_encode(RECORD_INTENT, &mark, &r);
-    plant(w, name_save_daemon(path, TEST_RUN, "intent", id, daemon), &r);
-}
-
 static void plant_vote(struct test_world *w, const struct id128 *daemon,
                        void *data, size_t bytes)
 {
@@ -104,7 +87,7 @@ static struct test_world *voted(struct test_daemon **d)
                                      .store = (*d)->t->env.local_uuid,
                                      .run = (*d)->run->catalog.uuid,
                                      .save = first};
-    plant_intent(w, &first, &(*d)->t->env.local_uuid);
+    test_plant_intent(w, &first, &(*d)->t->env.local_uuid);
     plant_vote(w, &(*d)->t->env.local_uuid, vote, bytes);
     test_daemon_kill(*d);
     return w;
@@ -158,8 +141,7 @@ static void a_commit_without_its_segment_is_told_of(void **state)
     assert_int_equal(test_commit_wait(&v, SECONDS), DECISION_COMMIT);
     assert_true(test_env_logged(d->t, "is committed but cannot be loaded"));
     assert_true(catalog_find(&d->run->catalog, &first)->is_lost);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void a_vote_without_its_segment_is_aborted_in_recovery(void **state)
@@ -168,13 +150,11 @@ static void a_vote_without_its_segment_is_aborted_in_recovery(void **state)
     struct test_world *w = voted(&d);
 
     (void)state;
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     (void)test_run(w, 10 * SECONDS, NULL, NULL);
     assert_int_equal(status_of(d), SAVE_ABORTED);
     (void)reason_is(w, "host a: ");
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* A dead writer still has the segment: nobody can tell yet what is in it. */
@@ -207,15 +187,13 @@ static void a_segment_that_is_locked_is_judged_later(void **state)
         struct test_world *w = voted(&d);
         struct store_seg *seg = lock_segment(w, is_good);
 
-        d = test_daemon_open(w, "a");
-        assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+        d = test_attached(w, "a");
         (void)test_run(w, 10 * SECONDS, NULL, NULL);
         assert_int_equal(status_of(d), SAVE_UNDECIDED);
         unlock(w, seg);
         (void)test_run(w, 40 * SECONDS, NULL, NULL);
         assert_int_equal(status_of(d), is_good ? SAVE_COMMITTED : SAVE_ABORTED);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -226,14 +204,12 @@ static void a_segment_that_stays_locked_is_not_waited_for_for_ever(void **state)
     struct store_seg *seg = lock_segment(w, true);
 
     (void)state;
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     (void)test_run(w, 100 * SECONDS, NULL, NULL);
     assert_int_equal(status_of(d), SAVE_ABORTED);
     (void)reason_is(w, "it was not decided within");
     unlock(w, seg);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static bool judged_without_memory(uint64_t nth)
@@ -266,8 +242,7 @@ static bool judged_without_memory(uint64_t nth)
         assert_int_equal(reason_is(w, ""), -ENOMEM);
     else
         assert_int_equal(status_of(d), SAVE_COMMITTED);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
     assert_int_equal(failnth_live(), before);
     return fired;
 }
@@ -299,11 +274,10 @@ static void a_vote_of_no_member_commits_nothing(void **state)
     assert_int_equal(test_attach(b, TEST_HOME, TEST_RUN), 0);
     b->run->world_size = 1;
     vote = test_vote(b, &first, 0, 1, "same", &bytes);
-    plant_intent(w, &first, &b->t->env.local_uuid);
+    test_plant_intent(w, &first, &b->t->env.local_uuid);
     plant_vote(w, &b->t->env.local_uuid, vote, bytes);
     test_daemon_kill(b);
-    b = test_daemon_open(w, "b");
-    assert_int_equal(test_attach(b, TEST_HOME, TEST_RUN), 0);
+    b = test_attached(w, "b");
     (void)test_run(w, 5 * SECONDS, NULL, NULL);
     assert_int_equal(status_of(b), SAVE_UNDECIDED);
     vote = test_vote(a, &first, 0, 1, "same", &bytes);
@@ -332,7 +306,7 @@ static void a_commit_of_others_is_followed_without_a_vote(void **state)
 
         b = test_daemon_open(w, "b");
         id = b->t->env.local_uuid;
-        plant_intent(w, &first, &id);
+        test_plant_intent(w, &first, &id);
         if (has_noise)
             plant_vote(w, &id, calloc(1, 512), 512);
         b->t->fault[b->t->fault_count++] = slow;
@@ -340,8 +314,7 @@ static void a_commit_of_others_is_followed_without_a_vote(void **state)
                                     .name_part = "/decision/",
                                     .nth = 1,
                                     .delay_polls = 60};
-        assert_int_equal(
-            store_fault_add(test_env_fault(a->t, TEST_HOME), &slow), 0);
+        test_env_fail(a->t, TEST_HOME, &slow);
         test_commit_begin(a, 5, &v);
         assert_int_equal(test_attach(b, TEST_HOME, TEST_RUN), 0);
         (void)test_run(w, 10 * SECONDS, NULL, NULL);
@@ -370,18 +343,16 @@ static void an_own_vote_without_its_parts_aborts(void **state)
     struct wr r = {0};
 
     (void)state;
-    plant_intent(w, &first, &id);
+    test_plant_intent(w, &first, &id);
     record_parts_encode(&parts, &r);
-    plant(w, name_save_daemon(name, TEST_RUN, "vote", &first, &id), &r);
+    test_plant(w, name_save_daemon(name, TEST_RUN, "vote", &first, &id), &r);
     test_daemon_kill(d);
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     assert_true(test_env_logged(d->t, "no space of this run is freed"));
     (void)test_run(w, 5 * SECONDS, NULL, NULL);
     assert_int_equal(status_of(d), SAVE_ABORTED);
     (void)reason_is(w, "vote of host a");
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void names_that_are_no_intents_are_passed_over(void **state)
@@ -402,11 +373,9 @@ static void names_that_are_no_intents_are_passed_over(void **state)
             test_put(w, name_run(name, TEST_RUN, path), "noise", 5), 0);
     }
     test_daemon_kill(d);
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     assert_true(list_is_empty(&d->run->commits));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void an_intent_of_no_generation_is_damage(void **state)
@@ -416,13 +385,11 @@ static void an_intent_of_no_generation_is_damage(void **state)
     struct test_daemon *d = test_alone(w);
 
     (void)state;
-    plant_intent(w, &lost, &d->t->env.local_uuid);
+    test_plant_intent(w, &lost, &d->t->env.local_uuid);
     test_daemon_kill(d);
-    d = test_daemon_open(w, "a");
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
+    d = test_attached(w, "a");
     assert_true(test_env_logged(d->t, "its generation has no record"));
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 /* The first of two that cannot be read is told of; later both can. */
@@ -440,8 +407,8 @@ static void votes_that_cannot_be_read_are_read_later(void **state)
 
     (void)state;
     second.step++;
-    plant_intent(w, &first, &id);
-    plant_intent(w, &second, &id);
+    test_plant_intent(w, &first, &id);
+    test_plant_intent(w, &second, &id);
     test_daemon_kill(d);
     d = test_daemon_open(w, "a");
     d->t->fault[d->t->fault_count++] = broken;
@@ -450,8 +417,7 @@ static void votes_that_cannot_be_read_are_read_later(void **state)
     store_fault_clear(test_env_fault(d->t, TEST_HOME));
     (void)test_run(w, 30 * SECONDS, NULL, NULL);
     assert_int_equal(status_of(d), SAVE_ABORTED);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
 }
 
 static void landed(struct store_req *req, int64_t result)
@@ -485,8 +451,7 @@ static void a_late_intent_is_recovered_or_not_seen(void **state)
         record_mark_encode(RECORD_INTENT, &mark, &r);
         put.buf = r.data;
         put.len = r.bytes;
-        assert_int_equal(
-            store_fault_add(test_env_fault(b->t, TEST_HOME), &slow), 0);
+        test_env_fail(b->t, TEST_HOME, &slow);
         test_daemon_kill(d);
         d = test_daemon_open(w, "a");
         store_submit(test_env_fault(b->t, TEST_HOME), &put);
@@ -546,8 +511,7 @@ static void a_daemon_may_end_while_its_manifest_is_written(void **state)
 
     (void)state;
     memset(large, 'v', sizeof large - 1);
-    assert_int_equal(store_fault_add(test_env_fault(d->t, TEST_HOME), &slow),
-                     0);
+    test_env_fail(d->t, TEST_HOME, &slow);
     test_commit_begin(d, 5, &v);
     (void)test_run(w, 100, NULL, NULL);
     assert_true(v.is_local && !v.is_decided);
@@ -575,10 +539,9 @@ static void without_memory_a_commit_of_others_is_refused_later(void **state)
         struct wr r = {0};
 
         record_decision_encode(&commit, &r);
-        plant(w, name_save(name, TEST_RUN, "decision", &first), &r);
+        test_plant(w, name_save(name, TEST_RUN, "decision", &first), &r);
         /* So that it is given up before anything of it is noted. */
-        assert_int_equal(
-            store_fault_add(test_env_fault(d->t, TEST_HOME), &broken), 0);
+        test_env_fail(d->t, TEST_HOME, &broken);
         test_commit_begin(d, 5, &v);
         failnth_arm(FAILNTH_MEMORY, nth, false);
         (void)failnth_cross(true);
@@ -590,8 +553,7 @@ static void without_memory_a_commit_of_others_is_refused_later(void **state)
         assert_int_equal(v.told, 1);
         assert_int_equal(v.decision, DECISION_ABORT);
         assert_int_equal(status_of(d), SAVE_COMMITTED);
-        test_daemon_close(d);
-        test_world_free(w);
+        test_end(d);
     }
 }
 
@@ -619,17 +581,15 @@ static void what_was_removed_meanwhile_had_been_committed(void **state)
         (void)test_run(w, 100, NULL, NULL);
         assert_false(v.is_decided);
         record_tomb_encode(&tomb, &r);
-        plant(w, name_save(name, TEST_RUN, "tomb", &first), &r);
+        test_plant(w, name_save(name, TEST_RUN, "tomb", &first), &r);
         if (how) {
             r = (struct wr){0};
             record_decision_encode(&abort, &r);
-            plant(w, name_save(name, TEST_RUN, "decision", &first), &r);
+            test_plant(w, name_save(name, TEST_RUN, "decision", &first), &r);
         }
         assert_int_equal(test_commit_wait(&v, 30 * SECONDS), DECISION_COMMIT);
         assert_int_equal(status_of(d[0]), SAVE_REMOVED);
-        test_daemon_close(d[0]);
-        test_daemon_close(d[1]);
-        test_world_free(w);
+        test_end_pair(d);
     }
 }
 

@@ -549,9 +549,7 @@ static void a_share_whose_mark_fails_is_read_again(void **state)
         struct rig_pair p;
 
         pair_begin(&p, (uint64_t)how + 1);
-        assert_int_equal(
-            store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &rule),
-            0);
+        test_env_fail(p.g[0]->daemon, RIG_HOME, &rule);
         pair_save(&p, 20);
         rig_pair_turn(&p, 60000);
         store_fault_clear(test_env_fault(p.g[0]->daemon, RIG_HOME));
@@ -572,9 +570,7 @@ static void a_daemon_may_end_while_shares_are_missing(void **state)
         struct rig_pair p;
 
         pair_begin(&p, turns);
-        assert_int_equal(
-            store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken),
-            0);
+        test_env_fail(p.g[1]->daemon, "local", &broken);
         pair_save(&p, 20);
         for (uint64_t i = 0; i < turns; i++)
             rig_pair_turn(&p, 0);
@@ -598,10 +594,8 @@ static void a_daemon_may_end_while_its_mark_is_written(void **state)
 
     (void)state;
     pair_begin(&p, 1);
-    assert_int_equal(
-        store_fault_add(test_env_fault(p.g[1]->daemon, "local"), &broken), 0);
-    assert_int_equal(
-        store_fault_add(test_env_fault(p.g[0]->daemon, RIG_HOME), &slow), 0);
+    test_env_fail(p.g[1]->daemon, "local", &broken);
+    test_env_fail(p.g[0]->daemon, RIG_HOME, &slow);
     pair_save(&p, 20);
     p.g[0]->world->step_ns = 1000 * 1000; /* polls take long */
     rig_pair_turn(&p, 5000);

@@ -13,15 +13,6 @@
 
 #define SECONDS ((uint64_t)1000)
 
-static struct test_daemon *attached_daemon(struct test_world *w,
-                                           const char *name)
-{
-    struct test_daemon *d = test_daemon_open(w, name);
-
-    assert_int_equal(test_attach(d, TEST_HOME, TEST_RUN), 0);
-    return d;
-}
-
 static void finish(struct test_world *w, struct test_daemon *a,
                    struct test_daemon *b)
 {
@@ -42,8 +33,8 @@ static const struct record_generation *newest(const struct test_daemon *d)
 static void an_empty_folder_becomes_a_home_once(void **state)
 {
     struct test_world *w = test_world_new(1);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
     struct run *run = a->run;
 
     (void)state;
@@ -62,7 +53,7 @@ static void an_empty_folder_becomes_a_home_once(void **state)
 static void two_spellings_are_one_home(void **state)
 {
     struct test_world *w = test_world_new(2);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct run *run = d->run;
 
     (void)state;
@@ -103,7 +94,7 @@ static void a_home_that_lost_its_store_record_is_refused(void **state)
 static void bad_names_and_damage_are_told_in_words(void **state)
 {
     struct test_world *w = test_world_new(5);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
 
     (void)state;
     assert_int_equal(test_attach(d, TEST_HOME, ".."), -EINVAL);
@@ -118,7 +109,7 @@ static void bad_names_and_damage_are_told_in_words(void **state)
 static void an_unreadable_decision_does_not_keep_the_run_from_use(void **state)
 {
     struct test_world *w = test_world_new(6);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct save_id six = {.generation = 1, .attempt = 1, .step = 6};
     char name[RECORD_NAME_BYTES];
     struct test_commit v;
@@ -129,7 +120,7 @@ static void an_unreadable_decision_does_not_keep_the_run_from_use(void **state)
     assert_int_equal(
         test_put(w, name_save(name, TEST_RUN, "decision", &six), "junk", 4), 0);
     test_daemon_close(d);
-    d = attached_daemon(w, "a");
+    d = test_attached(w, "a");
     assert_int_equal(catalog_find(&d->run->catalog, &six)->status,
                      SAVE_UNREADABLE);
     assert_true(test_env_logged(d->t, "cannot be read"));
@@ -145,7 +136,7 @@ static void an_unreadable_decision_does_not_keep_the_run_from_use(void **state)
 static void one_rank_needs_no_token(void **state)
 {
     struct test_world *w = test_world_new(10);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
 
     (void)state;
     assert_int_equal(test_enter(d, "", 0, 1), 1);
@@ -214,8 +205,8 @@ static void ranks_of_two_daemons_join_one_generation(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 100; seed++) {
         struct test_world *w = test_world_new(seed);
-        struct test_daemon *a = attached_daemon(w, "a");
-        struct test_daemon *b = attached_daemon(w, "b");
+        struct test_daemon *a = test_attached(w, "a");
+        struct test_daemon *b = test_attached(w, "b");
         struct ranks r = {.pending = 0};
 
         join_many(a, &r, 0, 8, 16);
@@ -244,8 +235,8 @@ static void refreshed(void *arg, int result)
 static void members_are_complete_when_every_rank_is_read(void **state)
 {
     struct test_world *w = test_world_new(11);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
     struct id128 daemon;
     int result = 1;
 
@@ -269,8 +260,8 @@ static void members_are_complete_when_every_rank_is_read(void **state)
 static void a_second_process_of_a_rank_is_stale(void **state)
 {
     struct test_world *w = test_world_new(12);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
     struct wire_open again = test_open_of("t", 0, 2);
     struct join join;
 
@@ -286,7 +277,7 @@ static void a_second_process_of_a_rank_is_stale(void **state)
     assert_int_equal(test_join(a, &again, &join), 0);
     assert_int_equal(join.generation, 1);
     test_daemon_kill(a);
-    a = attached_daemon(w, "a");
+    a = test_attached(w, "a");
     assert_int_equal(test_join(a, &again, &join), 0);
     assert_int_equal(join.generation, 1);
     assert_int_equal(test_enter(a, "t", 1, 2), 1);
@@ -297,7 +288,7 @@ static void a_second_process_of_a_rank_is_stale(void **state)
 static void the_same_rank_twice_at_once_is_one_member(void **state)
 {
     struct test_world *w = test_world_new(13);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct ranks one = {.pending = 0}, two = {.pending = 0};
 
     (void)state;
@@ -313,8 +304,8 @@ static void the_same_rank_twice_at_once_is_one_member(void **state)
 static void a_rank_through_two_daemons_is_a_conflict_that_stays(void **state)
 {
     struct test_world *w = test_world_new(14);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
     uint32_t rank = 0;
     struct record_member record = {.daemon = b->t->env.local_uuid,
                                    .host = "b",
@@ -344,7 +335,7 @@ static void a_rank_through_two_daemons_is_a_conflict_that_stays(void **state)
 static void another_shape_of_the_job_is_refused(void **state)
 {
     struct test_world *w = test_world_new(15);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct wire_open open = test_open_of("t", 1, 2);
     struct join join;
 
@@ -363,8 +354,8 @@ static void another_shape_of_the_job_is_refused(void **state)
 static void an_older_token_is_stale(void **state)
 {
     struct test_world *w = test_world_new(16);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
 
     (void)state;
     assert_int_equal(test_enter(a, "t", 0, 2), 1);
@@ -382,8 +373,8 @@ static void jobs_that_race_never_share_a_generation(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         struct test_world *w = test_world_new(seed);
-        struct test_daemon *d[2] = {attached_daemon(w, "a"),
-                                    attached_daemon(w, "b")};
+        struct test_daemon *d[2] = {test_attached(w, "a"),
+                                    test_attached(w, "b")};
         struct wire_open open[2];
         struct ranks r[2] = {{.pending = 1}, {.pending = 1}};
         struct join join[2];
@@ -414,7 +405,7 @@ static void jobs_that_race_never_share_a_generation(void **state)
 static void resume_fixes_the_parent(void **state)
 {
     struct test_world *w = test_world_new(20);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct wire_open open = test_open_of("step", 0, 1);
     struct test_commit v;
     struct join join;
@@ -458,7 +449,7 @@ static void resume_fixes_the_parent(void **state)
 static void own_undecided_saves_are_waited_for(void **state)
 {
     struct test_world *w = test_world_new(21);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct test_commit v = {0};
     struct ranks r = {.pending = 0};
 
@@ -479,8 +470,8 @@ static void own_undecided_saves_are_waited_for(void **state)
 static void what_is_undecided_at_the_deadline_is_aborted(void **state)
 {
     struct test_world *w = test_world_new(22);
-    struct test_daemon *a = attached_daemon(w, "a");
-    struct test_daemon *b = attached_daemon(w, "b");
+    struct test_daemon *a = test_attached(w, "a");
+    struct test_daemon *b = test_attached(w, "b");
     struct save_id id = {.generation = 1, .attempt = 1, .step = 10};
     struct wire_open open = test_open_of("u", 0, 1);
     const struct catalog_save *s;
@@ -508,7 +499,7 @@ static void what_is_undecided_at_the_deadline_is_aborted(void **state)
 static void who_gives_up_is_not_called_back(void **state)
 {
     struct test_world *w = test_world_new(23);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct ranks r = {.pending = 0};
 
     (void)state;
@@ -559,7 +550,7 @@ static void a_kill_at_any_moment_leaves_a_home_in_order(void **state)
             began = d->run != NULL;
         }
         test_daemon_kill(d);
-        d = attached_daemon(w, "a");
+        d = test_attached(w, "a");
         assert_true(test_enter(d, "u", 0, 1) >= 1);
         assert_true(members_complete(d->run));
         finish(w, d, NULL);
@@ -573,7 +564,7 @@ static void a_kill_at_any_moment_leaves_a_home_in_order(void **state)
 static bool fail_nth(uint64_t nth, bool after, bool persistent)
 {
     struct test_world *w = test_world_new(nth);
-    struct test_daemon *d = attached_daemon(w, "a");
+    struct test_daemon *d = test_attached(w, "a");
     struct store_fault fault = {.op = -1,
                                 .nth = nth,
                                 .after = after,
@@ -601,11 +592,10 @@ static bool fail_nth(uint64_t nth, bool after, bool persistent)
     test_daemon_kill(d);
     /* A later engine finds its way: the same process may have to take a new
      * token when its record landed though it was told that it failed. */
-    d = attached_daemon(w, "a");
+    d = test_attached(w, "a");
     assert_true(test_enter(d, "u", 0, 1) >= 2);
     assert_int_equal(newest(d)->parent.step, 10);
-    test_daemon_close(d);
-    test_world_free(w);
+    test_end(d);
     return rc < 0 || fired > 0;
 }
 

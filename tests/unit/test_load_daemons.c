@@ -141,10 +141,7 @@ static void fail_reads(struct job *j, int daemon, uint64_t nth, bool persistent)
                                 .persistent = persistent,
                                 .error = -EIO};
 
-    assert_int_equal(
-        store_fault_add(test_env_fault(j->p.g[daemon]->daemon, "local"),
-                        &fault),
-        0);
+    test_env_fail(j->p.g[daemon]->daemon, "local", &fault);
 }
 
 static void both_load_the_same(void **state)
@@ -321,9 +318,7 @@ static void the_home_may_fail_once(void **state)
 
         begin(&j, nth);
         fault.after = nth % 2;
-        assert_int_equal(
-            store_fault_add(test_env_fault(j.p.g[0]->daemon, RIG_HOME), &fault),
-            0);
+        test_env_fail(j.p.g[0]->daemon, RIG_HOME, &fault);
         load_all(&j);
         wait_loaded(&j);
         for (int i = 1; i < RANKS; i++)

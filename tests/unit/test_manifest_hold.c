@@ -20,8 +20,7 @@ static void begin(struct load_job *j, uint64_t seed,
 {
     load_job_save(j, seed, 2, 1);
     load_job_start(j, 2, 6, false);
-    assert_int_equal(
-        store_fault_add(test_env_fault(j->g->daemon, RIG_HOME), fault), 0);
+    test_env_fail(j->g->daemon, RIG_HOME, fault);
     load_job_load(j);
     assert_true(load_job_wait(j));
     load_job_check_quiet(j);
