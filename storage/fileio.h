@@ -6,7 +6,7 @@
  * (fileio_uring.c), a few threads (fileio_threads.c), or something slotted in
  * between that records every primitive. Everything that means anything to
  * durability (write, fsync, fallocate, link, unlink, mkdir, creating open)
- * goes through here; closing a descriptor does not.
+ * goes through here; closing a descriptor of a local file does not.
  *
  * Life of an operation. The caller fills a struct fileio_op, submits it, and
  * gets exactly one done(), from inside fileio poll and never from submit.
@@ -43,6 +43,10 @@ enum fileio_kind {
     FILEIO_LOCK,      /* fd, how_lock (LOCK_EX, LOCK_SH, LOCK_UN; never waits):
                          -EAGAIN when another holds it */
     FILEIO_LIST,      /* dir fd; fills *names with what is visible */
+    FILEIO_FLUSH,     /* fd: what closing a descriptor of this file answers;
+                         this one stays open */
+    FILEIO_CLOSE,     /* fd, for where closing talks to a server: the fd is gone
+                         whatever the result */
     FILEIO_KIND_COUNT
 };
 

@@ -32,17 +32,18 @@ struct fileio_link_from fileio_link_from(struct fileio_op *op)
                                      AT_SYMLINK_FOLLOW};
 }
 
-/* A regular file or a folder: everything else is not ours to show. */
-static bool entry_is_visible(int dir_fd, const struct dirent *entry)
+/* A regular file or a folder: everything else is not ours to show. 1, 0, or
+ * -errno: what could not be looked at may not be left out either. */
+static int entry_is_visible(int dir_fd, const struct dirent *entry)
 {
     struct stat stat;
 
     if (!store_name_is_visible(entry->d_name))
-        return false;
+        return 0;
     if (entry->d_type != DT_UNKNOWN)
         return entry->d_type == DT_REG || entry->d_type == DT_DIR;
     if (fstatat(dir_fd, entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
+        return errno == ENOENT ? 0 : -errno;
     return S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode);
 }
 
@@ -64,7 +65,8 @@ static int64_t execute_list(const struct fileio_op *op)
     }
     rewinddir(dir);
     for (errno = 0; rc == 0 && (entry = readdir(dir)); errno = 0) {
-        if (entry_is_visible(fd, entry))
+        rc = entry_is_visible(fd, entry);
+        if (rc > 0)
             rc = store_names_add(&builder, entry->d_name);
     }
     if (rc == 0)
@@ -75,6 +77,23 @@ static int64_t execute_list(const struct fileio_op *op)
         return rc;
     }
     return store_names_finish(&builder, op->names);
+}
+
+/* Each close() of a file flushes it, whoever else has it open, and its answer
+ * is the last by which some file systems tell of writes that failed. */
+static int64_t execute_flush(const struct fileio_op *op)
+{
+    int fd = fcntl(op->fd, F_DUPFD_CLOEXEC, 0);
+
+    return result_of(fd < 0 ? fd : close(fd));
+}
+
+/* Linux lets go of the descriptor even when it answers EINTR. */
+static int64_t execute_close(const struct fileio_op *op)
+{
+    int64_t result = result_of(close(op->fd));
+
+    return result == -EINTR ? 0 : result;
 }
 
 static int64_t execute_once(struct fileio_op *op)
@@ -112,6 +131,10 @@ static int64_t execute_once(struct fileio_op *op)
         return result_of(flock(op->fd, op->how_lock | LOCK_NB));
     case FILEIO_LIST:
         return execute_list(op);
+    case FILEIO_FLUSH:
+        return execute_flush(op);
+    case FILEIO_CLOSE:
+        return execute_close(op);
     case FILEIO_KIND_COUNT:
         break;
     }

@@ -5,8 +5,9 @@
  * and a fixed file where they are known) and enters it at once, or, from
  * inside poll, together with all others at its end; poll waits, reads the
  * result of every CQE, and runs done(). An operation for which the ring has no
- * opcode (listing a folder, flock, ftruncate) goes to a helper thread, whose
- * pipe the ring polls, so that waiting on the ring waits for everything.
+ * opcode (listing a folder, flock, ftruncate, flushing) goes to a helper
+ * thread, whose pipe the ring polls, so that waiting on the ring waits for
+ * everything.
  *
  * poll_fd is an eventfd that the ring signals, not the ring itself: with
  * deferred task work, a completion that comes from a kernel thread makes the
@@ -148,6 +149,8 @@ static void prepare(struct fileio_uring *u, struct io_uring_sqe *sqe,
     case FILEIO_TRUNCATE:
     case FILEIO_LOCK:
     case FILEIO_LIST:
+    case FILEIO_FLUSH:
+    case FILEIO_CLOSE:
     case FILEIO_KIND_COUNT:
         assert(!"an operation of the helper");
     }

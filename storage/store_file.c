@@ -46,6 +46,7 @@ struct file_job *file_job_start(struct store_file *file, struct store_req *req)
     job->folder_failures = file->folder_failures;
     job->done_bytes = 0;
     job->tmp[0] = '\0';
+    job->walk_tries = 0;
     return job;
 }
 
@@ -72,15 +73,32 @@ static void job_finish(struct file_job *job, int64_t unlinked)
     store_complete(req, outcome);
 }
 
-void file_job_end(struct file_job *job, int64_t result)
+static void job_closed(struct file_job *job, int64_t closed)
 {
-    job->outcome = result;
+    /* What was to become durable has been synced and flushed. */
+    (void)closed;
+    job->fd = -1;
     if (job->tmp[0] == '\0') {
         job_finish(job, 0);
         return;
     }
     job->op.path = job->tmp;
     file_job_on_fd(job, FILEIO_UNLINK, job->file->root_fd, job_finish);
+}
+
+/* On shared file systems closing may wait for a server; and NFS does not unlink
+ * what is open but gives it another name, which stays if we are killed. */
+void file_job_end(struct file_job *job, int64_t result)
+{
+    job->outcome = result;
+    if (job->fd >= 0 && job->file->is_shared) {
+        file_job_on_fd(job, FILEIO_CLOSE, job->fd, job_closed);
+    } else if (job->tmp[0]) {
+        job->op.path = job->tmp;
+        file_job_on_fd(job, FILEIO_UNLINK, job->file->root_fd, job_finish);
+    } else {
+        job_finish(job, 0);
+    }
 }
 
 void file_job_issue(struct file_job *job, enum fileio_kind kind,
@@ -238,9 +256,11 @@ static void file_describe(struct store *store, char *text, size_t capacity)
     char io[512];
 
     file->io->ops->describe(file->io, io, sizeof io);
-    (void)snprintf(text, capacity, "file %s: %s, %s, %s temporaries%s%s",
+    (void)snprintf(text, capacity, "file %s: %s, %s, %s temporaries%s%s%s%s",
                    file->path, io, direct[file->direct],
                    file->has_tmpfile ? "nameless" : "named",
+                   file->is_shared ? ", shared" : "",
+                   file->cannot_reserve ? ", no space reserved" : "",
                    file->why[0] ? "; " : "", file->why);
 }
 

@@ -3,9 +3,12 @@
  * that they are made of.
  *
  *   store_file.c          the table of operations, jobs, opening and closing
- *   store_file_root.c     the root folder: owner, network, probes, clean-up
+ *   store_file_root.c     the root folder: owner, network, clean-up
+ *   store_file_trial.c    what a store for writing needs is tried out
  *   store_file_path.c     parent folders, made durable once
+ *   store_file_fresh.c    names in folders that other machines change as well
  *   store_file_publish.c  temporaries, and giving them their name exclusively
+ *   store_file_judge.c    who won, when the answer to that does not tell
  *   store_file_record.c   PUT GET LIST REMOVE STAT
  *   store_file_segment.c  segments
  *
@@ -19,6 +22,8 @@
 
 #include "storage/fileio.h"
 #include "storage/store_internal.h"
+
+#include <stdio.h>
 
 #define FILE_THREADS      4
 #define FILE_DURABLE_MAX  128
@@ -41,13 +46,19 @@ struct file_job {
     file_step *after; /* takes the procedure's */
     file_step *after_names;
     file_step *after_sync;
-    int dir_fd;  /* the parent: own, root_fd, or -1 */
-    int fd;      /* the file: own, or -1 */
-    int walk_fd; /* the folder below dir_fd while walking, or -1 */
+    file_step *after_fresh;
+    file_step *after_judge;
+    int dir_fd;     /* the parent: own, root_fd, or -1 */
+    int fd;         /* the file: own, or -1 */
+    int walk_fd;    /* the folder below dir_fd while walking, or -1 */
+    int leaf_flags; /* of file_open_leaf() */
     uint32_t tries, walk_tries;
     uint32_t folder_failures; /* the store's, when it began */
-    uint64_t done_bytes;      /* of a read or write */
-    int64_t outcome;          /* of file_job_end() */
+    uint64_t ino;             /* of fd, while who won is judged */
+    uint32_t dev_major, dev_minor;
+    uint64_t done_bytes; /* of a read or write */
+    int64_t outcome;     /* of file_job_end() */
+    int64_t answer;      /* of linkat() */
     size_t walk_at, walk_end;
     struct statx stat;
     const char *leaf;              /* within req->name */
@@ -63,7 +74,9 @@ struct store_file {
     char *path;
     unsigned flags;
     int root_fd;
+    bool is_shared; /* other machines may change it: see store_file_fresh.c */
     bool has_tmpfile;
+    bool cannot_reserve;     /* as the last created segment showed */
     enum file_direct direct; /* as the last file showed */
     uint64_t tmp_tag;        /* random: makes temporaries' names unique */
     uint64_t tmp_count;
@@ -119,6 +132,16 @@ void file_job_sync_folder(struct file_job *job, const char *what,
 /* store_file_root.c. Opens file->root_fd and fills what the probes find. */
 int file_root_open(struct store_file *file, struct err *err) MUST_USE;
 void file_tmp_name(struct store_file *file, char name[FILE_TMP_BYTES]);
+
+/* store_file_trial.c. 0, or what is missing, in words; -ENOSPC and -EDQUOT of
+ * the trial are told in file->why. */
+int file_trial(struct store_file *file, struct err *err) MUST_USE;
+
+/* store_file_mount.c. Of the lines of /proc/self/mountinfo, does that of mount
+ * `id` say that locks are kept from other machines? Then the option that does
+ * goes to `option`. */
+bool file_mount_has_local_locks(FILE *mountinfo, uint64_t id, char *option,
+                                size_t capacity);
 /* Tells from what STATX_DIOALIGN says of a regular file. */
 bool file_stat_is_direct(const struct statx *stat);
 /* True where O_DIRECT is accepted and ignored. */
@@ -131,6 +154,19 @@ void file_open_parent(struct file_job *job, bool make, file_step *after);
 void file_open_names(struct file_job *job, file_step *after);
 void file_forget_durable(struct store_file *file);
 
+/* store_file_fresh.c. The folder req->name[0, bytes), with all that this
+ * machine remembers of the way to it made void: sets job->dir_fd, which is the
+ * job's, or the root's. */
+void file_open_fresh(struct file_job *job, size_t bytes, file_step *after);
+/* The same of req->name's parent; sets job->leaf as well. */
+void file_open_fresh_parent(struct file_job *job, file_step *after);
+/* The file req->name: sets job->fd. On a shared file system -ENOENT is said
+ * only when the server says so. */
+void file_open_leaf(struct file_job *job, int flags, file_step *after);
+/* The file that was open is not there any more (or is another by now): true
+ * when the request is to start again, with nothing open. */
+bool file_is_stale(struct file_job *job, int64_t result);
+
 /* store_file_publish.c. Sets job->fd to a new nameless (or hidden) file;
  * `lock` also takes LOCK_EX on it. */
 void file_temp_open(struct file_job *job, bool lock, file_step *after);
@@ -138,6 +174,12 @@ void file_temp_open(struct file_job *job, bool lock, file_step *after);
  * 0, -EEXIST (what is there is durable), -ESTALE when the folder or the
  * temporary vanished and the caller may start again. */
 void file_publish(struct file_job *job, file_step *after);
+/* store_file_judge.c. linkat() of job->fd to `leaf` in dir_fd has answered
+ * `answer`, which is not 0. Ends in job->after_judge with 0 when the name is
+ * ours, -EEXIST when it is another's, -ESTALE when one should start again, and
+ * `answer` or what stopped us when that cannot be told. */
+void file_judge(struct file_job *job, int64_t answer, file_step *after);
+
 /* Let go of everything and start anew; false after FILE_TRIES_MAX times. */
 bool file_job_may_retry(struct file_job *job);
 

@@ -110,12 +110,24 @@ static void walk_synced(struct file_job *job, int64_t result)
     walk_down(job);
 }
 
-static void walk_made(struct file_job *job, int64_t result)
+static void walk_looked(struct file_job *job, int64_t result)
 {
-    if (result < 0 && result != -EEXIST)
+    if (result < 0)
         walk_fail(job, result);
     else
         walk_open(job);
+}
+
+/* A shared folder that is there though it was not: this machine must not go on
+ * from what it remembers (store_file_fresh.c). */
+static void walk_made(struct file_job *job, int64_t result)
+{
+    if (result == -EEXIST && job->file->is_shared) {
+        job->op.stat = &job->stat;
+        file_job_on_fd(job, FILEIO_STAT, job->dir_fd, walk_looked);
+    } else {
+        walk_looked(job, result == -EEXIST ? 0 : result);
+    }
 }
 
 static void walk_opened(struct file_job *job, int64_t result)
@@ -126,7 +138,8 @@ static void walk_opened(struct file_job *job, int64_t result)
             walk_down(job);
         else
             file_job_sync_folder(job, "sync of a new folder", walk_synced);
-    } else if (result == -ENOENT && job->walk_tries++ < FILE_TRIES_MAX) {
+    } else if ((result == -ENOENT || result == -ESTALE) &&
+               job->walk_tries++ < FILE_TRIES_MAX) {
         file_forget_durable(job->file);
         job->op.path = job->path + job->walk_at;
         file_job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
@@ -158,7 +171,7 @@ static void opened_to_make(struct file_job *job, int64_t result)
     if (result >= 0) {
         job->dir_fd = (int)result;
         job->after(job, 0);
-    } else if (result == -ENOENT) {
+    } else if (result == -ENOENT || result == -ESTALE) {
         file_forget_durable(job->file);
         walk_start(job);
     } else {

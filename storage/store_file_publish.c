@@ -10,9 +10,8 @@
  * link fails, and the request starts again.
  *
  * The name is durable when the folder has been fsynced. The loser of a race
- * syncs it too, so that it never acts on a winner that a crash would undo. On
- * network file systems the answer to link() may get lost and a repetition say
- * EEXIST: the link count of our own file tells who won.
+ * syncs it too, so that it never acts on a winner that a crash would undo. Who
+ * the loser is, store_file_judge.c finds out.
  */
 #include "storage/store_file.h"
 
@@ -29,11 +28,18 @@ static void temp_locked(struct file_job *job, int64_t result)
     job->after(job, result);
 }
 
+/* EEXIST: nobody else makes such a name, so it is ours, by a request whose
+ * answer got lost. A later open cleans it up. */
+static void temp_failed(struct file_job *job, int64_t result)
+{
+    job->tmp[0] = '\0';
+    job->after(job, result == -EEXIST ? -ESTALE : result);
+}
+
 static void temp_opened(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job->tmp[0] = '\0';
-        job->after(job, result);
+        temp_failed(job, result);
         return;
     }
     job->fd = (int)result;
@@ -43,8 +49,7 @@ static void temp_opened(struct file_job *job, int64_t result)
 static void temp_opened_to_lock(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        job->tmp[0] = '\0';
-        job->after(job, result);
+        temp_failed(job, result);
         return;
     }
     job->fd = (int)result;
@@ -79,6 +84,8 @@ bool file_job_may_retry(struct file_job *job)
 
 static void dir_synced(struct file_job *job, int64_t result)
 {
+    if (result == -ESTALE)
+        result = -EIO; /* to start anew would be to lose against ourselves */
     job->after(job, result < 0 ? result : job->outcome);
 }
 
@@ -92,27 +99,18 @@ static void sync_dir(struct file_job *job, int64_t outcome)
 
 static void link_judged(struct file_job *job, int64_t result)
 {
-    unsigned wanted = job->tmp[0] ? 2 : 1;
-
-    if (result < 0)
-        job->after(job, result);
+    if (result == 0 || result == -EEXIST)
+        sync_dir(job, result);
     else
-        sync_dir(job, job->stat.stx_nlink == wanted ? 0 : -EEXIST);
+        job->after(job, result);
 }
 
 static void linked(struct file_job *job, int64_t result)
 {
-    if (result == 0 ||
-        (result == -EEXIST && is_left_out("exclusive creation"))) {
+    if (result == 0 || (result == -EEXIST && is_left_out("exclusive creation")))
         sync_dir(job, 0);
-    } else if (result == -EEXIST && is_left_out("count of links")) {
-        sync_dir(job, -EEXIST);
-    } else if (result == -EEXIST) {
-        job->op.stat = &job->stat;
-        file_job_on_fd(job, FILEIO_STAT, job->fd, link_judged);
-    } else {
-        job->after(job, result == -ENOENT ? -ESTALE : result);
-    }
+    else
+        file_judge(job, result, link_judged);
 }
 
 void file_publish(struct file_job *job, file_step *after)

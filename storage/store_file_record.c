@@ -3,9 +3,11 @@
  *
  * PUT: parent folder -> new file without a name -> write -> fdatasync -> link
  * exclusively -> fsync the folder. A failure before the link leaves nothing;
- * in particular, a file whose sync failed never gets a name. GET: open, size,
- * read to the end. REMOVE: unlink, fsync the folder, also when the name was
- * gone already: another may have unlinked it without having synced yet.
+ * in particular, a file whose sync failed never gets a name. On a shared file
+ * system a flush follows the sync: some tell of a failed write only at close.
+ * GET: open, size, read to the end. REMOVE: unlink, fsync the folder, also when
+ * the name was gone already: another may have unlinked it without having synced
+ * yet. What is said about names on shared file systems: store_file_fresh.c.
  */
 #include "storage/store_file.h"
 
@@ -13,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 static void put_start(struct file_job *job);
 
@@ -28,12 +31,20 @@ static void put_published(struct file_job *job, int64_t result)
         file_job_end(job, result);
 }
 
-static void put_synced(struct file_job *job, int64_t result)
+static void put_flushed(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        file_job_end(job, result);
+        put_published(job, result);
     else
         file_publish(job, put_published);
+}
+
+static void put_synced(struct file_job *job, int64_t result)
+{
+    if (result < 0 || !job->file->is_shared)
+        put_flushed(job, result);
+    else
+        file_job_on_fd(job, FILEIO_FLUSH, job->fd, put_flushed);
 }
 
 static void put_written(struct file_job *job, int64_t result);
@@ -56,7 +67,7 @@ static void put_write(struct file_job *job)
 static void put_written(struct file_job *job, int64_t result)
 {
     if (result <= 0) {
-        file_job_end(job, result < 0 ? result : -EIO);
+        put_published(job, result < 0 ? result : -EIO);
         return;
     }
     if (is_left_out("rest of a short write"))
@@ -67,10 +78,8 @@ static void put_written(struct file_job *job, int64_t result)
 
 static void put_made(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && file_job_may_retry(job))
-        put_start(job);
-    else if (result < 0)
-        file_job_end(job, result);
+    if (result < 0)
+        put_published(job, result);
     else
         put_write(job);
 }
@@ -78,7 +87,7 @@ static void put_made(struct file_job *job, int64_t result)
 static void put_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        file_job_end(job, result);
+        put_published(job, result);
     else
         file_temp_open(job, false, put_made);
 }
@@ -92,7 +101,16 @@ static void put_start(struct file_job *job)
  * GET and STAT.
  */
 
+static void get_start(struct file_job *job);
 static void get_read(struct file_job *job, int64_t result);
+
+static void get_fail(struct file_job *job, int64_t result)
+{
+    if (file_is_stale(job, result))
+        get_start(job);
+    else
+        file_job_end(job, result);
+}
 
 static void get_next(struct file_job *job)
 {
@@ -111,7 +129,7 @@ static void get_next(struct file_job *job)
 static void get_read(struct file_job *job, int64_t result)
 {
     if (result <= 0) {
-        file_job_end(job, result < 0 ? result : -EIO);
+        get_fail(job, result < 0 ? result : -EIO);
         return;
     }
     job->done_bytes += (uint64_t)result;
@@ -124,7 +142,7 @@ static void get_sized(struct file_job *job, int64_t result)
     const struct statx *stat = &job->stat;
 
     if (result < 0) {
-        file_job_end(job, result);
+        get_fail(job, result);
     } else if (!S_ISREG(stat->stx_mode)) {
         file_job_end(job, S_ISDIR(stat->stx_mode) ? -EISDIR : -EINVAL);
     } else if (req->op == STORE_STAT) {
@@ -144,24 +162,62 @@ static void get_opened(struct file_job *job, int64_t result)
         file_job_end(job, result);
         return;
     }
-    job->fd = (int)result;
     job->op.stat = &job->stat;
     file_job_on_fd(job, FILEIO_STAT, job->fd, get_sized);
+}
+
+static void get_start(struct file_job *job)
+{
+    file_open_leaf(job, O_RDONLY | O_NONBLOCK | O_NOCTTY, get_opened);
 }
 
 /*
  * LIST.
  */
 
+static void list_start(struct file_job *job);
+
+static void list_done(struct file_job *job, int64_t result)
+{
+    if (file_is_stale(job, result))
+        list_start(job);
+    else
+        file_job_end(job, result == -ENOENT ? 0 : result);
+}
+
+static void list_read(struct file_job *job, int fd)
+{
+    job->op.names = &job->req->names;
+    file_job_on_fd(job, FILEIO_LIST, fd, list_done);
+}
+
 static void list_opened(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        file_job_end(job, result == -ENOENT ? 0 : result);
+        list_done(job, result);
         return;
     }
     job->fd = (int)result;
-    job->op.names = &job->req->names;
-    file_job_on_fd(job, FILEIO_LIST, job->fd, file_job_end);
+    list_read(job, job->fd);
+}
+
+static void list_opened_fresh(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        list_done(job, result);
+    else
+        list_read(job, job->dir_fd);
+}
+
+static void list_start(struct file_job *job)
+{
+    const char *name = job->req->name;
+
+    if (job->file->is_shared)
+        file_open_fresh(job, strlen(name), list_opened_fresh);
+    else
+        file_job_open(job, job->file->root_fd, name[0] ? name : ".",
+                      O_RDONLY | O_DIRECTORY, list_opened);
 }
 
 /*
@@ -175,6 +231,10 @@ static void remove_synced(struct file_job *job, int64_t result)
 
 static void remove_done(struct file_job *job, int64_t result)
 {
+    if (file_is_stale(job, result)) {
+        file_remove_submit(job);
+        return;
+    }
     if (result < 0 && result != -ENOENT) {
         file_job_end(job, result);
         return;
@@ -195,22 +255,20 @@ static void remove_in_parent(struct file_job *job, int64_t result)
 
 void file_remove_submit(struct file_job *job)
 {
-    file_open_parent(job, false, remove_in_parent);
+    if (job->file->is_shared)
+        file_open_fresh_parent(job, remove_in_parent);
+    else
+        file_open_parent(job, false, remove_in_parent);
 }
 
 void file_record_submit(struct file_job *job)
 {
-    struct store_req *req = job->req;
-    int root_fd = job->file->root_fd;
-
-    if (req->op == STORE_PUT) {
+    if (job->req->op == STORE_PUT) {
         put_start(job);
-    } else if (req->op == STORE_LIST) {
-        req->names = (struct store_names){0};
-        file_job_open(job, root_fd, req->name[0] ? req->name : ".",
-                      O_RDONLY | O_DIRECTORY, list_opened);
+    } else if (job->req->op == STORE_LIST) {
+        job->req->names = (struct store_names){0};
+        list_start(job);
     } else {
-        file_job_open(job, root_fd, req->name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-                      get_opened);
+        get_start(job);
     }
 }

@@ -3,10 +3,12 @@
  *
  * For reading, it need only be there. For writing, it must belong to the
  * caller and be closed to others; then the temporaries of dead writers are
- * removed, and a trial file shows whether nameless files, exclusive hard links
- * and locks work, and whether O_DIRECT does. All of this happens once, at
- * open, by plain system calls; nothing of it stays on disk. On a full disk the
- * trial is left out: such a store must open, so that something can be removed.
+ * removed, and what such a store needs is tried out (store_file_trial.c). All
+ * of this happens once, at open, by plain system calls.
+ *
+ * A file system that is not known to belong to one machine alone is taken for
+ * shared: its names are asked for with more care (store_file_fresh.c), which
+ * costs a little and is never wrong.
  */
 #include "common/own_folder.h"
 
@@ -38,6 +40,13 @@ static const struct {
     {0x7461636F, "OCFS2"},        {0x01161970, "GFS2"},
 };
 
+static const uint32_t local_kinds[] = {
+    EXT4_SUPER_MAGIC,     XFS_SUPER_MAGIC,       BTRFS_SUPER_MAGIC,
+    TMPFS_MAGIC,          RAMFS_MAGIC,           F2FS_SUPER_MAGIC,
+    REISERFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, 0x2FC12FC1, /* ZFS */
+    0xCA451A4E,                                              /* bcachefs */
+};
+
 void file_tmp_name(struct store_file *file, char name[FILE_TMP_BYTES])
 {
     (void)snprintf(name, FILE_TMP_BYTES, FILE_TMP_PREFIX "%016llx-%llu",
@@ -61,6 +70,18 @@ bool file_root_is_memory(const struct store_file *file)
         return false;
     return (uint32_t)kind.f_type == TMPFS_MAGIC ||
            (uint32_t)kind.f_type == RAMFS_MAGIC;
+}
+
+static bool root_is_shared(const struct store_file *file)
+{
+    struct statfs kind;
+
+    if (fstatfs(file->root_fd, &kind) < 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(local_kinds); i++)
+        if ((uint32_t)kind.f_type == local_kinds[i])
+            return false;
+    return true;
 }
 
 /*
@@ -167,142 +188,25 @@ static void clean(const struct store_file *file)
     (void)closedir(dir);
 }
 
-/*
- * The trial.
- */
-
-struct trial {
-    int fd;
-    char name[FILE_TMP_BYTES];  /* "" for a nameless file */
-    char other[FILE_TMP_BYTES]; /* the second name */
-};
-
-static int trial_link(const struct store_file *file, struct trial *trial)
+/* Whoever is root here is often nobody there. */
+static int explain_squash(const struct store_file *file, int rc,
+                          struct err *err)
 {
-    struct fileio_op op = {.fd = trial->fd,
-                           .dir_fd = file->root_fd,
-                           .path = trial->name[0] ? trial->name : NULL};
-    struct fileio_link_from from = fileio_link_from(&op);
+    struct err cause = *err;
 
-    if (linkat(from.dir_fd, from.path, file->root_fd, trial->other,
-               from.flags) < 0)
-        return -errno;
-    return 0;
-}
-
-/* A nameless file that can be linked, else a named one; locked either way. */
-static int trial_open(struct store_file *file, struct trial *trial)
-{
-    *trial = (struct trial){.fd = -1};
-    if (file->has_tmpfile) {
-        trial->fd =
-            openat(file->root_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    } else {
-        file_tmp_name(file, trial->name);
-        trial->fd =
-            openat(file->root_fd, trial->name,
-                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    }
-    if (trial->fd < 0)
-        return -errno;
-    file_tmp_name(file, trial->other);
-    if (flock(trial->fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EAGAIN ? -ESTALE : -ENOLCK;
-    return 0;
-}
-
-static void trial_close(const struct store_file *file, struct trial *trial)
-{
-    if (trial->other[0])
-        (void)unlinkat(file->root_fd, trial->other, 0);
-    if (trial->name[0])
-        (void)unlinkat(file->root_fd, trial->name, 0);
-    if (trial->fd >= 0)
-        (void)close(trial->fd);
-}
-
-static int trial_lock(const struct store_file *file, const struct trial *trial)
-{
-    int fd =
-        openat(file->root_fd, trial->other, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    int rc = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        rc = -ENOLCK;
-    (void)close(fd);
-    return rc;
-}
-
-static int trial_run(struct store_file *file)
-{
-    struct trial trial;
-    struct statx stat;
-    int rc = trial_open(file, &trial);
-
-    if (rc == 0)
-        rc = trial_link(file, &trial);
-    if (rc == -ENOENT)
-        rc = -ESTALE; /* another's clean-up took it, or there is no /proc */
-    if (rc == 0) {
-        rc = trial_link(file, &trial);
-        rc = rc == -EEXIST ? 0 : -EOPNOTSUPP;
-    }
-    if (rc == 0)
-        rc = trial_lock(file, &trial);
-    if (rc == 0 &&
-        statx(trial.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stat) < 0)
-        rc = -errno;
-    if (rc == 0)
-        file->direct =
-            file_stat_is_direct(&stat) ? FILE_DIRECT_YES : FILE_DIRECT_NO;
-    trial_close(file, &trial);
-    return rc;
-}
-
-static int explain_trial(const struct store_file *file, int rc, struct err *err)
-{
-    if (rc == -ENOLCK)
-        return err_set(err, rc,
-                       "file locks (flock) do not work in '%s': a store there "
-                       "could not tell who writes; check the mount options",
-                       file->path);
-    if (rc == -EOPNOTSUPP || rc == -EPERM)
-        return err_set(err, -EOPNOTSUPP,
-                       "exclusive hard links do not work in '%s': a store "
-                       "there could not decide between two writers",
-                       file->path);
-    return err_set(err, rc, "cannot write to folder '%s': %s", file->path,
-                   err_text(rc));
-}
-
-static int try_out(struct store_file *file, struct err *err)
-{
-    int rc;
-
-    file->has_tmpfile = true;
-    rc = trial_run(file);
-    for (int i = 0; i < FILE_TRIES_MAX && rc < 0; i++) {
-        if (rc == -ENOSPC || rc == -EDQUOT || rc == -EACCES || rc == -EROFS)
-            break;
-        if (!file->has_tmpfile && rc != -ESTALE)
-            break;
-        file->has_tmpfile = false;
-        rc = trial_run(file);
-    }
-    if (rc == -ENOSPC || rc == -EDQUOT) {
-        (void)snprintf(file->why, sizeof file->why,
-                       "links and locks were not tried out: %s", err_text(rc));
-        return 0;
-    }
-    return rc < 0 ? explain_trial(file, rc, err) : 0;
+    if (!file->is_shared || geteuid() != 0 || (rc != -EPERM && rc != -EACCES))
+        return rc;
+    return err_set(err, rc,
+                   "%.800s; servers that squash root take root for nobody: "
+                   "run as the user who owns the folder",
+                   cause.text);
 }
 
 int file_root_open(struct store_file *file, struct err *err)
 {
     int rc = find(file, err);
 
+    file->is_shared = rc == 0 && root_is_shared(file);
     if (rc == 0 && (file->flags & STORE_OPEN_LOCAL))
         rc = refuse_network(file, err);
     if (rc == 0 && (file->flags & STORE_OPEN_WRITE)) {
@@ -313,8 +217,9 @@ int file_root_open(struct store_file *file, struct err *err)
         if (rc == 0)
             clean(file);
         if (rc == 0)
-            rc = try_out(file, err);
+            rc = file_trial(file, err);
     }
+    rc = explain_squash(file, rc, err);
     if (rc < 0 && file->root_fd >= 0) {
         (void)close(file->root_fd);
         file->root_fd = -1;

@@ -13,7 +13,7 @@
  * Data goes by O_DIRECT where STATX_DIOALIGN says that pages suit it. Short
  * reads and writes are continued at a page boundary. Syncs of one handle run
  * one after another: of two at once, one could take the error and the other
- * report success.
+ * report success. On shared file systems a flush follows each.
  */
 #include "storage/store_file.h"
 
@@ -26,6 +26,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+static void open_start(struct file_job *job);
 static void create_start(struct file_job *job);
 static void sync_start(struct store_file *file, struct store_req *req);
 
@@ -75,6 +76,15 @@ err_after_alloc:
     return rc;
 }
 
+/* Another machine may have removed it since, or put another in its place. */
+static void open_fail(struct file_job *job, int64_t result)
+{
+    if (file_is_stale(job, result))
+        open_start(job);
+    else
+        file_job_end(job, result);
+}
+
 static void open_judged(struct file_job *job, int64_t result)
 {
     uint64_t size = job->stat.stx_size / PAGE_BYTES * PAGE_BYTES;
@@ -94,13 +104,16 @@ static void open_judged(struct file_job *job, int64_t result)
     }
     if (result == 0)
         result = seg_make(job, size);
-    file_job_end(job, result < 0 ? result : (int64_t)size);
+    if (result < 0)
+        open_fail(job, result);
+    else
+        file_job_end(job, (int64_t)size);
 }
 
 static void open_locked(struct file_job *job, int64_t result)
 {
     if (result < 0) {
-        file_job_end(job, result);
+        open_fail(job, result);
         return;
     }
     job->op.stat = &job->stat;
@@ -112,10 +125,9 @@ static void open_opened(struct file_job *job, int64_t result)
     unsigned flags = job->req->flags;
 
     if (result < 0) {
-        file_job_end(job, result);
+        open_fail(job, result);
         return;
     }
-    job->fd = (int)result;
     if (flags & STORE_SEG_NOLOCK)
         open_locked(job, 0);
     else
@@ -127,60 +139,128 @@ static void open_opened(struct file_job *job, int64_t result)
  * Creating.
  */
 
-static void create_published(struct file_job *job, int64_t result)
+static void create_end(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && file_job_may_retry(job)) {
-        create_start(job);
-        return;
-    }
     if (result == 0)
         result = seg_make(job, job->req->len);
     file_job_end(job, result < 0 ? result : (int64_t)job->req->len);
 }
 
-static void create_synced(struct file_job *job, int64_t result)
-{
-    if (result < 0)
-        file_job_end(job, result);
-    else
-        file_publish(job, create_published);
-}
-
-static void create_judged(struct file_job *job, int64_t result)
-{
-    if (result < 0)
-        file_job_end(job, result);
-    else
-        file_job_sync(job, FILEIO_FSYNC, job->fd, "sync of a new segment",
-                      create_synced);
-}
-
-static void create_reserved(struct file_job *job, int64_t result)
+/* A file that is open by the name of its temporary cannot be unlinked on NFS:
+ * it would keep another hidden name, and a second link, for as long as it is
+ * open, and after a crash for ever. So it is opened anew by its own name. That
+ * another may take the lock in between is told as EAGAIN. */
+static void again_locked(struct file_job *job, int64_t result)
 {
     if (result < 0) {
         file_job_end(job, result);
         return;
     }
     job->op.stat = &job->stat;
-    file_job_on_fd(job, FILEIO_STAT, job->fd, create_judged);
+    file_job_on_fd(job, FILEIO_STAT, job->fd, create_end);
+}
+
+static void again_opened(struct file_job *job, int64_t result)
+{
+    if (result < 0) {
+        file_job_end(job, result);
+        return;
+    }
+    job->fd = (int)result;
+    file_job_lock(job, LOCK_EX, again_locked);
+}
+
+/* A temporary that stays is hidden and goes at the next open. */
+static void again_unlinked(struct file_job *job, int64_t result)
+{
+    (void)result;
+    job->tmp[0] = '\0';
+    file_job_open(job, job->dir_fd, job->leaf, O_RDWR | O_NONBLOCK | O_NOCTTY,
+                  again_opened);
+}
+
+/* All was synced and flushed: what closing answers is of no account. */
+static void again_closed(struct file_job *job, int64_t result)
+{
+    (void)result;
+    job->fd = -1;
+    job->op.path = job->tmp;
+    file_job_on_fd(job, FILEIO_UNLINK, job->file->root_fd, again_unlinked);
+}
+
+static void again_unlocked(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        file_job_end(job, result);
+    else
+        file_job_on_fd(job, FILEIO_CLOSE, job->fd, again_closed);
+}
+
+static void create_published(struct file_job *job, int64_t result)
+{
+    if (result == -ESTALE && file_job_may_retry(job))
+        create_start(job);
+    else if (result == 0 && job->file->is_shared && job->tmp[0])
+        file_job_lock(job, LOCK_UN, again_unlocked);
+    else
+        create_end(job, result);
+}
+
+static void create_flushed(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        create_published(job, result);
+    else
+        file_publish(job, create_published);
+}
+
+static void create_synced(struct file_job *job, int64_t result)
+{
+    if (result < 0 || !job->file->is_shared)
+        create_flushed(job, result);
+    else
+        file_job_on_fd(job, FILEIO_FLUSH, job->fd, create_flushed);
+}
+
+static void create_judged(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        create_published(job, result);
+    else
+        file_job_sync(job, FILEIO_FSYNC, job->fd, "sync of a new segment",
+                      create_synced);
+}
+
+/* Servers of NFS before 4.2 cannot reserve space: there the file has its size,
+ * a full disk is told by a write or a sync, and describe() says so. */
+static void create_reserved(struct file_job *job, int64_t result)
+{
+    if (result == -EOPNOTSUPP && job->file->is_shared &&
+        job->op.kind == FILEIO_FALLOCATE) {
+        job->file->cannot_reserve = true;
+        file_job_on_fd(job, FILEIO_TRUNCATE, job->fd, create_reserved);
+    } else if (result < 0) {
+        create_published(job, result);
+    } else {
+        job->op.stat = &job->stat;
+        file_job_on_fd(job, FILEIO_STAT, job->fd, create_judged);
+    }
 }
 
 static void create_made(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && file_job_may_retry(job)) {
-        create_start(job);
-    } else if (result < 0) {
-        file_job_end(job, result);
-    } else {
-        job->op.len = job->req->len;
-        file_job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
+    if (result < 0) {
+        create_published(job, result);
+        return;
     }
+    job->op.len = job->req->len;
+    file_job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
 }
 
 static void create_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        file_job_end(job, result);
+        create_published(job, result);
     else
         file_temp_open(job, true, create_made);
 }
@@ -190,13 +270,37 @@ static void create_start(struct file_job *job)
     file_open_parent(job, true, create_in_parent);
 }
 
+static void open_found(struct file_job *job, int64_t result)
+{
+    if (result >= 0)
+        job->fd = (int)result;
+    open_opened(job, result);
+}
+
 static void open_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
-        file_job_end(job, result);
+        open_fail(job, result);
     else
         file_job_open(job, job->dir_fd, job->leaf,
-                      O_RDWR | O_NONBLOCK | O_NOCTTY, open_opened);
+                      O_RDWR | O_NONBLOCK | O_NOCTTY, open_found);
+}
+
+static void open_in_fresh(struct file_job *job, int64_t result)
+{
+    if (result < 0)
+        open_fail(job, result);
+    else
+        file_job_sync_folder(job, "sync of a name that was there",
+                             open_in_parent);
+}
+
+static void open_to_write(struct file_job *job)
+{
+    if (job->file->is_shared)
+        file_open_fresh_parent(job, open_in_fresh);
+    else
+        file_open_names(job, open_in_parent);
 }
 
 static void open_start(struct file_job *job)
@@ -207,10 +311,9 @@ static void open_start(struct file_job *job)
     if (flags & STORE_SEG_CREATE)
         create_start(job);
     else if (flags & STORE_SEG_WRITE)
-        file_open_names(job, open_in_parent);
+        open_to_write(job);
     else
-        file_job_open(job, job->file->root_fd, job->req->name,
-                      O_RDONLY | O_NONBLOCK | O_NOCTTY, open_opened);
+        file_open_leaf(job, O_RDONLY | O_NONBLOCK | O_NOCTTY, open_opened);
 }
 
 /*
@@ -281,6 +384,16 @@ static void sync_done(struct file_job *job, int64_t result)
     }
 }
 
+/* Some file systems tell of a failed write only where a file is closed. */
+static void sync_flush(struct file_job *job, int64_t result)
+{
+    if (result < 0 || !job->file->is_shared)
+        sync_done(job, result);
+    else
+        file_job_on_fd(job, FILEIO_FLUSH, file_seg_of(job->req->seg)->fd,
+                       sync_done);
+}
+
 /* A file that became shorter is not durably so by fdatasync. */
 static enum fileio_kind sync_kind(const struct file_seg *seg)
 {
@@ -305,7 +418,7 @@ static void sync_start(struct store_file *file, struct store_req *req)
     if (is_left_out("sync of a segment"))
         sync_done(job, 0);
     else
-        file_job_issue(job, sync_kind(seg), sync_done);
+        file_job_issue(job, sync_kind(seg), sync_flush);
 }
 
 /*
@@ -355,23 +468,46 @@ static void share_start(struct file_job *job)
     file_job_lock(job, LOCK_SH, share_locked);
 }
 
-static void seg_close(struct store_file *file, struct file_seg *seg)
+/* Its descriptor is the caller's from now on, and all else gone. */
+static int seg_free(struct store_file *file, struct file_seg *seg)
 {
+    int fd = seg->fd;
+
     assert(!seg->is_syncing && list_is_empty(&seg->syncs));
     list_remove(&seg->link);
     file->io->ops->file_remove(file->io, seg->slot);
     /* A ring may hold on to the file for a moment longer than we do. */
-    if (seg->is_locked)
-        (void)flock(seg->fd, LOCK_UN);
-    (void)close(seg->fd);
+    if (seg->is_locked && !file->is_shared)
+        (void)flock(fd, LOCK_UN);
     store_seg_fini(&seg->seg);
     free(seg);
+    return fd;
+}
+
+/* Closing lets go of the lock too, but perhaps later (FUSE). */
+static void close_unlocked(struct file_job *job, int64_t result)
+{
+    (void)result;
+    file_job_end(job, 0);
+}
+
+static void close_start(struct file_job *job)
+{
+    struct file_seg *seg = file_seg_of(job->req->seg);
+    bool is_locked = seg->is_locked;
+
+    job->fd = seg_free(job->file, seg);
+    job->req->seg = NULL;
+    if (is_locked && job->file->is_shared)
+        file_job_lock(job, LOCK_UN, close_unlocked);
+    else
+        file_job_end(job, 0);
 }
 
 void file_segment_close_all(struct store_file *file)
 {
     LIST_FOR_EACH_SAFE (node, after, &file->segments)
-        seg_close(file, container_of(node, struct file_seg, link));
+        (void)close(seg_free(file, container_of(node, struct file_seg, link)));
 }
 
 void file_segment_submit(struct store_file *file, struct store_req *req)
@@ -381,9 +517,7 @@ void file_segment_submit(struct store_file *file, struct store_req *req)
         open_start(file_job_start(file, req));
         break;
     case STORE_SEG_CLOSE:
-        seg_close(file, file_seg_of(req->seg));
-        req->seg = NULL;
-        store_complete(req, 0);
+        close_start(file_job_start(file, req));
         break;
     case STORE_SEG_SHARE:
         share_start(file_job_start(file, req));

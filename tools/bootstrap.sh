@@ -24,7 +24,7 @@ die() {
 build='gcc libc6-dev make pkg-config liburing-dev liblz4-dev libxxhash-dev
     libssl-dev libjansson-dev libopenmpi-dev openmpi-bin'
 test="$build libcmocka-dev libseccomp-dev bats python3 jq procps systemd clang
-    libclang-rt-dev"
+    libclang-rt-dev libfuse3-dev fuse3"
 case $target in
 build) packages=$build goal=all ;;
 demo) packages=$build goal=demo ;;

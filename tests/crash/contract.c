@@ -94,10 +94,12 @@ static void open_store(struct bench *b, uint32_t i, uint64_t seed)
     assert(rc == 0);
 }
 
-static void bench_begin(struct bench *b, uint64_t seed, bool has_no_tmpfile)
+static void bench_begin(struct bench *b, uint64_t seed, bool has_no_tmpfile,
+                        bool is_nfs)
 {
     *b = (struct bench){.disk = disk_new(seed, NULL)};
     b->disk->has_no_tmpfile = has_no_tmpfile;
+    b->disk->is_nfs = is_nfs;
     b->disk->writes_short = true;
     (void)disk_the(b->disk);
     disk_record(b->disk);
@@ -242,7 +244,7 @@ bool contract_names(uint64_t seed, char why[WHY_BYTES])
     struct names *n;
     bool ok = true;
 
-    bench_begin(&b, seed, false);
+    bench_begin(&b, seed, false, false);
     n = names_play(&b);
     bench_close(&b);
     for (uint32_t i = 0; i < RECORDS && ok; i++) {
@@ -260,14 +262,14 @@ bool contract_names(uint64_t seed, char why[WHY_BYTES])
 
 /* The answer to a link gets lost, as on NFS: what is there is ours all the
  * same, and nobody else's. */
-bool contract_lost_answer(uint64_t seed, char why[WHY_BYTES])
+static bool lost_answer(uint64_t seed, bool is_nfs, char why[WHY_BYTES])
 {
     static uint8_t bytes[PUT_BYTES];
     struct asked a = {.name = "of/record"}, again = a;
     int64_t first, second;
     struct bench b;
 
-    bench_begin(&b, seed, seed % 2);
+    bench_begin(&b, seed, is_nfs || seed % 2, is_nfs);
     b.disk->lost_links = 1;
     a.req = again.req =
         (struct store_req){.op = STORE_PUT, .buf = bytes, .len = PUT_BYTES};
@@ -280,6 +282,17 @@ bool contract_lost_answer(uint64_t seed, char why[WHY_BYTES])
                    ", and who comes later %" PRIi64,
                    first, second);
     return first == 0 && second == -EEXIST;
+}
+
+bool contract_lost_answer(uint64_t seed, char why[WHY_BYTES])
+{
+    return lost_answer(seed, false, why);
+}
+
+/* Nor does the link count tell. */
+bool contract_lost_answer_nfs(uint64_t seed, char why[WHY_BYTES])
+{
+    return lost_answer(seed, true, why);
 }
 
 /*
@@ -338,7 +351,7 @@ bool contract_segments(uint64_t seed, char why[WHY_BYTES])
 
     assert(p.page);
     memset(p.page, 's', 2 * PAGE_BYTES);
-    bench_begin(&b, seed, false);
+    bench_begin(&b, seed, false, false);
     (void)snprintf(p.create.name, sizeof p.create.name, "seg/000001");
     p.trim.begun = p.sync.answered = p.sync_again.answered = DISK_NEVER;
     seg_ask(&b, &p.create,
@@ -373,7 +386,7 @@ bool contract_removed(uint64_t seed, char why[WHY_BYTES])
     struct bench b;
     bool ok;
 
-    bench_begin(&b, seed, false);
+    bench_begin(&b, seed, false, false);
     seg_ask(&b, &a,
             (struct store_req){.op = STORE_SEG_OPEN,
                                .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
@@ -410,7 +423,7 @@ bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
 
     assert(page);
     memset(page, 's', PAGE_BYTES);
-    bench_begin(&b, seed, false);
+    bench_begin(&b, seed, false, false);
     seg_ask(&b, &a,
             (struct store_req){.op = STORE_SEG_OPEN,
                                .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,

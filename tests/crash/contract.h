@@ -9,6 +9,7 @@
 bool contract_names(uint64_t seed, char why[WHY_BYTES]);
 bool contract_segments(uint64_t seed, char why[WHY_BYTES]);
 bool contract_lost_answer(uint64_t seed, char why[WHY_BYTES]);
+bool contract_lost_answer_nfs(uint64_t seed, char why[WHY_BYTES]);
 bool contract_removed(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES]);
 

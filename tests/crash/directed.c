@@ -12,6 +12,7 @@
 const struct scene scenes[] = {
     {"names", contract_names},
     {"lost-answer", contract_lost_answer},
+    {"lost-answer-nfs", contract_lost_answer_nfs},
     {"segments", contract_segments},
     {"removed", contract_removed},
     {"failed-sync", contract_failed_sync},

@@ -118,6 +118,7 @@ struct disk {
     uint32_t process; /* that calls */
     /* What a test wants. */
     bool has_no_tmpfile;
+    bool is_nfs;         /* and shows the link count that it remembers */
     bool writes_short;   /* now and then */
     uint32_t fail_syncs; /* the n-th sync of a file from now fails; 0: none */
     uint32_t fail_folder_syncs; /* the same of folders */

@@ -291,8 +291,10 @@ int __wrap_fstat(int fd, struct stat *stat)
 {
     if (!disk_fd_is_ours(fd))
         return __real_fstat(fd, stat);
-    *stat = (struct stat){.st_uid = geteuid(), .st_mode = S_IFDIR | 0700};
-    assert(node_of(fd)->is_folder);
+    *stat = (struct stat){.st_uid = geteuid(),
+                          .st_ino = disk_file_of(fd)->node,
+                          .st_mode = node_of(fd)->is_folder ? S_IFDIR | 0700
+                                                            : S_IFREG | 0600};
     return 0;
 }
 
@@ -300,7 +302,8 @@ int __wrap_fstatfs(int fd, struct statfs *stat)
 {
     if (!disk_fd_is_ours(fd))
         return __real_fstatfs(fd, stat);
-    *stat = (struct statfs){.f_type = EXT4_SUPER_MAGIC};
+    *stat = (struct statfs){.f_type = disk_now->is_nfs ? NFS_SUPER_MAGIC
+                                                       : EXT4_SUPER_MAGIC};
     return 0;
 }
 
@@ -312,7 +315,8 @@ int __wrap_statx(int fd, const char *path, int flags, unsigned mask,
     assert(path[0] == '\0' && (flags & AT_EMPTY_PATH));
     *stat = (struct statx){
         .stx_mask = mask,
-        .stx_nlink = n->links,
+        .stx_nlink = disk_now->is_nfs ? n->links > 0 : n->links,
+        .stx_ino = disk_file_of(fd)->node,
         .stx_mode = (uint16_t)((n->is_folder ? S_IFDIR : S_IFREG) | 0600),
         .stx_size = content_size(n->content),
         .stx_dio_mem_align = SECTOR_BYTES,

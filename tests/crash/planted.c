@@ -51,6 +51,7 @@ static const struct safeguard safeguards[] = {
     {"sync of a name that was there", "killed", NULL, 19},
     {"exclusive creation", "names", NULL, 1},
     {"count of links", "lost-answer", NULL, 1},
+    {"look whose a name is", "lost-answer-nfs", NULL, 1},
     {"lock", "killed", NULL, 13},
     {"look for a name under the lock", "removed", NULL, 1},
     {"poison after a failed sync", "failed-sync", NULL, 1},

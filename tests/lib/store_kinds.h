@@ -4,15 +4,16 @@
  *
  * The kinds are the file store on io_uring and on threads, the file store in a
  * process where a seccomp filter refuses io_uring, or nameless files (a forked
- * child, because a filter stays), the memory store in order and shuffled, and
- * both wrappers. A
- * case gets a struct store_fixture as its state. Static functions, because
- * only suites of storage want them.
+ * child, because a filter stays), the file store on a mount that misbehaves as
+ * NFS does, the memory store in order and shuffled, and both wrappers. A case
+ * gets a struct store_fixture as its state. Static functions, because only
+ * suites of storage want them.
  */
 #ifndef TESTS_LIB_STORE_KINDS_H
 #define TESTS_LIB_STORE_KINDS_H
 
 #include "storage/store.h"
+#include "tests/lib/nfs_mount.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +33,14 @@ struct store_kind {
     int (*open)(const char *dir, struct store **out, struct err *err);
     int refuses; /* errno by which io_uring is refused, or 0 */
     bool refuses_tmpfile;
+    bool is_nfs;
 };
 
 struct store_fixture {
     const struct store_kind *kind;
-    char dir[512];
+    char dir[512]; /* of the store: `base`, or a mount in it */
+    struct nfs_mount nfs;
+    char base[512];
     struct store *store;
     struct err err;
 };
@@ -101,15 +105,16 @@ static inline int open_record(const char *dir, struct store **out,
 }
 
 static const struct store_kind store_kinds[] = {
-    {"file on io_uring", open_uring, 0, false},
-    {"file on threads", open_threads, 0, false},
-    {"memory", open_memory, 0, false},
-    {"shuffled memory", open_shuffled, 0, false},
-    {"late memory", open_fault, 0, false},
-    {"recorded file", open_record, 0, false},
-    {"file, io_uring refused by EPERM", open_auto, EPERM, false},
-    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS, false},
-    {"file without O_TMPFILE", open_auto, 0, true},
+    {"file on io_uring", open_uring, 0, false, false},
+    {"file on threads", open_threads, 0, false, false},
+    {"memory", open_memory, 0, false, false},
+    {"shuffled memory", open_shuffled, 0, false, false},
+    {"late memory", open_fault, 0, false, false},
+    {"recorded file", open_record, 0, false, false},
+    {"file, io_uring refused by EPERM", open_auto, EPERM, false, false},
+    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS, false, false},
+    {"file without O_TMPFILE", open_auto, 0, true, false},
+    {"file on NFS", open_auto, 0, false, true},
 };
 
 /*
@@ -139,13 +144,33 @@ static inline void make_dir(char *path, size_t capacity)
     assert_non_null(mkdtemp(path));
 }
 
+/* All that a client remembers, and every other answer to a link() lost. */
+static inline void store_setup_nfs(struct store_fixture *fixture)
+{
+    static const struct {
+        enum nfs_knob knob;
+        uint32_t value;
+    } knobs[] = {
+        {NFS_ABSENCE_MS, 60000}, {NFS_ATTR_MS, 60000}, {NFS_LIST_MS, 60000},
+        {NFS_LOST_LINK, 500},    {NFS_SEED, 1},
+    };
+
+    assert_int_equal(nfs_mount(&fixture->nfs, fixture->base, "mount"), 0);
+    memcpy(fixture->dir, fixture->nfs.at, sizeof fixture->dir);
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
+        fixture->nfs.control->knob[knobs[i].knob] = knobs[i].value;
+}
+
 static inline int store_setup(void **state)
 {
     struct store_fixture *fixture = calloc(1, sizeof *fixture);
 
     assert_non_null(fixture);
     fixture->kind = *state;
-    make_dir(fixture->dir, sizeof fixture->dir);
+    make_dir(fixture->base, sizeof fixture->base);
+    memcpy(fixture->dir, fixture->base, sizeof fixture->dir);
+    if (fixture->kind->is_nfs)
+        store_setup_nfs(fixture);
     if (fixture->kind->open(fixture->dir, &fixture->store, &fixture->err) < 0)
         fail_msg("%s", fixture->err.text);
     *state = fixture;
@@ -157,7 +182,9 @@ static inline int store_teardown(void **state)
     struct store_fixture *fixture = *state;
 
     store_close(fixture->store);
-    remove_tree(fixture->dir);
+    if (fixture->kind->is_nfs)
+        nfs_unmount(&fixture->nfs);
+    remove_tree(fixture->base);
     free(fixture);
     return 0;
 }
@@ -365,6 +392,27 @@ static inline int run_refused_kind(const struct store_kind *kind,
     return 0;
 }
 
+static inline void no_nfs(void **state)
+{
+    char why[256];
+
+    (void)state;
+    assert_false(nfs_is_possible(why, sizeof why));
+    print_message("%s\n", why);
+    skip();
+}
+
+static inline int run_nfs_kind(const struct store_kind *kind,
+                               const struct CMUnitTest *cases, size_t count)
+{
+    const struct CMUnitTest instead[] = {cmocka_unit_test(no_nfs)};
+    char why[256];
+
+    if (nfs_is_possible(why, sizeof why))
+        return run_one_kind(kind, cases, count);
+    return _cmocka_run_group_tests(kind->name, instead, 1, NULL, NULL);
+}
+
 /* The number of kinds for which something failed. */
 static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
 {
@@ -372,10 +420,14 @@ static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
 
     for (size_t i = 0; i < ARRAY_LEN(store_kinds); i++) {
         const struct store_kind *kind = &store_kinds[i];
-        int rc = kind->refuses || kind->refuses_tmpfile
-                     ? run_refused_kind(kind, cases, count)
-                     : run_one_kind(kind, cases, count);
+        int rc;
 
+        if (kind->is_nfs)
+            rc = run_nfs_kind(kind, cases, count);
+        else if (kind->refuses || kind->refuses_tmpfile)
+            rc = run_refused_kind(kind, cases, count);
+        else
+            rc = run_one_kind(kind, cases, count);
         failed += rc != 0;
     }
     return failed;
