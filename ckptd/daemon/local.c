@@ -128,6 +128,8 @@ int local_open(struct reactor *r, struct err *err)
     free(real);
     rc = store_file_open(r->env.local_path, STORE_OPEN_WRITE | STORE_OPEN_LOCAL,
                          STORE_ENGINE_AUTO, &r->env.local, err);
+    if (rc == -EREMOTE)
+        return err_prefix(err, "set CKPT_LOCAL to a folder on a local drive");
     if (rc)
         return rc;
     return read_uuid(r, err);
