@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -48,6 +49,10 @@ ssize_t failnth_recvmsg(int fd, struct msghdr *m, int flags);
 int failnth_getsockopt(int fd, int level, int name, void *value,
                        socklen_t *bytes);
 int failnth_shutdown(int fd, int how);
+int failnth_setsockopt(int fd, int level, int name, const void *value,
+                       socklen_t bytes);
+ssize_t failnth_send(int fd, const void *from, size_t bytes, int flags);
+ssize_t failnth_recv(int fd, void *to, size_t bytes, int flags);
 
 int failnth_socket(int domain, int type, int protocol)
 {
@@ -97,6 +102,24 @@ int failnth_shutdown(int fd, int how)
     return fails(FAILNTH_SOCKET, ENOTCONN) ? -1 : shutdown(fd, how);
 }
 
+int failnth_setsockopt(int fd, int level, int name, const void *value,
+                       socklen_t bytes)
+{
+    return fails(FAILNTH_SOCKET, ENOMEM)
+               ? -1
+               : setsockopt(fd, level, name, value, bytes);
+}
+
+ssize_t failnth_send(int fd, const void *from, size_t bytes, int flags)
+{
+    return fails(FAILNTH_SOCKET, EPIPE) ? -1 : send(fd, from, bytes, flags);
+}
+
+ssize_t failnth_recv(int fd, void *to, size_t bytes, int flags)
+{
+    return fails(FAILNTH_SOCKET, ECONNRESET) ? -1 : recv(fd, to, bytes, flags);
+}
+
 /*
  * Files.
  */
@@ -121,6 +144,9 @@ int failnth_fsync(int fd);
 int failnth_fdatasync(int fd);
 int failnth_linkat(int from_dir, const char *from, int to_dir, const char *to,
                    int flags);
+int failnth_renameat(int from_dir, const char *from, int to_dir,
+                     const char *to);
+int failnth_statvfs(const char *path, struct statvfs *st);
 int failnth_unlink(const char *path);
 int failnth_unlinkat(int dir, const char *path, int flags);
 ssize_t failnth_pread(int fd, void *to, size_t bytes, off_t offset);
@@ -238,6 +264,17 @@ int failnth_linkat(int from_dir, const char *from, int to_dir, const char *to,
     return fails(FAILNTH_FILE, EDQUOT)
                ? -1
                : linkat(from_dir, from, to_dir, to, flags);
+}
+
+int failnth_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return fails(FAILNTH_FILE, ENOSPC) ? -1
+                                       : renameat(from_dir, from, to_dir, to);
+}
+
+int failnth_statvfs(const char *path, struct statvfs *st)
+{
+    return fails(FAILNTH_FILE, EIO) ? -1 : statvfs(path, st);
 }
 
 int failnth_unlink(const char *path)
@@ -371,6 +408,10 @@ int failnth_posix_spawn_file_actions_addopen(
     mode_t mode);
 int failnth_posix_spawn_file_actions_adddup2(
     posix_spawn_file_actions_t *actions, int from, int to);
+int failnth_posix_spawn_file_actions_addclosefrom_np(
+    posix_spawn_file_actions_t *actions, int from);
+int failnth_posix_spawn_file_actions_addchdir_np(
+    posix_spawn_file_actions_t *actions, const char *path);
 int failnth_posix_spawnattr_init(posix_spawnattr_t *attr);
 
 int failnth_epoll_create1(int flags)
@@ -454,4 +495,20 @@ int failnth_posix_spawn_file_actions_adddup2(
 int failnth_posix_spawnattr_init(posix_spawnattr_t *attr)
 {
     return failnth_hit(FAILNTH_SPAWN) ? ENOMEM : posix_spawnattr_init(attr);
+}
+
+int failnth_posix_spawn_file_actions_addclosefrom_np(
+    posix_spawn_file_actions_t *actions, int from)
+{
+    return failnth_hit(FAILNTH_SPAWN)
+               ? ENOMEM
+               : posix_spawn_file_actions_addclosefrom_np(actions, from);
+}
+
+int failnth_posix_spawn_file_actions_addchdir_np(
+    posix_spawn_file_actions_t *actions, const char *path)
+{
+    return failnth_hit(FAILNTH_SPAWN)
+               ? ENOMEM
+               : posix_spawn_file_actions_addchdir_np(actions, path);
 }
