@@ -40,6 +40,8 @@ enum fileio_kind {
     FILEIO_UNLINK,    /* dir fd, path */
     FILEIO_MKDIR,     /* dir fd, path; mode 0700 */
     FILEIO_STAT,      /* fd; fills *stat */
+    FILEIO_ROOM,      /* fd, len: -ENOSPC when its file system has less to give
+                         to an ordinary user */
     FILEIO_LOCK,      /* fd, how_lock (LOCK_EX, LOCK_SH, LOCK_UN; never waits):
                          -EAGAIN when another holds it */
     FILEIO_LIST,      /* dir fd; fills *names with what is visible */

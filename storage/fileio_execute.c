@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -96,6 +97,17 @@ static int64_t execute_close(const struct fileio_op *op)
     return result == -EINTR ? 0 : result;
 }
 
+static int64_t execute_room(const struct fileio_op *op)
+{
+    struct statfs room;
+    uint64_t block;
+
+    if (fstatfs(op->fd, &room) < 0)
+        return -errno;
+    block = (uint64_t)(room.f_frsize ? room.f_frsize : room.f_bsize);
+    return room.f_bavail >= (op->len + block - 1) / block ? 0 : -ENOSPC;
+}
+
 static int64_t execute_once(struct fileio_op *op)
 {
     struct fileio_link_from from;
@@ -127,6 +139,8 @@ static int64_t execute_once(struct fileio_op *op)
     case FILEIO_STAT:
         return result_of(statx(op->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
                                STATX_BASIC_STATS | STATX_DIOALIGN, op->stat));
+    case FILEIO_ROOM:
+        return execute_room(op);
     case FILEIO_LOCK:
         return result_of(flock(op->fd, op->how_lock | LOCK_NB));
     case FILEIO_LIST:

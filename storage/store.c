@@ -125,6 +125,7 @@ static int check(const struct store *store, const struct store_req *req)
     case STORE_WRITE:
     case STORE_SYNC:
         return check_segment(&store->limits, req);
+    case STORE_ROOM:
     case STORE_LIST:
         if (req->name && req->name[0] == '\0')
             return 0;

@@ -65,6 +65,10 @@ enum store_op {
     STORE_REMOVE,     /* name: durable removal of a record; -ENOENT */
     STORE_STAT,       /* name of a record: result = its length; fills
                          `stat_mtime_ms`; -ENOENT */
+    STORE_ROOM,       /* name (a folder, as of LIST), len: 0 when new segments
+                         of so many bytes in all would find room there now, else
+                         -ENOSPC; nothing is taken. An early look: only creating
+                         them reserves. */
     STORE_SEG_OPEN,   /* name, flags, len = size when creating: fills `seg` and
                          sets result = its size in bytes; -ENOENT; -EEXIST;
                          -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT;

@@ -198,6 +198,9 @@ static void file_submit(struct store *store, struct store_req *req)
     case STORE_STAT:
         file_record_submit(file_job_start(file, req));
         break;
+    case STORE_ROOM:
+        file_room_submit(file_job_start(file, req));
+        break;
     case STORE_REMOVE:
     case STORE_SEG_REMOVE:
         file_remove_submit(file_job_start(file, req));

@@ -185,6 +185,7 @@ bool file_job_may_retry(struct file_job *job);
 
 /* store_file_record.c */
 void file_record_submit(struct file_job *job);
+void file_room_submit(struct file_job *job);
 /* Unlink req->name, durably: REMOVE and SEG_REMOVE. */
 void file_remove_submit(struct file_job *job);
 

@@ -257,6 +257,12 @@ static void create_made(struct file_job *job, int64_t result)
     file_job_on_fd(job, FILEIO_FALLOCATE, job->fd, create_reserved);
 }
 
+void file_room_submit(struct file_job *job)
+{
+    job->op.len = job->req->len;
+    file_job_on_fd(job, FILEIO_ROOM, job->file->root_fd, file_job_end);
+}
+
 static void create_in_parent(struct file_job *job, int64_t result)
 {
     if (result < 0)
@@ -537,6 +543,7 @@ void file_segment_submit(struct store_file *file, struct store_req *req)
     case STORE_LIST:
     case STORE_REMOVE:
     case STORE_STAT:
+    case STORE_ROOM:
     case STORE_SEG_REMOVE:
         assert(!"not a request on segments");
     }

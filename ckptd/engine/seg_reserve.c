@@ -3,9 +3,10 @@
  *
  * Reserving cuts the wanted bytes into segment sizes, takes FREE segments that
  * fit or creates new ones (space reserved by the store), and makes a fresh id
- * durable in each header before any data may go there. When the disk is full,
- * FREE segments that did not fit are unlinked and it is tried once more. What
- * fails gives everything back and says why.
+ * durable in each header before any data may go there. The drive is asked first
+ * whether all that is new would fit: what cannot must not fill it while it
+ * finds out. When there is no room, FREE segments that did not fit are unlinked
+ * and it is tried once more. What fails gives everything back and says why.
  */
 #include "ckptd/engine/seg_writer_internal.h"
 
@@ -14,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 static void prepare_part(struct part *p);
@@ -222,13 +224,66 @@ static void prepare_part(struct part *p)
     store_submit(pool->env->local, &p->req);
 }
 
+static void prepare_batch(struct seg_writer *w)
+{
+    for (uint32_t i = w->batch; i < w->part_count; i++)
+        prepare_part(w->part[i]);
+}
+
+/* What of the batch would have to be created as things are. */
+static uint64_t new_bytes(struct seg_writer *w)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = w->batch; i < w->part_count; i++) {
+        struct part *p = w->part[i];
+
+        p->segment = take_free(w->pool, p->size_bytes);
+        if (!p->segment)
+            bytes += p->size_bytes;
+    }
+    for (uint32_t i = w->batch; i < w->part_count; i++) {
+        if (w->part[i]->segment)
+            segment_move(w->part[i]->segment, SEGMENT_FREE);
+        w->part[i]->segment = NULL;
+    }
+    return bytes;
+}
+
+/* Whatever else is wrong with the answer, creating them will tell. */
+static void room_known(struct store_req *req, int64_t result)
+{
+    struct seg_writer *w = req->owner;
+
+    if (result == -ENOSPC)
+        (void)err_set(&w->err, -ENOSPC,
+                      "%s: no room on the local drive for this save, which "
+                      "needs %" PRIu64 " MiB more: %s%s",
+                      w->pool->env->local_path, (req->len >> 20) + 1,
+                      err_text(-ENOSPC), err_advice(-ENOSPC));
+    else
+        prepare_batch(w);
+    seg_writer_request_ends(w);
+}
+
 void seg_reserve(struct seg_writer *w)
 {
     seg_writer_request_begins(w); /* holds the end back until all are started */
-    if (plan_parts(w, w->batch_bytes))
+    if (plan_parts(w, w->batch_bytes)) {
         (void)err_set(&w->err, -ENOMEM, "no memory for a segment writer");
-    for (uint32_t i = w->batch; i < w->part_count; i++)
-        prepare_part(w->part[i]);
+        seg_writer_request_ends(w);
+        return;
+    }
+    w->room = (struct store_req){.op = STORE_ROOM,
+                                 .name = "",
+                                 .len = new_bytes(w),
+                                 .done = room_known,
+                                 .owner = w};
+    if (w->room.len > 0) {
+        store_submit(w->pool->env->local, &w->room);
+        return;
+    }
+    prepare_batch(w);
     seg_writer_request_ends(w);
 }
 

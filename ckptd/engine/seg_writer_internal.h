@@ -49,6 +49,7 @@ struct seg_writer {
     uint32_t pending; /* requests of the phase under way */
     uint32_t batch;   /* first part of the reservation under way */
     uint64_t batch_bytes;
+    struct store_req room; /* is there room for what is new in the batch? */
     bool has_squeezed;
     struct list squeeze_link; /* pool.squeezers */
     struct err err;           /* first failure of the phase under way */

@@ -18,12 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STORES     2
-#define FOLDER     "s"
-#define RECORDS    3
-#define PUT_BYTES  3000
-#define SEG_BYTES  (8 * PAGE_BYTES)
-#define TRIM_BYTES (4 * PAGE_BYTES)
+#define STORES      2
+#define FOLDER      "s"
+#define RECORDS     3
+#define PUT_BYTES   3000
+#define SEG_BYTES   (8 * PAGE_BYTES)
+#define SCENE_STEPS 32 /* a creation has fewer */
+#define TRIM_BYTES  (4 * PAGE_BYTES)
 
 struct bench {
     struct disk *disk;
@@ -378,6 +379,48 @@ bool contract_segments(uint64_t seed, char why[WHY_BYTES])
     return ok;
 }
 
+/* The other process is killed while it creates a segment, after any of its
+ * steps; we find the name, write, and sync: it is there for good. */
+bool contract_adopted(uint64_t seed, char why[WHY_BYTES])
+{
+    struct segment_play p = {.page = aligned_alloc(PAGE_BYTES, 2 * PAGE_BYTES)};
+    struct asked made = {.name = "seg/000001"};
+    struct bench b;
+    bool ok = true;
+
+    assert(p.page);
+    memset(p.page, 's', 2 * PAGE_BYTES);
+    p.trim.begun = p.sync.answered = p.sync_again.answered = DISK_NEVER;
+    bench_begin(&b, seed, false, false);
+    made.req = (struct store_req){.op = STORE_SEG_OPEN,
+                                  .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
+                                  .len = SEG_BYTES};
+    ask(&b, 1, &made);
+    for (uint64_t i = 0; i < seed % SCENE_STEPS && b.store[1]->inflight > 0;
+         i++)
+        (void)!store_poll(b.store[1], 0);
+    disk_io_kill(b.io[1]);
+    disk_process_kill(b.disk, 1);
+    p.create = made;
+    p.create.req.flags = STORE_SEG_WRITE;
+    if (asked_alone(&b, &p.create) >= 0) {
+        seg_ask(&b, &p.write,
+                (struct store_req){.op = STORE_WRITE,
+                                   .seg = p.create.req.seg,
+                                   .buf = p.page,
+                                   .len = 2 * PAGE_BYTES,
+                                   .off = PAGE_BYTES});
+        seg_ask(&b, &p.sync,
+                (struct store_req){.op = STORE_SYNC, .seg = p.create.req.seg});
+    }
+    bench_close(&b);
+    if (p.sync.answered != DISK_NEVER)
+        ok = look_at_all(b.disk, segment_holds, &p, why);
+    free(p.page);
+    bench_end(&b);
+    return ok;
+}
+
 /* The other process removes a segment while we open it: after any of our
  * steps. */
 bool contract_removed(uint64_t seed, char why[WHY_BYTES])
@@ -446,4 +489,39 @@ bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
                    ") answers %" PRIi64,
                    first, second);
     return first == -EIO && second == -EIO;
+}
+
+/* Two new segments share a folder, and one sync of it fails: whoever is told
+ * that its name is durable must find it. */
+bool contract_failed_folder(uint64_t seed, char why[WHY_BYTES])
+{
+    struct asked first = {.name = "seg/000001"};
+    struct segment_play p[2] = {0};
+    struct bench b;
+    bool ok = true;
+
+    bench_begin(&b, seed, false, false);
+    seg_ask(&b, &first,
+            (struct store_req){.op = STORE_SEG_OPEN,
+                               .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
+                               .len = SEG_BYTES});
+    b.disk->fail_folder_syncs = 1;
+    for (uint32_t i = 0; i < ARRAY_LEN(p); i++) {
+        struct asked *a = &p[i].create;
+
+        p[i].trim.begun = p[i].sync.answered = p[i].sync_again.answered =
+            DISK_NEVER;
+        (void)snprintf(a->name, sizeof a->name, "seg/00001%u", i);
+        a->req = first.req;
+        ask(&b, 0, a);
+    }
+    wait_for_all(&b);
+    bench_close(&b);
+    for (uint32_t i = 0; i < ARRAY_LEN(p); i++) {
+        if (p[i].create.req.result < 0)
+            p[i].create.answered = DISK_NEVER;
+        ok = ok && look_at_all(b.disk, segment_holds, &p[i], why);
+    }
+    bench_end(&b);
+    return ok;
 }

@@ -303,7 +303,9 @@ int __wrap_fstatfs(int fd, struct statfs *stat)
     if (!disk_fd_is_ours(fd))
         return __real_fstatfs(fd, stat);
     *stat = (struct statfs){.f_type = disk_now->is_nfs ? NFS_SUPER_MAGIC
-                                                       : EXT4_SUPER_MAGIC};
+                                                       : EXT4_SUPER_MAGIC,
+                            .f_bsize = PAGE_BYTES,
+                            .f_bavail = UINT32_MAX};
     return 0;
 }
 

@@ -195,6 +195,8 @@ int64_t op_carry_out(struct op *op)
     case STORE_GET:
     case STORE_STAT:
         return get(op);
+    case STORE_ROOM:
+        return 0;
     case STORE_LIST:
         return list(op);
     case STORE_REMOVE:

@@ -239,8 +239,8 @@ static void op_begin(struct op *op)
 static bool has_name(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_GET || op == STORE_LIST ||
-           op == STORE_REMOVE || op == STORE_STAT || op == STORE_SEG_OPEN ||
-           op == STORE_SEG_REMOVE;
+           op == STORE_REMOVE || op == STORE_STAT || op == STORE_ROOM ||
+           op == STORE_SEG_OPEN || op == STORE_SEG_REMOVE;
 }
 
 static void port_submit(struct store *store, struct store_req *req)

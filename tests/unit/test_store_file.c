@@ -359,6 +359,8 @@ static void check_full_disk(const char *dir, struct store *store)
     store_describe(store, text, sizeof text);
     assert_non_null(strstr(text, "threads because there is no O_DIRECT"));
     assert_non_null(strstr(text, "buffered"));
+    assert_int_equal(do_record(store, STORE_ROOM, "", NULL, 8 * MIB), -ENOSPC);
+    assert_int_equal(do_record(store, STORE_ROOM, "", NULL, 2 * MIB), 0);
     assert_int_equal(
         do_open(store, "s", STORE_SEG_WRITE | STORE_SEG_CREATE, 8 * MIB, &seg),
         -ENOSPC);

@@ -90,6 +90,21 @@ static void creation_is_exclusive_and_opening_wants_it_there(void **state)
     assert_closes(store, seg);
 }
 
+/* Whoever asks for room takes nothing. */
+static void room_is_looked_for_without_taking_it(void **state)
+{
+    struct store *store = ((struct store_fixture *)*state)->store;
+    struct store_req list = {.op = STORE_LIST, .name = ""};
+
+    assert_int_equal(do_record(store, STORE_ROOM, "", NULL, PAGE_BYTES), 0);
+    assert_int_equal(do_record(store, STORE_ROOM, "no/../name", NULL, 1),
+                     -EINVAL);
+    assert_int_equal(store_run(store, &list), 0);
+    assert_int_equal(list.names.count, 0);
+    store_names_free(&list.names);
+    assert_closes(store, create(store, "s", PAGE_BYTES));
+}
+
 static void many_creators_of_a_name_leave_one(void **state)
 {
     struct store *store = ((struct store_fixture *)*state)->store;
@@ -411,6 +426,7 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(what_was_written_reads_back_after_reopening),
         cmocka_unit_test(creation_is_exclusive_and_opening_wants_it_there),
+        cmocka_unit_test(room_is_looked_for_without_taking_it),
         cmocka_unit_test(many_creators_of_a_name_leave_one),
         cmocka_unit_test(locks_exclude_as_they_should),
         cmocka_unit_test(sharing_lets_readers_in_and_ends_writing),
