@@ -93,6 +93,8 @@ const char *err_text(int code)
         return "replicas differ";
     case CKPT_ESTALE:
         return "optimizer state did not change";
+    case CKPT_EOVERLOAD:
+        return "dropped by the policy for overload";
     default:
         text = strerrordesc_np(positive);
         return text ? text : "unknown error";

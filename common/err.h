@@ -20,6 +20,7 @@
 #define CKPT_EABORTED     4007 /* this save was decided ABORT */
 #define CKPT_EDIVERGED    4008 /* replicas of a tensor differ */
 #define CKPT_ESTALE       4009 /* the optimizer's state has not changed */
+#define CKPT_EOVERLOAD    4010 /* dropped by the policy for overload */
 
 #define ERR_TEXT_BYTES 1024
 

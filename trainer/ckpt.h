@@ -61,6 +61,7 @@ extern "C" {
 #define CKPT_EABORTED     4007 /* this save was decided ABORT */
 #define CKPT_EDIVERGED    4008 /* replicas of a tensor differ */
 #define CKPT_ESTALE       4009 /* the optimizer's state has not changed */
+#define CKPT_EOVERLOAD    4010 /* dropped by the policy for overload */
 
 /* Element types, those of safetensors; the values are those of the format. */
 enum ckpt_dtype {
@@ -191,7 +192,8 @@ enum ckpt_resume {
     CKPT_RESUME_STEP = 2, /* resume_step, in resume_generation unless 0 */
 };
 
-/* What a save does when the one before has not drained. */
+/* What a save does when the one before has not drained. What is dropped by it
+ * has -CKPT_EOVERLOAD in its status, and is no failure. */
 enum ckpt_overload {
     CKPT_WAIT = 0,    /* ckpt_save blocks */
     CKPT_SKIP = 1,    /* this save is decided ABORT for the whole job */
@@ -299,7 +301,8 @@ struct ckpt_save_status {
     enum ckpt_state state;   /* highest reached, 0 before STAGED */
     bool aborted;            /* decided ABORT; `error` says why */
     uint64_t failed_count;   /* saves of this context that failed so far, but
-                                those that its own `overload` gave up */
+                                those that were given up with
+                                -CKPT_EOVERLOAD */
     struct ckpt_error error; /* of this save, code 0 for none */
 };
 

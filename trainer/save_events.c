@@ -62,15 +62,9 @@ static void save_leave(struct ckpt_save *save)
     save_put(save);
 }
 
-/* Skipped or replaced by the user's own policy: no failure of the system. */
-static bool is_by_policy(const struct ckpt *ctx, int code)
-{
-    return ctx->overload != CKPT_WAIT && code == -CKPT_EABORTED;
-}
-
 static void count_failure(struct ckpt *ctx, const struct err *err)
 {
-    if (is_by_policy(ctx, err->code))
+    if (err->code == -CKPT_EOVERLOAD) /* the user's own policy: no failure */
         return;
     ctx->sync->failed_count++;
     if (ctx->failed_in_a_row++ == 0)

@@ -67,14 +67,14 @@ void save_admit(struct save *v, uint32_t overload)
     }
     switch (overload) {
     case OVERLOAD_SKIP:
-        save_abort(v, -CKPT_EABORTED,
+        save_abort(v, -CKPT_EOVERLOAD,
                    "skipped: save of step %" PRIu64 " is still being written",
                    before->step);
         return;
     case OVERLOAD_REPLACE:
         replaced = replaceable_before(v);
         if (replaced)
-            save_abort(replaced, -CKPT_EABORTED,
+            save_abort(replaced, -CKPT_EOVERLOAD,
                        "replaced by the save of step %" PRIu64
                        ": save of step %" PRIu64 " is still being written",
                        v->step, before->step);

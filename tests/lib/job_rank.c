@@ -53,13 +53,14 @@ static void sleep_ms(uint64_t ms)
 
 static const char *code_name(int code)
 {
-    static const char *const own[] = {
-        "CKPT_ECORRUPT", "CKPT_EVERSION",  "CKPT_ESHAPE",
-        "CKPT_EPARTIAL", "CKPT_ECONFLICT", "CKPT_EUNCOMMITTED",
-        "CKPT_EABORTED", "CKPT_EDIVERGED", "CKPT_ESTALE"};
+    static const char *const own[] = {"CKPT_ECORRUPT",  "CKPT_EVERSION",
+                                      "CKPT_ESHAPE",    "CKPT_EPARTIAL",
+                                      "CKPT_ECONFLICT", "CKPT_EUNCOMMITTED",
+                                      "CKPT_EABORTED",  "CKPT_EDIVERGED",
+                                      "CKPT_ESTALE",    "CKPT_EOVERLOAD"};
     const char *name;
 
-    if (-code >= CKPT_ECORRUPT && -code <= CKPT_ESTALE)
+    if (-code >= CKPT_ECORRUPT && -code <= CKPT_EOVERLOAD)
         return own[-code - CKPT_ECORRUPT];
     name = strerrorname_np(-code);
     return name ? name : "UNKNOWN";

@@ -67,7 +67,8 @@ static void every_own_code_has_words_of_its_own(void **state)
 {
     static const int codes[] = {
         CKPT_ECORRUPT,  CKPT_EVERSION,     CKPT_ESHAPE,   CKPT_EPARTIAL,
-        CKPT_ECONFLICT, CKPT_EUNCOMMITTED, CKPT_EABORTED,
+        CKPT_ECONFLICT, CKPT_EUNCOMMITTED, CKPT_EABORTED, CKPT_EDIVERGED,
+        CKPT_ESTALE,    CKPT_EOVERLOAD,
     };
 
     (void)state;
