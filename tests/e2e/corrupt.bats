@@ -114,6 +114,22 @@ falls_back_to_1() {
     tool_is 4 verify
 }
 
+@test "a decision that cannot be read is not called damaged" {
+    two_saves
+    decision=$(decision_of 2-0001)
+    mv "$decision" "$BATS_TEST_TMPDIR/decision"
+    mkdir "$decision"
+    tool_is 1 ls
+    out_has "^run	2	1	UNREADABLE.*Is a directory"
+    tool_is 1 verify
+    out_has "run@2/1: .*Is a directory"
+    tool_is 1 gc --keep-last 1 --yes
+    out_has "nothing is removed"
+    rmdir "$decision"
+    mv "$BATS_TEST_TMPDIR/decision" "$decision"
+    tool_is 0 verify
+}
+
 @test "with a damaged decision the load falls back on all ranks" {
     two_saves
     decision=$(decision_of 2-0001)

@@ -46,7 +46,7 @@ static int each_of_run(struct each *e, const char *run)
         const struct catalog_save *s = &c.save[i];
 
         if (s->status == SAVE_UNREADABLE)
-            worst = worse(complain(e->tool, EXIT_CORRUPT,
+            worst = worse(complain(e->tool, exit_code_of(s->code),
                                    "%s@%" PRIu64 "/%u: %s", run, s->id.step,
                                    s->id.generation, catalog_reason(s)),
                           worst);

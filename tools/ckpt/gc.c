@@ -232,7 +232,7 @@ static int check_readable(const struct gc *g, const struct catalog *c)
 {
     for (size_t i = 0; i < c->save_count; i++)
         if (c->save[i].status == SAVE_UNREADABLE)
-            return complain(g->tool, EXIT_CORRUPT,
+            return complain(g->tool, exit_code_of(c->save[i].code),
                             "%s@%" PRIu64 "/%u: %s; nothing is removed", c->run,
                             c->save[i].id.step, c->save[i].id.generation,
                             catalog_reason(&c->save[i]));

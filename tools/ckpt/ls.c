@@ -13,10 +13,18 @@
 #include <stdio.h>
 
 static const char *const status_text[] = {
-    [SAVE_UNDECIDED] = "UNDECIDED", [SAVE_COMMITTED] = "COMMITTED",
-    [SAVE_ABORTED] = "ABORTED",     [SAVE_REMOVED] = "REMOVED",
-    [SAVE_UNREADABLE] = "CORRUPT",
+    [SAVE_UNDECIDED] = "UNDECIDED",   [SAVE_COMMITTED] = "COMMITTED",
+    [SAVE_ABORTED] = "ABORTED",       [SAVE_REMOVED] = "REMOVED",
+    [SAVE_UNREADABLE] = "UNREADABLE",
 };
+
+/* A record that cannot be read need not be damaged. */
+static const char *state_text(const struct catalog_save *s)
+{
+    if (s->status == SAVE_UNREADABLE && exit_code_of(s->code) == EXIT_CORRUPT)
+        return "CORRUPT";
+    return status_text[s->status];
+}
 
 static const char *const headings[] = {
     "RUN",     "STEP",  "GEN",    "STATE",   "LOGICAL", "STORED",
@@ -64,7 +72,7 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
         "s:b, s:b, s:b, s:b, s:o, s:o}",
         "schema", 1, "run", c->run, "step", (json_int_t)s->id.step,
         "generation", (int)s->id.generation, "attempt", (int)s->id.attempt,
-        "state", status_text[s->status], "failure_domain",
+        "state", state_text(s), "failure_domain",
         domain_text(s, domain, sizeof domain), "logical_bytes",
         (json_int_t)s->logical_bytes, "stored_bytes",
         (json_int_t)s->stored_bytes, "tensors", (json_int_t)s->tensor_count,
@@ -86,7 +94,7 @@ static void as_row(struct out_table *table, const struct catalog *c,
     table_cell(table, "%s", c->run);
     table_cell(table, "%" PRIu64, s->id.step);
     table_cell(table, "%u", s->id.generation);
-    table_cell(table, "%s", status_text[s->status]);
+    table_cell(table, "%s", state_text(s));
     table_cell(table, "%s", size_text(s->logical_bytes, text));
     table_cell(table, "%s", size_text(s->stored_bytes, text));
     table_cell(table, "%" PRIu64, s->tensor_count);
@@ -101,7 +109,7 @@ static int list_run(struct tool *t, const char *run, struct out_table *table)
 {
     struct catalog c;
     struct save_id latest;
-    int code = tool_catalog(t, run, &c);
+    int code = tool_catalog(t, run, &c), bad;
     int worst = code;
 
     latest = catalog_latest(&c);
@@ -109,10 +117,11 @@ static int list_run(struct tool *t, const char *run, struct out_table *table)
         const struct catalog_save *s = &c.save[i];
         bool is_latest = save_id_compare(&s->id, &latest) == 0;
 
-        if (s->status == SAVE_UNREADABLE)
-            worst = EXIT_CORRUPT;
-        else if (!t->options.all && (s->status != SAVE_COMMITTED ||
-                                     !catalog_on_branch(&c, &latest, &s->id)))
+        bad = s->status == SAVE_UNREADABLE ? exit_code_of(s->code) : 0;
+        worst = bad > worst ? bad : worst;
+        if (!bad && !t->options.all &&
+            (s->status != SAVE_COMMITTED ||
+             !catalog_on_branch(&c, &latest, &s->id)))
             continue;
         if (!t->options.json)
             as_row(table, &c, s, is_latest);

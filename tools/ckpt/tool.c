@@ -234,8 +234,8 @@ static int not_there(struct tool *t, const struct catalog *c,
         if (s->id.step != target->step)
             continue;
         if (s->status == SAVE_UNREADABLE)
-            return complain(t, EXIT_CORRUPT, "%s@%" PRIu64 ": %s", c->run,
-                            target->step, catalog_reason(s));
+            return complain(t, exit_code_of(s->code), "%s@%" PRIu64 ": %s",
+                            c->run, target->step, catalog_reason(s));
         if (s->status == SAVE_ABORTED)
             return complain(t, EXIT_ABSENT, "%s@%" PRIu64 " was aborted: %s",
                             c->run, target->step, catalog_reason(s));
