@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -243,4 +244,24 @@ void *failnth_aligned_alloc(size_t align, size_t bytes)
 char *failnth_strdup(const char *text)
 {
     return no_memory() ? NULL : counted_strdup(text);
+}
+
+/* What they allocate the caller frees, so that it counts. glibc's header makes
+ * the one of the other. */
+ssize_t failnth_getdelim(char **line, size_t *room, int end, FILE *file);
+ssize_t failnth_getline(char **line, size_t *room, FILE *file);
+
+ssize_t failnth_getdelim(char **line, size_t *room, int end, FILE *file)
+{
+    bool is_new = !*line;
+    ssize_t n = no_memory() ? -1 : getdelim(line, room, end, file);
+
+    if (is_new)
+        (void)counted(*line);
+    return n;
+}
+
+ssize_t failnth_getline(char **line, size_t *room, FILE *file)
+{
+    return failnth_getdelim(line, room, '\n', file);
 }

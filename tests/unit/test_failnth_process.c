@@ -386,6 +386,62 @@ static void act_gc(struct trainer *t)
         t, (const char *const[]){"gc", "--keep-last", "1", "--yes", RUN, NULL});
 }
 
+static void act_scrub(struct trainer *t)
+{
+    run_tool(t, (const char *const[]){"scrub", RUN, NULL});
+}
+
+/* The segment of step 20: where it is, and what is in it. */
+struct patient {
+    char path[PATH_MAX];
+    uint8_t bytes[(size_t)1 << 20];
+    size_t count;
+};
+
+static void patient_read(struct patient *p)
+{
+    int fd;
+    ssize_t n;
+
+    (void)snprintf(p->path, sizeof p->path, "%s/local/seg/000002",
+                   places[sweep_job].home);
+    fd = open(p->path, O_RDONLY | O_CLOEXEC);
+    n = read(fd, p->bytes, sizeof p->bytes);
+    assert(n > (ssize_t)(2 * PAGE_BYTES) && n < (ssize_t)sizeof p->bytes);
+    p->count = (size_t)n;
+    (void)close(fd);
+}
+
+/* Behind the file's header page: where that could not be read, it is made anew
+ * from the manifest, and says what the manifest knows. */
+static bool patient_is(const struct patient *a, const struct patient *b)
+{
+    return a->count == b->count &&
+           memcmp(a->bytes + PAGE_BYTES, b->bytes + PAGE_BYTES,
+                  a->count - PAGE_BYTES) == 0;
+}
+
+/* A chunk's header page is bad, which its payload heals: the file is the old
+ * one or the new one, and the new one when the tool says so. */
+static void act_repair(struct trainer *t)
+{
+    static struct patient good, bad, now;
+    int fd, code = t->result->code;
+    bool is_well;
+
+    patient_read(&good);
+    bad = good;
+    bad.bytes[PAGE_BYTES + 100] ^= 1;
+    fd = open(good.path, O_WRONLY | O_CLOEXEC);
+    is_well = pwrite(fd, bad.bytes, 2 * PAGE_BYTES, 0) == 2 * PAGE_BYTES;
+    assert(is_well && close(fd) == 0);
+    run_tool(t, (const char *const[]){"verify", "--repair", RUN, NULL});
+    patient_read(&now);
+    is_well = patient_is(&now, &good);
+    assert(is_well || patient_is(&now, &bad));
+    assert(is_well || t->result->code != code);
+}
+
 static struct scenario scenarios[] = {
     {"open", prepare_none, act_open, FAILNTH_HERE, false},
     {"save", prepare_open, act_save, FAILNTH_HERE, false},
@@ -405,6 +461,9 @@ static struct scenario scenarios[] = {
     {"ckpt-show", prepare_none, act_show, FAILNTH_TOOL, false},
     {"ckpt-verify", prepare_none, act_verify, FAILNTH_TOOL, false},
     {"ckpt-gc", prepare_none, act_gc, FAILNTH_TOOL, false},
+    {"ckpt-scrub", prepare_none, act_scrub, FAILNTH_TOOL, false},
+    {"ckpt-repair", prepare_none, act_repair, FAILNTH_TOOL, false},
+    {"threads-repair", prepare_none, act_repair, FAILNTH_TOOL, true},
 };
 
 static const struct trouble troubles[] = {
