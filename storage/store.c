@@ -86,12 +86,17 @@ static int check_segment(const struct store_limits *limits,
     return 0;
 }
 
+/* SEG_OPEN and SEG_REMOVE. */
 static int check_open(const struct store_limits *limits,
                       const struct store_req *req)
 {
     const unsigned known =
         STORE_SEG_WRITE | STORE_SEG_CREATE | STORE_SEG_NOLOCK;
 
+    if (limits->max_io_bytes == 0)
+        return -EOPNOTSUPP;
+    if (req->op == STORE_SEG_REMOVE)
+        return 0;
     if (req->flags & ~known)
         return -EINVAL;
     if ((req->flags & STORE_SEG_CREATE) && !(req->flags & STORE_SEG_WRITE))
@@ -108,11 +113,30 @@ static int check_open(const struct store_limits *limits,
 static int check_record(const struct store_limits *limits,
                         const struct store_req *req)
 {
+    if (req->op == STORE_REMOVE || req->op == STORE_STAT)
+        return 0;
     if (req->len > 0 && !req->buf)
         return -EINVAL;
     if (req->op == STORE_PUT && req->len > limits->max_record_bytes)
         return -EINVAL;
     return 0;
+}
+
+static int check_blob(const struct store_limits *limits,
+                      const struct store_req *req)
+{
+    uint64_t end;
+
+    if (limits->max_blob_bytes == 0)
+        return -EOPNOTSUPP;
+    if (req->op == STORE_BLOB_REMOVE || req->op == STORE_BLOB_STAT)
+        return 0;
+    if (req->len == 0 || !req->buf || !add_u64(req->off, req->len, &end))
+        return -EINVAL;
+    if (req->op == STORE_BLOB_PUT &&
+        (req->off != 0 || req->len > limits->max_blob_bytes))
+        return -EINVAL;
+    return end <= limits->max_blob_bytes ? 0 : -EIO;
 }
 
 static int check(const struct store *store, const struct store_req *req)
@@ -126,6 +150,9 @@ static int check(const struct store *store, const struct store_req *req)
     case STORE_SYNC:
         return check_segment(&store->limits, req);
     case STORE_ROOM:
+        if (store->limits.max_io_bytes == 0)
+            return -EOPNOTSUPP;
+        /* fall through */
     case STORE_LIST:
         if (req->name && req->name[0] == '\0')
             return 0;
@@ -134,15 +161,18 @@ static int check(const struct store *store, const struct store_req *req)
     case STORE_GET:
     case STORE_REMOVE:
     case STORE_STAT:
+        return store_name_is_good(req->name) ? check_record(&store->limits, req)
+                                             : -EINVAL;
     case STORE_SEG_OPEN:
     case STORE_SEG_REMOVE:
-        if (!store_name_is_good(req->name))
-            return -EINVAL;
-        if (req->op == STORE_SEG_OPEN)
-            return check_open(&store->limits, req);
-        if (req->op == STORE_PUT || req->op == STORE_GET)
-            return check_record(&store->limits, req);
-        return 0;
+        return store_name_is_good(req->name) ? check_open(&store->limits, req)
+                                             : -EINVAL;
+    case STORE_BLOB_PUT:
+    case STORE_BLOB_GET:
+    case STORE_BLOB_REMOVE:
+    case STORE_BLOB_STAT:
+        return store_name_is_good(req->name) ? check_blob(&store->limits, req)
+                                             : -EINVAL;
     }
     return -EINVAL;
 }

@@ -1,7 +1,8 @@
 /*
  * store.h - the one asynchronous store interface.
  *
- * A store holds two kinds of things under relative names ("a/b/c"):
+ * A store holds things of up to three kinds under relative names ("a/b/c"; one
+ * name is never that of two kinds):
  *
  *   records   small, written once, never changed: STORE_PUT creates one
  *             exclusively and completes when it is durable (its bytes and its
@@ -12,6 +13,13 @@
  *             offsets. One opened for writing is locked exclusively through
  *             the very descriptor that its I/O uses, so that nobody else gets
  *             the lock while a write of a dead process is still in flight.
+ *   blobs     large (megabytes), written once and whole as records are, never
+ *             changed, read in part or whole: for stores that cannot write in
+ *             place, where a segment's bytes become a row of blobs. They may
+ *             lie where records do not (an erasure-coded pool).
+ *
+ * All have records. `limits` says whether a store has segments (max_io_bytes)
+ * and blobs (max_blob_bytes); a request for what it has not is -EOPNOTSUPP.
  *
  * Life of a request. The caller fills a struct store_req, submits it, and gets
  * exactly one callback, on the thread that polls the store, never from inside
@@ -26,12 +34,14 @@
  * reading answers -EROFS.
  *
  * Durability of names. 0 of a PUT, a creating SEG_OPEN, REMOVE and SEG_REMOVE
- * says that the change is on media; so is the name of a segment that was opened
- * for writing, whoever created it. So do -EEXIST of a PUT (the record that
- * is there is whole and durable: whoever acts on another's record may PUT
- * first) and -ENOENT of a REMOVE. After any other error the outcome is
- * unknown: read it back. A GET may show a record whose PUT has not yet
- * finished making its name durable.
+ * (and of a BLOB_PUT and BLOB_REMOVE, as in all that follows) says that the
+ * change is on media; so is the name of a segment that was opened for writing,
+ * whoever created it. So do -EEXIST of a PUT (the record that is there is whole
+ * and durable: whoever acts on another's record may PUT first) and -ENOENT of a
+ * REMOVE. After any other error the outcome is unknown: read it back. A GET may
+ * show a record whose PUT has not yet finished making its name durable. What is
+ * unknown stays so: a PUT that answered -ETIMEDOUT can still create its record
+ * later.
  *
  * Threads. A store belongs to one thread: the first that submits. It may be
  * opened by another before. Back ends may own threads or a ring, but
@@ -56,10 +66,12 @@ struct store_seg; /* an open segment */
 enum store_op {
     STORE_PUT,        /* name, buf, len: create durably; -EEXIST */
     STORE_GET,        /* name, buf, len (capacity): the whole record; result =
-                         its length; -ENOENT; -EFBIG when it is larger */
+                         its length; -ENOENT; -EFBIG when it is larger;
+                         -CKPT_ECORRUPT where the store keeps checksums and
+                         they say so */
     STORE_LIST,       /* name (a folder; "" is the root): fills `names` with
-                         the last components of the records, segments and
-                         folders right below; an absent folder is empty; a
+                         the last components of the records, segments, blobs
+                         and folders right below; an absent folder is empty; a
                          folder may show when it is empty. Names that are not
                          finished, or not good, do not show. */
     STORE_REMOVE,     /* name: durable removal of a record; -ENOENT */
@@ -92,6 +104,15 @@ enum store_op {
                          durable. After a failed sync, or a write that failed
                          with -EIO, the handle is poisoned: everything but
                          closing it answers -EIO for ever. */
+
+    STORE_BLOB_PUT,    /* name, buf, len (1 to max_blob_bytes): as PUT */
+    STORE_BLOB_GET,    /* name, buf, len (above 0), off: these bytes of it, all
+                          or an error; result = len; -ENOENT; -EIO beyond its
+                          end; -CKPT_ECORRUPT as of GET, but a checksum is only
+                          looked at when the whole blob is read at once. No
+                          alignment. */
+    STORE_BLOB_REMOVE, /* name: as REMOVE */
+    STORE_BLOB_STAT,   /* name: as STAT */
 };
 
 enum store_seg_flags {
@@ -131,8 +152,9 @@ struct store_req {
 struct store_limits {
     uint32_t align_bytes;      /* of segment buffers, lengths and offsets */
     uint32_t max_inflight;     /* requests handed to the back end at once */
-    uint64_t max_io_bytes;     /* of one READ or WRITE */
+    uint64_t max_io_bytes;     /* of one READ or WRITE; 0: no segments */
     uint64_t max_record_bytes; /* of one PUT */
+    uint64_t max_blob_bytes;   /* of one BLOB_PUT; 0: no blobs */
 };
 
 /* What a back end is. All members are required. */
@@ -256,6 +278,39 @@ int store_file_open(const char *path, unsigned flags, enum store_engine engine,
 int store_memory_open(uint64_t seed, struct store **out,
                       struct err *err) MUST_USE;
 
+/* RADOS: records and blobs as objects of a Ceph cluster, named by a text that
+ * rados_url.h describes; no segments. formats/FORMAT.md has the objects and
+ * their checksums. -ENOSYS without librados.
+ *
+ * Opening blocks until the cluster has answered or connect_timeout_ms (several
+ * times that if it stops answering midway). STORE_OPEN_CREATE makes the home
+ * if there is none, which it is -ENOENT to open otherwise; the data pool is
+ * part of it: another one later is -EINVAL, none given means that one.
+ * STORE_OPEN_LOCAL is -EREMOTE.
+ *
+ * No request waits for ever. An operation on the cluster that does not answer
+ * in op_timeout_ms has an unknown outcome and is done again, in a way that
+ * cannot do it twice, for as long as its request is younger than give_up_ms;
+ * then the request ends with -ETIMEDOUT. A full cluster or pool is -ENOSPC or
+ * -EDQUOT at once. Every PUT and BLOB_PUT is read back before it answers. At
+ * most 64 MiB are under way.
+ *
+ * LIST asks for each name whether its object is there (32 at once).
+ */
+struct rados_api;
+
+struct store_rados_options {
+    const struct rados_api *api; /* NULL: this machine's librados */
+    uint32_t connect_timeout_ms; /* 0: 10,000 */
+    uint32_t op_timeout_ms;      /* 0: 10,000 */
+    uint32_t give_up_ms;         /* 0: 30,000 */
+};
+
+/* `options` may be NULL. */
+int store_rados_open(const char *url, unsigned flags,
+                     const struct store_rados_options *options,
+                     struct store **out, struct err *err) MUST_USE;
+
 /*
  * Wrappers: they own the store below and close it.
  *
@@ -290,13 +345,14 @@ void store_fault_clear(struct store *store);
 uint64_t store_fault_count(const struct store *store);
 
 /* Record: everything that was submitted, and its result, in the order of
- * submission; bytes of PUT and WRITE are copied. Entries live until close. */
+ * submission; bytes of PUT, BLOB_PUT and WRITE are copied. Entries live until
+ * close. */
 struct store_entry {
     enum store_op op;
     unsigned flags;
     const char *name; /* of the record, or the segment's */
     uint64_t off, len;
-    const void *data; /* PUT, WRITE; NULL otherwise */
+    const void *data; /* PUT, BLOB_PUT, WRITE; NULL otherwise */
     bool is_done;
     int64_t result;
     uint64_t submitted_at, done_at; /* one counter over both */

@@ -179,7 +179,8 @@ void file_job_sync_folder(struct file_job *job, const char *what,
 static bool writes(const struct store_req *req)
 {
     return req->op == STORE_PUT || req->op == STORE_REMOVE ||
-           req->op == STORE_SEG_REMOVE ||
+           req->op == STORE_SEG_REMOVE || req->op == STORE_BLOB_PUT ||
+           req->op == STORE_BLOB_REMOVE ||
            (req->op == STORE_SEG_OPEN && (req->flags & STORE_SEG_WRITE));
 }
 
@@ -196,6 +197,9 @@ static void file_submit(struct store *store, struct store_req *req)
     case STORE_GET:
     case STORE_LIST:
     case STORE_STAT:
+    case STORE_BLOB_PUT:
+    case STORE_BLOB_GET:
+    case STORE_BLOB_STAT:
         file_record_submit(file_job_start(file, req));
         break;
     case STORE_ROOM:
@@ -203,6 +207,7 @@ static void file_submit(struct store *store, struct store_req *req)
         break;
     case STORE_REMOVE:
     case STORE_SEG_REMOVE:
+    case STORE_BLOB_REMOVE:
         file_remove_submit(file_job_start(file, req));
         break;
     case STORE_SEG_OPEN:
@@ -298,11 +303,12 @@ static const struct store_ops file_ops = {
 static struct store_file *file_new(const char *path, unsigned flags,
                                    struct err *err)
 {
-    static const struct store_limits limits = {.align_bytes = PAGE_BYTES,
-                                               .max_inflight = FILEIO_DEPTH,
-                                               .max_io_bytes = FILE_IO_BYTES,
-                                               .max_record_bytes =
-                                                   FILE_RECORD_BYTES};
+    static const struct store_limits limits = {
+        .align_bytes = PAGE_BYTES,
+        .max_inflight = FILEIO_DEPTH,
+        .max_io_bytes = FILE_IO_BYTES,
+        .max_record_bytes = FILE_RECORD_BYTES,
+        .max_blob_bytes = FILE_RECORD_BYTES};
     struct store_file *file = calloc(1, sizeof *file);
 
     if (!file)

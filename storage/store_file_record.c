@@ -1,5 +1,5 @@
 /*
- * store_file_record.c - records: small files, whole or not there.
+ * store_file_record.c - records, and blobs: files, whole or not there.
  *
  * PUT: parent folder -> new file without a name -> write -> fdatasync -> link
  * exclusively -> fsync the folder. A failure before the link leaves nothing;
@@ -112,17 +112,20 @@ static void get_fail(struct file_job *job, int64_t result)
         file_job_end(job, result);
 }
 
+/* All of a record, the part of a blob that was asked for. */
 static void get_next(struct file_job *job)
 {
-    uint64_t size = job->stat.stx_size;
+    const struct store_req *req = job->req;
+    bool is_part = req->op == STORE_BLOB_GET;
+    uint64_t size = is_part ? req->len : job->stat.stx_size;
 
     if (job->done_bytes == size) {
         file_job_end(job, (int64_t)size);
         return;
     }
-    job->op.buf = (char *)job->req->buf + job->done_bytes;
+    job->op.buf = (char *)req->buf + job->done_bytes;
     job->op.len = size - job->done_bytes;
-    job->op.off = job->done_bytes;
+    job->op.off = (is_part ? req->off : 0) + job->done_bytes;
     file_job_on_fd(job, FILEIO_READ, job->fd, get_read);
 }
 
@@ -145,12 +148,15 @@ static void get_sized(struct file_job *job, int64_t result)
         get_fail(job, result);
     } else if (!S_ISREG(stat->stx_mode)) {
         file_job_end(job, S_ISDIR(stat->stx_mode) ? -EISDIR : -EINVAL);
-    } else if (req->op == STORE_STAT) {
+    } else if (req->op == STORE_STAT || req->op == STORE_BLOB_STAT) {
         req->stat_mtime_ms = (int64_t)stat->stx_mtime.tv_sec * 1000 +
                              stat->stx_mtime.tv_nsec / 1000000;
         file_job_end(job, (int64_t)stat->stx_size);
-    } else if (stat->stx_size > req->len) {
+    } else if (req->op == STORE_GET && stat->stx_size > req->len) {
         file_job_end(job, -EFBIG);
+    } else if (req->op == STORE_BLOB_GET &&
+               req->off + req->len > stat->stx_size) {
+        file_job_end(job, -EIO);
     } else {
         get_next(job);
     }
@@ -263,7 +269,7 @@ void file_remove_submit(struct file_job *job)
 
 void file_record_submit(struct file_job *job)
 {
-    if (job->req->op == STORE_PUT) {
+    if (job->req->op == STORE_PUT || job->req->op == STORE_BLOB_PUT) {
         put_start(job);
     } else if (job->req->op == STORE_LIST) {
         job->req->names = (struct store_names){0};

@@ -545,6 +545,10 @@ void file_segment_submit(struct store_file *file, struct store_req *req)
     case STORE_STAT:
     case STORE_ROOM:
     case STORE_SEG_REMOVE:
+    case STORE_BLOB_PUT:
+    case STORE_BLOB_GET:
+    case STORE_BLOB_REMOVE:
+    case STORE_BLOB_STAT:
         assert(!"not a request on segments");
     }
 }

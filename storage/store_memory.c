@@ -176,9 +176,15 @@ static int64_t get(const struct store_memory *memory, struct store_req *req)
 
     if (!thing)
         return -ENOENT;
-    if (req->op == STORE_STAT) {
+    if (req->op == STORE_STAT || req->op == STORE_BLOB_STAT) {
         req->stat_mtime_ms = thing->mtime;
         return (int64_t)thing->bytes;
+    }
+    if (req->op == STORE_BLOB_GET) {
+        if (req->off + req->len > thing->bytes)
+            return -EIO;
+        memcpy(req->buf, thing->data + req->off, req->len);
+        return (int64_t)req->len;
     }
     if (thing->bytes > req->len)
         return -EFBIG;
@@ -352,9 +358,12 @@ static int64_t carry_out(struct store_memory *memory, struct store_req *req)
 {
     switch (req->op) {
     case STORE_PUT:
+    case STORE_BLOB_PUT:
         return put(memory, req);
     case STORE_GET:
     case STORE_STAT:
+    case STORE_BLOB_GET:
+    case STORE_BLOB_STAT:
         return get(memory, req);
     case STORE_ROOM:
         return 0; /* as much as there is memory: creating one tells */
@@ -362,6 +371,7 @@ static int64_t carry_out(struct store_memory *memory, struct store_req *req)
         return list(memory, req);
     case STORE_REMOVE:
     case STORE_SEG_REMOVE:
+    case STORE_BLOB_REMOVE:
         return thing_remove(memory, req->name);
     case STORE_SEG_OPEN:
         return seg_open(memory, req);
@@ -488,7 +498,8 @@ int store_memory_open(uint64_t seed, struct store **out, struct err *err)
         .align_bytes = PAGE_BYTES,
         .max_inflight = 64,
         .max_io_bytes = (uint64_t)16 << 20,
-        .max_record_bytes = (uint64_t)16 << 20};
+        .max_record_bytes = (uint64_t)16 << 20,
+        .max_blob_bytes = (uint64_t)16 << 20};
     struct store_memory *memory = calloc(1, sizeof *memory);
 
     if (!memory)

@@ -59,7 +59,8 @@ static bool is_on_segment(enum store_op op)
 
 static struct recorded *recorded_new(const struct store_req *req)
 {
-    bool has_data = req->op == STORE_PUT || req->op == STORE_WRITE;
+    bool has_data = req->op == STORE_PUT || req->op == STORE_BLOB_PUT ||
+                    req->op == STORE_WRITE;
     struct recorded *recorded = calloc(1, sizeof *recorded);
 
     if (!recorded)

@@ -6,7 +6,7 @@
  * writes FOLDER/KIND/NAME for every kind, always the same bytes. What they
  * mean is at the top of fuzz_KIND.c. make_corpus.sh keeps what covers
  * something. This file: files, tables, plan operations, and main(); the other
- * kinds are in make_corpus_media.c and make_corpus_wire.c.
+ * kinds are in make_corpus_media.c, make_corpus_rados.c and make_corpus_wire.c.
  */
 #include "tests/fuzz/make_corpus.h"
 
@@ -168,5 +168,6 @@ int main(int argc, char **argv)
     corpus_wire();
     corpus_session();
     corpus_text();
+    corpus_rados();
     return 0;
 }

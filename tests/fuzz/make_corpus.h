@@ -24,5 +24,6 @@ void corpus_manifests(void);
 void corpus_wire(void);
 void corpus_session(void);
 void corpus_text(void);
+void corpus_rados(void);
 
 #endif

@@ -5,15 +5,21 @@
  * The kinds are the file store on io_uring and on threads, the file store in a
  * process where a seccomp filter refuses io_uring, or nameless files (a forked
  * child, because a filter stays), the file store on a mount that misbehaves as
- * NFS does, the memory store in order and shuffled, and both wrappers. A case
- * gets a struct store_fixture as its state. Static functions, because only
- * suites of storage want them.
+ * NFS does, the memory store in order and shuffled, both wrappers, and RADOS on
+ * a double, in fair and in foul weather. A case gets a struct store_fixture as
+ * its state. Static functions, because only suites of storage want them.
+ *
+ * With CKPT_TEST_RADOS set to a home's name (rados://POOL/PREFIX?...), the
+ * cases run over that cluster instead, each in a namespace of its own,
+ * PREFIX-....
  */
 #ifndef TESTS_LIB_STORE_KINDS_H
 #define TESTS_LIB_STORE_KINDS_H
 
+#include "storage/rados_url.h"
 #include "storage/store.h"
 #include "tests/lib/nfs_mount.h"
+#include "tests/lib/rados_double.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +40,8 @@ struct store_kind {
     int refuses; /* errno by which io_uring is refused, or 0 */
     bool refuses_tmpfile;
     bool is_nfs;
+    bool has_no_segments;
+    void (*after)(void); /* the store has been closed */
 };
 
 struct store_fixture {
@@ -104,17 +112,81 @@ static inline int open_record(const char *dir, struct store **out,
     return rc == 0 ? store_record_open(below, out, err) : rc;
 }
 
+/* Of a name for each folder: a namespace. */
+static inline int open_rados_space(const char *dir, const char *home,
+                                   const struct store_rados_options *options,
+                                   struct store **out, struct err *err)
+{
+    char text[RADOS_URL_MAX + 1];
+    struct rados_url url;
+    int rc = rados_url_parse(home, &url, err);
+
+    if (rc < 0)
+        return rc;
+    assert_true(strlen(url.space) + 32 < sizeof url.space);
+    (void)strcat(url.space, "-");
+    (void)strncat(url.space, strrchr(dir, '/') + 1, 20);
+    rados_url_format(&url, text);
+    return store_rados_open(text, STORE_OPEN_WRITE | STORE_OPEN_CREATE, options,
+                            out, err);
+}
+
+static inline int open_rados_double(const char *dir, struct store **out,
+                                    struct err *err)
+{
+    const struct store_rados_options options = {.api = rados_double_api()};
+
+    rados_double_start(20261123);
+    return open_rados_space(dir, "rados://meta/unit?data_pool=data", &options,
+                            out, err);
+}
+
+/* Answers get lost, requests get lost, and some land late. */
+static inline int open_rados_foul(const char *dir, struct store **out,
+                                  struct err *err)
+{
+    const struct rados_weather foul = {
+        .delay_us = 50, .lost = 20, .unanswered = 20, .late = 20};
+    int rc = open_rados_double(dir, out, err);
+
+    rados_double_weather(&foul);
+    return rc;
+}
+
+static inline int open_rados_real(const char *dir, struct store **out,
+                                  struct err *err)
+{
+    return open_rados_space(dir, getenv("CKPT_TEST_RADOS"), NULL, out, err);
+}
+
+static const struct store_kind store_kind_real = {
+    .name = "RADOS", .open = open_rados_real, .has_no_segments = true};
+
 static const struct store_kind store_kinds[] = {
-    {"file on io_uring", open_uring, 0, false, false},
-    {"file on threads", open_threads, 0, false, false},
-    {"memory", open_memory, 0, false, false},
-    {"shuffled memory", open_shuffled, 0, false, false},
-    {"late memory", open_fault, 0, false, false},
-    {"recorded file", open_record, 0, false, false},
-    {"file, io_uring refused by EPERM", open_auto, EPERM, false, false},
-    {"file, io_uring refused by ENOSYS", open_auto, ENOSYS, false, false},
-    {"file without O_TMPFILE", open_auto, 0, true, false},
-    {"file on NFS", open_auto, 0, false, true},
+    {.name = "file on io_uring", .open = open_uring},
+    {.name = "file on threads", .open = open_threads},
+    {.name = "memory", .open = open_memory},
+    {.name = "shuffled memory", .open = open_shuffled},
+    {.name = "late memory", .open = open_fault},
+    {.name = "recorded file", .open = open_record},
+    {.name = "RADOS double",
+     .open = open_rados_double,
+     .has_no_segments = true,
+     .after = rados_double_stop},
+    {.name = "RADOS double in foul weather",
+     .open = open_rados_foul,
+     .has_no_segments = true,
+     .after = rados_double_stop},
+    {.name = "file, io_uring refused by EPERM",
+     .open = open_auto,
+     .refuses = EPERM},
+    {.name = "file, io_uring refused by ENOSYS",
+     .open = open_auto,
+     .refuses = ENOSYS},
+    {.name = "file without O_TMPFILE",
+     .open = open_auto,
+     .refuses_tmpfile = true},
+    {.name = "file on NFS", .open = open_auto, .is_nfs = true},
 };
 
 /*
@@ -182,6 +254,8 @@ static inline int store_teardown(void **state)
     struct store_fixture *fixture = *state;
 
     store_close(fixture->store);
+    if (fixture->kind->after)
+        fixture->kind->after();
     if (fixture->kind->is_nfs)
         nfs_unmount(&fixture->nfs);
     remove_tree(fixture->base);
@@ -414,14 +488,19 @@ static inline int run_nfs_kind(const struct store_kind *kind,
 }
 
 /* The number of kinds for which something failed. */
-static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
+static inline int run_kinds(const struct CMUnitTest *cases, size_t count,
+                            bool wants_segments)
 {
     int failed = 0;
 
+    if (getenv("CKPT_TEST_RADOS"))
+        return run_one_kind(&store_kind_real, cases, count);
     for (size_t i = 0; i < ARRAY_LEN(store_kinds); i++) {
         const struct store_kind *kind = &store_kinds[i];
         int rc;
 
+        if (wants_segments && kind->has_no_segments)
+            continue;
         if (kind->is_nfs)
             rc = run_nfs_kind(kind, cases, count);
         else if (kind->refuses || kind->refuses_tmpfile)
@@ -431,6 +510,17 @@ static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
         failed += rc != 0;
     }
     return failed;
+}
+
+static inline int run_all_kinds(const struct CMUnitTest *cases, size_t count)
+{
+    return run_kinds(cases, count, false);
+}
+
+static inline int run_kinds_with_segments(const struct CMUnitTest *cases,
+                                          size_t count)
+{
+    return run_kinds(cases, count, true);
 }
 
 #endif

@@ -18,7 +18,7 @@
 #define MIB    ((uint64_t)1 << 20)
 #define NOBODY 65534
 
-static const struct store_kind on_uring = {"file", open_uring, 0, false, false};
+static const struct store_kind on_uring = {.name = "file", .open = open_uring};
 
 #define WITH_STORE(name)                                                       \
     {                                                                          \

@@ -195,6 +195,21 @@ static void bad_names_are_refused(void **state)
     assert_record(store, longest, "x");
 }
 
+static void what_a_store_has_not_is_refused(void **state)
+{
+    struct store *store = ((struct store_fixture *)*state)->store;
+    struct store_seg *seg;
+    int64_t expect = store->limits.max_io_bytes ? -ENOENT : -EOPNOTSUPP;
+
+    assert_int_equal(do_open(store, "no", 0, 0, &seg), expect);
+    assert_int_equal(do_record(store, STORE_SEG_REMOVE, "no", NULL, 0), expect);
+    assert_int_equal(do_record(store, STORE_ROOM, "", NULL, PAGE_BYTES),
+                     store->limits.max_io_bytes ? 0 : -EOPNOTSUPP);
+    assert_int_equal(do_record(store, STORE_BLOB_STAT, "no", NULL, 0),
+                     store->limits.max_blob_bytes ? -ENOENT : -EOPNOTSUPP);
+    assert_int_equal(do_record(store, STORE_READ, NULL, NULL, 0), -EINVAL);
+}
+
 static void a_record_beyond_the_limit_is_refused(void **state)
 {
     struct store *store = ((struct store_fixture *)*state)->store;
@@ -394,6 +409,7 @@ int main(void)
         cmocka_unit_test(of_concurrent_puts_of_a_name_exactly_one_wins),
         cmocka_unit_test(more_requests_than_fit_all_complete),
         cmocka_unit_test(a_listing_is_sorted_and_of_one_folder),
+        cmocka_unit_test(what_a_store_has_not_is_refused),
         cmocka_unit_test(a_removed_record_is_gone_and_its_name_free),
         cmocka_unit_test(stat_tells_length_and_a_time_that_does_not_go_back),
         cmocka_unit_test(bad_names_are_refused),

@@ -441,5 +441,5 @@ int main(void)
         cmocka_unit_test(closing_the_store_closes_its_segments),
     };
 
-    return run_all_kinds(cases, ARRAY_LEN(cases));
+    return run_kinds_with_segments(cases, ARRAY_LEN(cases));
 }

@@ -4,7 +4,8 @@
  */
 #include "tests/lib/store_kinds.h"
 
-static const struct store_kind memory_kind = {"memory", open_memory, 0, false, false};
+static const struct store_kind memory_kind = {.name = "memory",
+                                              .open = open_memory};
 
 static int fault_setup(void **state)
 {

@@ -1,0 +1,219 @@
+/*
+ * store_rados_op.c - one operation on one object, from its steps to its result.
+ *
+ * An operation waits until what is under way leaves room for it: a bounded
+ * number of operations, and of bytes, both well below what librados itself
+ * allows, since there it would keep the calling thread. librados takes it,
+ * calls rados_op_called() on one of its threads, and rados_op_poll(), on the
+ * owner's thread, hands it over.
+ *
+ * What librados does not take at once goes the same way with its error, so
+ * that `done` is only ever called from poll. Every operation ends, because
+ * every timeout of librados is set (store_rados_open.c).
+ */
+#include "storage/store_rados.h"
+
+#include "storage/crc32c.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OPS_MAX      256
+#define OP_BYTES_MAX ((uint64_t)64 << 20)
+
+uint64_t rados_now_ms(void)
+{
+    struct timespec now = {0};
+    int rc = clock_gettime(CLOCK_MONOTONIC, &now);
+
+    assert(rc == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int rados_op_begin(struct rados_op *op, struct rados_store *rados,
+                   enum rados_pool pool, const char *object, bool is_read)
+{
+    const struct rados_api *api = rados->api;
+
+    *op = (struct rados_op){
+        .rados = rados, .pool = pool, .object = object, .is_read = is_read};
+    op->steps = is_read ? api->create_read_op() : api->create_write_op();
+    return op->steps ? 0 : -ENOMEM;
+}
+
+void rados_op_ask_seal(struct rados_op *op)
+{
+    const struct rados_api *api = op->rados->api;
+
+    api->read_op_stat(op->steps, &op->size, &op->mtime, &op->step_result[0]);
+    api->read_op_getxattrs(op->steps, &op->attributes, &op->step_result[1]);
+}
+
+int rados_op_seal(struct rados_op *op, struct seal *seal)
+{
+    const char *name, *value;
+    size_t bytes;
+
+    while (op->attributes &&
+           op->rados->api->getxattrs_next(op->attributes, &name, &value,
+                                          &bytes) == 0 &&
+           name) {
+        if (strcmp(name, SEAL_ATTRIBUTE) != 0)
+            continue;
+        if (seal_decode(value, bytes, op->object, seal) < 0)
+            return -CKPT_ECORRUPT;
+        return seal->bytes == op->size ? 0 : -CKPT_ECORRUPT;
+    }
+    return -CKPT_ECORRUPT;
+}
+
+/*
+ * From librados' threads.
+ */
+
+static void arrive(struct rados_op *op)
+{
+    struct rados_store *rados = op->rados;
+
+    (void)pthread_mutex_lock(&rados->lock);
+    if (list_is_empty(&rados->arrived)) {
+        int rc = eventfd_write(rados->event_fd, 1);
+
+        assert(rc == 0);
+    }
+    list_append(&rados->arrived, &op->link);
+    (void)pthread_mutex_unlock(&rados->lock);
+}
+
+static void rados_op_called(rados_handle completion, void *arg)
+{
+    (void)completion;
+    arrive(arg);
+}
+
+/*
+ * The owner's thread.
+ */
+
+static void hand_to_librados(struct rados_op *op)
+{
+    struct rados_store *rados = op->rados;
+    const struct rados_api *api = rados->api;
+    rados_handle io = rados->io[op->pool];
+    int rc = api->aio_create_completion2(op, rados_op_called, &op->completion);
+
+    rados->ops++;
+    rados->op_bytes += op->bytes;
+    if (rc < 0)
+        op->completion = NULL;
+    else if (op->is_read)
+        rc = api->aio_read_op_operate(op->steps, io, op->completion, op->object,
+                                      0);
+    else
+        rc = api->aio_write_op_operate(op->steps, io, op->completion,
+                                       op->object, NULL, RADOS_FULL_TRY);
+    if (rc < 0) {
+        op->refused = rc;
+        arrive(op);
+    }
+}
+
+static bool has_room(const struct rados_store *rados, const struct rados_op *op)
+{
+    return rados->ops == 0 || (rados->ops < OPS_MAX &&
+                               rados->op_bytes + op->bytes <= OP_BYTES_MAX);
+}
+
+static void hand_over_waiting(struct rados_store *rados)
+{
+    while (!list_is_empty(&rados->waiting)) {
+        struct rados_op *op =
+            container_of(rados->waiting.next, struct rados_op, link);
+
+        if (!has_room(rados, op))
+            return;
+        list_remove(&op->link);
+        hand_to_librados(op);
+    }
+}
+
+void rados_op_submit(struct rados_op *op, void (*done)(struct rados_op *op))
+{
+    op->done = done;
+    list_append(&op->rados->waiting, &op->link);
+    hand_over_waiting(op->rados);
+}
+
+void rados_op_fini(struct rados_op *op)
+{
+    const struct rados_api *api;
+
+    if (!op->rados)
+        return;
+    api = op->rados->api;
+    if (op->attributes)
+        api->getxattrs_end(op->attributes);
+    if (op->keys)
+        api->omap_get_end(op->keys);
+    if (op->completion)
+        api->aio_release(op->completion);
+    if (op->steps && op->is_read)
+        api->release_read_op(op->steps);
+    else if (op->steps)
+        api->release_write_op(op->steps);
+    *op = (struct rados_op){0};
+}
+
+static void end(struct rados_op *op)
+{
+    struct rados_store *rados = op->rados;
+
+    rados->ops--;
+    rados->op_bytes -= op->bytes;
+    op->result = op->refused ? op->refused
+                             : rados->api->aio_get_return_value(op->completion);
+    op->done(op);
+}
+
+int rados_op_poll(struct rados_store *rados, int timeout_ms)
+{
+    struct pollfd event = {.fd = rados->event_fd, .events = POLLIN};
+    struct list arrived, *node;
+    eventfd_t count;
+
+    if (timeout_ms != 0 && poll(&event, 1, timeout_ms) < 0)
+        return -EINTR; /* nothing else can go wrong with one descriptor */
+    /* Before the list is taken: what comes in between wakes us again. */
+    (void)eventfd_read(rados->event_fd, &count);
+    list_init(&arrived);
+    (void)pthread_mutex_lock(&rados->lock);
+    while ((node = list_pop(&rados->arrived)))
+        list_append(&arrived, node);
+    (void)pthread_mutex_unlock(&rados->lock);
+    while ((node = list_pop(&arrived)))
+        end(container_of(node, struct rados_op, link));
+    hand_over_waiting(rados);
+    return 0;
+}
+
+static void run_done(struct rados_op *op)
+{
+    op->owner = op;
+}
+
+int rados_op_run(struct rados_op *op)
+{
+    op->owner = NULL;
+    rados_op_submit(op, run_done);
+    while (!op->owner) {
+        int rc = rados_op_poll(op->rados, -1);
+
+        assert(rc == 0 || rc == -EINTR);
+    }
+    return op->result;
+}
