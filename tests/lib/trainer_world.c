@@ -300,3 +300,35 @@ void state_check(const struct state *s, uint64_t salt)
             fail_msg("piece %zu of tensor %s differs", i, s->tensor[i].name);
     state_fini(&expected);
 }
+
+struct ckpt *trainer_begin(struct trainer_world *w, struct state *s,
+                           const struct fake_options *o, size_t big_bytes)
+{
+    trainer_world_init(w, o);
+    state_init(s, big_bytes);
+    return trainer_world_open(w);
+}
+
+void trainer_end(struct trainer_world *w, struct state *s, struct ckpt *ctx)
+{
+    ckpt_close(ctx);
+    state_fini(s);
+    trainer_world_fini(w);
+}
+
+void state_save(struct ckpt *ctx, struct state *s, uint64_t step, uint64_t salt)
+{
+    struct ckpt_error error;
+    struct ckpt_save *save;
+
+    state_fill(s, salt);
+    if (ckpt_save(ctx, step, s->tensor, s->count, NULL, 0, &save, &error))
+        fail_msg("%s", error.message);
+    state_spoil(s, CKPT_CAPTURE_NOW);
+    if (ckpt_fence(save, NULL, &error))
+        fail_msg("%s", error.message);
+    state_spoil(s, CKPT_UNTIL_FENCE);
+    if (ckpt_wait(save, CKPT_COMMITTED, 30000, &error))
+        fail_msg("%s", error.message);
+    ckpt_save_free(save);
+}

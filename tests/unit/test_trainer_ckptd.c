@@ -79,23 +79,6 @@ static struct ckpt *open_run(const char *run)
     return ctx;
 }
 
-static void save_and_spoil(struct ckpt *ctx, struct state *s, uint64_t step)
-{
-    struct ckpt_error error;
-    struct ckpt_save *save;
-
-    state_fill(s, step);
-    if (ckpt_save(ctx, step, s->tensor, s->count, NULL, 0, &save, &error))
-        fail_msg("%s", error.message);
-    state_spoil(s, CKPT_CAPTURE_NOW);
-    if (ckpt_fence(save, NULL, &error))
-        fail_msg("%s", error.message);
-    state_spoil(s, CKPT_UNTIL_FENCE);
-    if (ckpt_wait(save, CKPT_COMMITTED, 30000, &error))
-        fail_msg("%s", error.message);
-    ckpt_save_free(save);
-}
-
 static void awkward_state_comes_back(void **unused)
 {
     struct ckpt *ctx = open_run("awkward");
@@ -106,8 +89,8 @@ static void awkward_state_comes_back(void **unused)
 
     (void)unused;
     state_init(&s, (size_t)2 << 20);
-    save_and_spoil(ctx, &s, 1);
-    save_and_spoil(ctx, &s, 2);
+    state_save(ctx, &s, 1, 1);
+    state_save(ctx, &s, 2, 2);
     assert_int_equal(ckpt_list(ctx, &info, 1, &error), 2);
     assert_int_equal(info.id.step, 2);
     ckpt_close(ctx);
@@ -224,7 +207,7 @@ static void killed_daemon_is_replaced(void **unused)
     (void)unused;
     assert_true(pid > 0);
     state_init(&s, (size_t)2 << 20);
-    save_and_spoil(ctx, &s, 1);
+    state_save(ctx, &s, 1, 1);
     state_fill(&s, 2);
     assert_int_equal(
         ckpt_save(ctx, 2, s.tensor, s.count, NULL, 0, &save, &error), 0);
@@ -234,7 +217,7 @@ static void killed_daemon_is_replaced(void **unused)
     if (rc != 0 && rc != -CKPT_EABORTED)
         fail_msg("%d %s", rc, error.message);
     ckpt_save_free(save);
-    save_and_spoil(ctx, &s, 3);
+    state_save(ctx, &s, 3, 3);
     state_clear(&s);
     if (ckpt_read(ctx, &(struct ckpt_id){1, 3, 1}, s.tensor, s.count, NULL,
                   NULL, &error))

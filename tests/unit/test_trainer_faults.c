@@ -93,14 +93,10 @@ static void dies_at(enum wire_type type, uint32_t count,
     struct state s;
     struct ckpt *ctx;
 
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
     (void)try_save(ctx, &s, 1);
     all_is_well(ctx, &s, 2);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
     assert_true(clock_ms() - began < 8000);
 }
 
@@ -160,9 +156,7 @@ static void daemon_dies_at_each_message_of_a_load(void **unused)
         struct ckpt_id id = {1, 1, 1};
         int rc;
 
-        trainer_world_init(&w, &o);
-        state_init(&s, BIG_BYTES);
-        ctx = trainer_world_open(&w);
+        ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
         assert_true(try_save(ctx, &s, 1));
         state_clear(&s);
         rc = ckpt_read(ctx, &id, s.tensor, s.count, &values, NULL, &error);
@@ -176,9 +170,7 @@ static void daemon_dies_at_each_message_of_a_load(void **unused)
             assert_non_null(strstr(error.message, "read of step 1"));
         }
         all_is_well(ctx, &s, 2);
-        ckpt_close(ctx);
-        state_fini(&s);
-        trainer_world_fini(&w);
+        trainer_end(&w, &s, ctx);
     }
 }
 
@@ -201,9 +193,7 @@ static void fate_of_a_staged_save_is_asked_of_the_next_daemon(void **unused)
     (void)unused;
     for (int i = 0; i < CASES; i++) {
         o.forgets = i == FORGETS;
-        trainer_world_init(&w, &o);
-        state_init(&s, BIG_BYTES);
-        ctx = trainer_world_open(&w);
+        ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
         state_fill(&s, 1);
         assert_int_equal(
             ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), 0);
@@ -224,9 +214,7 @@ static void fate_of_a_staged_save_is_asked_of_the_next_daemon(void **unused)
         assert_int_equal(fake_count(w.fake, WIRE_WATCH) > 1,
                          i == DECIDES_LATER);
         ckpt_save_free(save);
-        ckpt_close(ctx);
-        state_fini(&s);
-        trainer_world_fini(&w);
+        trainer_end(&w, &s, ctx);
     }
 }
 
@@ -261,9 +249,7 @@ static void daemon_that_is_gone_for_good_is_told_in_words(void **unused)
     ckpt_save_free(save);
     assert_int_equal(ckpt_list(ctx, NULL, 0, &error), -ENOTCONN);
     assert_non_null(strstr(error.message, w.socket));
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 /* The other ranks hear at once that nobody will give its chunks. */
@@ -276,14 +262,10 @@ static void a_save_that_nobody_waits_for_is_cancelled(void **unused)
     struct state s;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
     all_is_well(ctx, &s, 1);
     assert_int_equal(fake_count(w.fake, WIRE_CANCEL), 1);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void load_without_progress_times_out(void **unused)
@@ -309,9 +291,7 @@ static void load_without_progress_times_out(void **unused)
     assert_int_equal(ckpt_read(ctx, &id, s.tensor, s.count, NULL, NULL, &error),
                      -ETIMEDOUT);
     assert_non_null(strstr(error.message, "waits for bytes"));
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void fewer_bytes_than_announced_are_no_load(void **unused)
@@ -324,15 +304,11 @@ static void fewer_bytes_than_announced_are_no_load(void **unused)
     struct ckpt_id id = {1, 1, 1};
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
     assert_true(try_save(ctx, &s, 1));
     assert_int_equal(ckpt_read(ctx, &id, s.tensor, s.count, NULL, NULL, &error),
                      -CKPT_ECORRUPT);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void arena_without_seals_is_refused(void **unused)
@@ -345,15 +321,11 @@ static void arena_without_seals_is_refused(void **unused)
     struct ckpt_error error;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, 1000);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, 1000);
     assert_int_equal(
         ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), -EPERM);
     assert_non_null(strstr(error.message, "not sealed"));
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void no_save_is_told_and_not_followed(void **unused)
@@ -390,9 +362,7 @@ static void freed_handles_are_fenced_for_their_owner(void **unused)
     struct ckpt_id id;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
     state_fill(&s, 1);
     assert_int_equal(
         ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), 0);
@@ -421,9 +391,7 @@ static void freed_handles_are_fenced_for_their_owner(void **unused)
     if (ckpt_load(ctx, s.tensor, s.count, NULL, NULL, &error))
         fail_msg("%s", error.message);
     state_check(&s, 3);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void unfenced_save_is_busy(void **unused)
@@ -454,9 +422,7 @@ static void unfenced_save_is_busy(void **unused)
     assert_int_equal(ckpt_save(ctx, 3, s.tensor, 1, NULL, 0, &second, &error),
                      0);
     ckpt_save_free(second);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void failures_in_a_row_surface_once(void **unused)
@@ -497,9 +463,7 @@ static void failures_in_a_row_surface_once(void **unused)
     assert_non_null(strstr(error.message, "save of step 1"));
     fake_set_stop_at(w.fake, WIRE_STATE_COMMITTED);
     all_is_well(ctx, &s, 3);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 /* What the user's own policy drops is no failure; whatever else ends with ABORT
@@ -538,9 +502,7 @@ static void skipped_saves_are_not_counted(void **unused)
         assert_int_equal(status.failed_count, codes[i] == -CKPT_EABORTED);
         ckpt_save_free(save);
         all_is_well(ctx, &s, 1);
-        ckpt_close(ctx);
-        state_fini(&s);
-        trainer_world_fini(&w);
+        trainer_end(&w, &s, ctx);
     }
 }
 

@@ -17,24 +17,6 @@
 
 #define BIG_BYTES ((size_t)1 << 20)
 
-static void save_and_spoil(struct ckpt *ctx, struct state *s, uint64_t step,
-                           uint64_t salt)
-{
-    struct ckpt_error error;
-    struct ckpt_save *save;
-
-    state_fill(s, salt);
-    if (ckpt_save(ctx, step, s->tensor, s->count, NULL, 0, &save, &error))
-        fail_msg("%s", error.message);
-    state_spoil(s, CKPT_CAPTURE_NOW);
-    if (ckpt_fence(save, NULL, &error))
-        fail_msg("%s", error.message);
-    state_spoil(s, CKPT_UNTIL_FENCE);
-    if (ckpt_wait(save, CKPT_COMMITTED, 20000, &error))
-        fail_msg("%s", error.message);
-    ckpt_save_free(save);
-}
-
 static void load_and_check(struct ckpt *ctx, struct state *s, uint64_t step,
                            uint64_t salt)
 {
@@ -58,22 +40,18 @@ static void round_trip(const struct fake_options *o)
     struct ckpt *ctx;
     struct ckpt_id parent;
 
-    trainer_world_init(&w, o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, o, BIG_BYTES);
     ckpt_parent(ctx, &parent);
     assert_int_equal(parent.generation, 0);
-    save_and_spoil(ctx, &s, 10, 1);
-    save_and_spoil(ctx, &s, 20, 2);
+    state_save(ctx, &s, 10, 1);
+    state_save(ctx, &s, 20, 2);
     assert_int_equal(fake_count(w.fake, WIRE_TABLE), 1);
     ckpt_close(ctx);
     ctx = trainer_world_open(&w);
     ckpt_parent(ctx, &parent);
     assert_int_equal(parent.step, 20);
     load_and_check(ctx, &s, 20, 2);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void plain_daemon(void **unused)
@@ -96,19 +74,15 @@ static void a_larger_arena_takes_the_place_of_the_first(void **unused)
     struct ckpt *ctx;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
     for (uint64_t step = 1; step <= 4; step++)
-        save_and_spoil(ctx, &s, step, step);
+        state_save(ctx, &s, step, step);
     assert_true(fake_count(w.fake, WIRE_ARENA) > 1);
     assert_int_equal(fake_count(w.fake, WIRE_TABLE), 1);
     ckpt_close(ctx);
     ctx = trainer_world_open(&w);
     load_and_check(ctx, &s, 4, 4);
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 static void one_slot_at_a_time_backwards(void **unused)
@@ -146,10 +120,8 @@ static void fall_back_begins_again(void **unused)
     struct ckpt_error error;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    ctx = trainer_world_open(&w);
-    save_and_spoil(ctx, &s, 5, 9);
+    ctx = trainer_begin(&w, &s, &o, BIG_BYTES);
+    state_save(ctx, &s, 5, 9);
     ckpt_close(ctx);
     ctx = trainer_world_open(&w);
     state_clear(&s);
@@ -158,9 +130,7 @@ static void fall_back_begins_again(void **unused)
     state_check(&s, 9);
     assert_int_equal(report.attempt_count, 3);
     assert_non_null(strstr(report.note, "attempt before failed"));
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 /* In the midst of an attempt: what it delivered is queued, or being scattered
@@ -180,10 +150,8 @@ static void a_spoilt_attempt_leaves_nothing_behind(void **unused)
         struct ckpt_report report;
         struct ckpt_error error;
 
-        trainer_world_init(&w, &o);
-        state_init(&s, 4 * BIG_BYTES);
-        ctx = trainer_world_open(&w);
-        save_and_spoil(ctx, &s, 5, i);
+        ctx = trainer_begin(&w, &s, &o, 4 * BIG_BYTES);
+        state_save(ctx, &s, 5, i);
         ckpt_close(ctx);
         ctx = trainer_world_open(&w);
         state_clear(&s);
@@ -192,9 +160,7 @@ static void a_spoilt_attempt_leaves_nothing_behind(void **unused)
         state_check(&s, i);
         assert_int_equal(report.attempt_count,
                          1 + o.spoilt_loads + o.fail_loads);
-        ckpt_close(ctx);
-        state_fini(&s);
-        trainer_world_fini(&w);
+        trainer_end(&w, &s, ctx);
     }
 }
 
@@ -213,7 +179,7 @@ static void loads_into_another_layout(void **unused)
     state_init(&s, BIG_BYTES);
     state_init(&plain, BIG_BYTES);
     ctx = trainer_world_open(&w);
-    save_and_spoil(ctx, &s, 1, 3);
+    state_save(ctx, &s, 1, 3);
     for (size_t i = 0; i < plain.count; i++) {
         plain.tensor[i].box_count = 0;
         plain.tensor[i].is_cut = false;
@@ -369,12 +335,10 @@ static void lists_and_describes(void **unused)
     struct ckpt *ctx;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, 1000);
-    ctx = trainer_world_open(&w);
+    ctx = trainer_begin(&w, &s, &o, 1000);
     assert_int_equal(ckpt_list(ctx, infos, 1, &error), 0);
-    save_and_spoil(ctx, &s, 3, 1);
-    save_and_spoil(ctx, &s, 4, 1);
+    state_save(ctx, &s, 3, 1);
+    state_save(ctx, &s, 4, 1);
     assert_int_equal(ckpt_list(ctx, infos, 1, &error), 2);
     assert_int_equal(infos[0].id.step, 3);
     assert_int_equal(infos[0].tensor_count, s.count);
@@ -392,9 +356,7 @@ static void lists_and_describes(void **unused)
     ctx = trainer_world_open(&w);
     assert_false(ckpt_should_save(ctx, 4, 2));
     assert_true(ckpt_should_save(ctx, 2, 2));
-    ckpt_close(ctx);
-    state_fini(&s);
-    trainer_world_fini(&w);
+    trainer_end(&w, &s, ctx);
 }
 
 int main(void)
