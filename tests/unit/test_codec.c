@@ -3,6 +3,7 @@
  * larger than allowed, and safe on whatever bytes it is given to decode.
  */
 #include "formats/codec.h"
+#include "tests/lib/xorshift.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -12,14 +13,11 @@
 
 #define BYTES_MAX ((size_t)300000)
 
-static uint64_t seed = 88172645463325252ULL;
+static uint64_t seed = XORSHIFT_SEED;
 
 static uint64_t next(void)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
+    return xorshift(&seed);
 }
 
 static double uniform(void)

@@ -3,6 +3,7 @@
  * element of every tensor was written exactly once; what is wrong is named.
  * Random holes and overlaps are in test_reshard_property.c.
  */
+#include "tests/lib/timing.h"
 #include "tests/lib/world.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -217,15 +217,6 @@ static void missing_rank_is_named(void **state)
     world_free(&w);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-
-    /* Not by the clock on the wall: others use the machine too. */
-    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* A grid of side x side boxes: the time it takes to check it. */
 static double time_of(uint64_t side)
 {
@@ -245,31 +236,19 @@ static double time_of(uint64_t side)
         e[i].geometry.shape[1] = side * 3;
     }
     assert_int_equal(world_save(&w, &rank, 1, CHUNK_BYTES_MIN, &err), 0);
-    took = seconds();
+    took = cpu_seconds();
     assert_int_equal(manifest_coverage(&w.m, &err), 0);
-    took = seconds() - took;
+    took = cpu_seconds() - took;
     world_free(&w);
     free(box);
     free(e);
     return took;
 }
 
-static double best_of_three(uint64_t n)
-{
-    double best = time_of(n);
-
-    for (int i = 0; i < 2; i++) {
-        double took = time_of(n);
-
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
 /* Sixteen times as many would take 256 times as long if it were quadratic. */
 static void time_is_near_linear_in_regions(void **state)
 {
-    double few = best_of_three(45), many = best_of_three(180);
+    double few = best_of_three(time_of, 45), many = best_of_three(time_of, 180);
 
     (void)state;
     print_message("coverage of 2,025 regions %.1f ms, of 32,400 %.1f ms\n",

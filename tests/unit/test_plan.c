@@ -5,6 +5,7 @@
  * every layout is the matter of test_reshard_property.c.
  */
 #include "formats/plan.h"
+#include "tests/lib/timing.h"
 #include "tests/lib/world.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -378,23 +378,14 @@ static void damaged_operations_in_place_are_harmless(void **state)
     wr_free(&gathered);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-
-    /* Not by the clock on the wall: others use the machine too. */
-    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* `ranks` flat cuts of a tensor's column halves (tp 2, ZeRO), loaded by as many
  * ranks in rows: the time it takes to plan. */
-static double time_of(uint32_t ranks)
+static double time_of(uint64_t ranks)
 {
-    uint64_t height = (uint64_t)ranks * 3 + 1;
+    uint64_t height = ranks * 3 + 1;
     struct entry *saved = calloc(ranks, sizeof *saved);
     struct entry *wanted = calloc(ranks, sizeof *wanted);
-    struct box *box = calloc(2 * (size_t)ranks, sizeof *box);
+    struct box *box = calloc(2 * ranks, sizeof *box);
     struct plan_request request = {.entries = wanted, .entry_count = ranks};
     struct world_rank rank = {.entries = saved, .count = ranks};
     struct world w;
@@ -428,9 +419,9 @@ static double time_of(uint32_t ranks)
     }
     assert_int_equal(world_save(&w, &rank, 1, CHUNK_BYTES_MIN, &err), 0);
     assert_int_equal(manifest_coverage(&w.m, &err), 0);
-    took = seconds();
+    took = cpu_seconds();
     assert_int_equal(plan_build(&w.m, &request, 1, &p, &failed, &err), 0);
-    took = seconds() - took;
+    took = cpu_seconds() - took;
     assert_int_equal(p.wanted_bytes, height * 64);
     plan_free(&p);
     world_free(&w);
@@ -440,22 +431,11 @@ static double time_of(uint32_t ranks)
     return took;
 }
 
-static double best_of_three(uint32_t n)
-{
-    double best = time_of(n);
-
-    for (int i = 0; i < 2; i++) {
-        double took = time_of(n);
-
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
 /* Sixteen times as many would take 256 times as long if it were quadratic. */
 static void time_is_near_linear_in_regions(void **state)
 {
-    double few = best_of_three(2000), many = best_of_three(32000);
+    double few = best_of_three(time_of, 2000),
+           many = best_of_three(time_of, 32000);
 
     (void)state;
     print_message("plan of 2,000 regions %.1f ms, of 32,000 %.1f ms\n",
