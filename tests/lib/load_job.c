@@ -193,6 +193,14 @@ void load_job_check_quiet(struct load_job *j)
     assert(j->g->daemon->buffers == 0);
 }
 
+void load_job_finish(struct load_job *j)
+{
+    bool is_over = load_job_wait(j);
+
+    assert(is_over);
+    load_job_check_quiet(j);
+}
+
 /*
  * Damage.
  */

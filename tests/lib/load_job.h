@@ -39,6 +39,8 @@ void load_job_wish(struct load_job *j, bool is_cut);
 void load_job_load(struct load_job *j);
 /* Until all are done; false: that takes longer than any deadline. */
 bool load_job_wait(struct load_job *j);
+/* The same, by assert(), and nothing of it is left in the daemon. */
+void load_job_finish(struct load_job *j);
 /* All ranks have loaded step number `i`, byte for byte. */
 void load_job_check(struct load_job *j, int i);
 /* All ranks have failed with this code and words. */

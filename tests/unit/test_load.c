@@ -1,8 +1,8 @@
 /*
  * test_load.c - loads through one daemon: any layout, memory or media, fall
- * back, deaths in every phase, deadlines, every failing request. What must
- * hold: all ranks load the same save bit for bit or all fail with a typed
- * error, nothing hangs or leaks, every slot comes back.
+ * back, every failing request, its end. What must hold: all ranks load the same
+ * save bit for bit or all fail with a typed error, nothing hangs or leaks,
+ * every slot comes back. (What ranks do: test_load_ranks.c.)
  */
 #include "ckptd/engine/load.h"
 #include "tests/lib/load_job.h"
@@ -27,17 +27,6 @@ static struct store *local_of(const struct load_job *j)
     return test_env_fault(j->g->daemon, "local");
 }
 
-static void add_fault(struct store *s, const struct store_fault *fault)
-{
-    assert_int_equal(store_fault_add(s, fault), 0);
-}
-
-static void must_be_done(struct load_job *j)
-{
-    assert_true(load_job_wait(j));
-    load_job_check_quiet(j);
-}
-
 /*
  * What works.
  */
@@ -53,7 +42,7 @@ static void any_layout_loads_within_four_slots(void **state)
         load_job_save(&j, i, counts[i % 3], i % 2 ? 1 : 2);
         load_job_start(&j, counts[i / 3 % 3], 4, i % 4 < 2);
         load_job_load(&j);
-        must_be_done(&j);
+        load_job_finish(&j);
         load_job_check(&j, 2);
         assert_int_equal(j.l[0]->attempts, 1);
         load_job_end(&j);
@@ -69,7 +58,7 @@ static void a_load_may_be_repeated(void **state)
     load_job_start(&j, 2, 4, true);
     for (int i = 0; i < 3; i++) {
         load_job_load(&j);
-        must_be_done(&j);
+        load_job_finish(&j);
         load_job_check(&j, 2);
     }
     load_job_end(&j);
@@ -95,12 +84,12 @@ static void a_load_waits_for_the_pages_of_its_arenas(void **state)
         load_job_save(&j, ready, 2, 1);
         load_job_start(&j, 3, 4, ready % 2);
         pages_are_there(&j, 0);
-        add_fault(local_of(&j), &read);
+        test_env_fail(j.g->daemon, "local", &read);
         load_job_load(&j);
         assert_false(rig_run(j.g, 500, rig_loads_done, j.g));
         assert_int_equal(store_fault_count(local_of(&j)), 0);
         pages_are_there(&j, ready);
-        must_be_done(&j);
+        load_job_finish(&j);
         load_job_check(&j, 2);
         load_job_end(&j);
     }
@@ -127,7 +116,7 @@ static void what_is_in_memory_is_not_read(void **state)
     v = rig_save(r[0], 10, 1, 0);
     (void)rig_save(r[1], 10, 1, 0);
     assert_true(rig_run(g, JOB_LIMIT_MS, rig_all_decided, g));
-    add_fault(test_env_fault(g->daemon, "local"), &fault);
+    test_env_fail(g->daemon, "local", &fault);
     rig_wish(r[1], 7, want, 2, JOB_TENSOR_BYTES);
     l = rig_load(r[1], &v->id);
     assert_true(rig_run(g, JOB_LIMIT_MS, rig_loads_done, g));
@@ -196,7 +185,7 @@ static void reads_that_share_an_arena_take_turns(void **state)
     before = j.g->world->now_ns;
     a->vote = -EINVAL; /* gives up without giving its slots back */
     rig_load_vote(a);
-    must_be_done(&j);
+    load_job_finish(&j);
     assert_int_equal(a->code, -EINVAL);
     assert_int_equal(b->code, 0);
     assert_int_equal(c->code, 0);
@@ -227,7 +216,7 @@ static void a_ninth_load_at_once_is_refused(void **state)
         assert_true(l[i]->is_delivered && !l[i]->is_done);
         rig_load_vote(l[i]);
     }
-    must_be_done(&j);
+    load_job_finish(&j);
     for (int i = 0; i < SESSION_LOADS_MAX; i++)
         rig_load_check(l[i], j.saver, &j.id[2]);
     load_job_end(&j);
@@ -249,7 +238,7 @@ static void damage_falls_back_down_the_branch(void **state)
             load_job_damage(&j, JOB_STEPS - 1 - i);
         load_job_start(&j, 2, 6, seed % 2);
         load_job_load(&j);
-        must_be_done(&j);
+        load_job_finish(&j);
         if (bad == JOB_STEPS) {
             load_job_check_failed(&j, -CKPT_ECORRUPT, "step 10");
         } else {
@@ -272,7 +261,7 @@ static void what_was_fallen_back_to_is_the_origin(void **state)
     load_job_start(&j, 1, 6, false);
     assert_int_equal(j.r[0]->parent.step, 30);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check(&j, 1);
     rig_die(j.r[0]);
     /* The next life of the job starts from it, also after a restart. */
@@ -297,9 +286,9 @@ static void whatever_the_drive_calls_it_falls_back(void **state)
         load_job_save(&j, i, 2, 1);
         load_job_start(&j, 2, 6, true);
         fault.name_part = j.file[2];
-        add_fault(local_of(&j), &fault);
+        test_env_fail(j.g->daemon, "local", &fault);
         load_job_load(&j);
-        must_be_done(&j);
+        load_job_finish(&j);
         load_job_check(&j, 1);
         load_job_end(&j);
     }
@@ -317,7 +306,7 @@ static void a_segment_that_is_gone_falls_back(void **state)
     load_job_start(&j, 2, 6, true);
     assert_true(test_env_logged(j.g->daemon, "not there"));
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check(&j, 1);
     load_job_end(&j);
 }
@@ -333,17 +322,17 @@ static void a_wish_that_does_not_fit_fails_at_once(void **state)
     load_job_start(&j, 2, 6, false);
     rig_wish(j.r[1], 7, &none, 1, JOB_TENSOR_BYTES);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check_failed(&j, -ENOENT, "rank9.tensor0");
     assert_int_equal(j.l[0]->attempts, 1);
     rig_wish(j.r[1], 7, &other, 1, JOB_TENSOR_BYTES);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check_failed(&j, -CKPT_ESHAPE, "rank 1");
     assert_int_equal(j.l[0]->attempts, 1);
     load_job_wish(&j, false);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check(&j, 2);
     load_job_end(&j);
 }
@@ -360,115 +349,9 @@ static void what_is_not_there_is_not_found(void **state)
     load_job_start(&j, 1, 6, false);
     rig_wish(j.r[0], 7, &want, 1, JOB_TENSOR_BYTES);
     l = rig_load(j.r[0], &id);
-    must_be_done(&j);
+    load_job_finish(&j);
     assert_int_equal(l->code, -ENOENT);
     assert_non_null(strstr(l->text, "step 11"));
-    load_job_end(&j);
-}
-
-/*
- * Ranks.
- */
-
-enum moment {
-    ASKED,     /* others have yet to ask */
-    PLANNING,  /* the manifest is being read */
-    READING,   /* slots are held */
-    VOTING,    /* everything is there, one vote is missing */
-    RECORDING, /* all have voted */
-    MOMENTS,
-};
-
-static bool is_delivered(void *arg)
-{
-    return ((struct rig_load *)arg)->is_delivered;
-}
-
-static bool has_slots(void *arg)
-{
-    return ((struct rig_load *)arg)->held_count > 0;
-}
-
-static bool has_fired(void *arg)
-{
-    return store_fault_count(arg) > 0;
-}
-
-/* Brings a load of ranks 0 to 2 to that moment. */
-static void bring_to(struct load_job *j, enum moment moment)
-{
-    struct store_fault slow = {.op = moment == PLANNING ? STORE_GET : STORE_PUT,
-                               .name_part =
-                                   moment == PLANNING ? "decision/" : "load/",
-                               .nth = 1,
-                               .delay_polls = 50};
-
-    if (moment == PLANNING || moment == RECORDING)
-        add_fault(home_of(j), &slow);
-    for (uint32_t i = 0; i < 3; i++) {
-        j->l[i] = NULL;
-        if (moment == ASKED && i == 2)
-            continue;
-        j->l[i] = rig_load(j->r[i], NULL);
-        j->l[i]->is_holding = moment == READING && i == 1;
-        j->l[i]->is_silent = moment == VOTING && i == 2;
-    }
-    if (moment == READING)
-        assert_true(rig_run(j->g, JOB_LIMIT_MS, has_slots, j->l[1]));
-    else if (moment == VOTING)
-        assert_true(rig_run(j->g, JOB_LIMIT_MS, is_delivered, j->l[2]));
-    else if (moment == ASKED)
-        (void)rig_run(j->g, 100, NULL, NULL);
-    else
-        assert_true(rig_run(j->g, JOB_LIMIT_MS, has_fired, home_of(j)));
-}
-
-static void a_rank_that_dies_ends_the_load_for_all(void **state)
-{
-    (void)state;
-    for (uint32_t i = 0; i < MOMENTS * 6; i++) {
-        enum moment moment = i % MOMENTS;
-        uint32_t victim = i / MOMENTS % (moment == ASKED ? 2 : 3);
-        struct load_job j;
-        uint64_t before;
-
-        load_job_save(&j, i, 2, 1);
-        load_job_start(&j, 3, 4, i % 2);
-        bring_to(&j, moment);
-        before = j.g->world->now_ns;
-        rig_die(j.r[victim]);
-        must_be_done(&j);
-        assert_true(j.g->world->now_ns - before < (uint64_t)20 * 1000000000);
-        if (moment == RECORDING) { /* it had voted: the record counts */
-            assert_int_equal(j.l[(victim + 1) % 3]->code, 0);
-            assert_int_equal(j.l[(victim + 2) % 3]->code, 0);
-        } else {
-            load_job_check_failed(&j, -ECONNRESET, "rank ");
-        }
-        load_job_end(&j);
-    }
-}
-
-static void a_rank_that_left_is_not_waited_for(void **state)
-{
-    struct load_job j;
-    uint64_t before;
-
-    (void)state;
-    load_job_save(&j, 20, 2, 1);
-    load_job_start(&j, 3, 4, true);
-    before = j.g->world->now_ns;
-    j.l[0] = rig_load(j.r[0], NULL);
-    (void)rig_run(j.g, 100, NULL, NULL);
-    assert_false(j.l[0]->is_done);
-    rig_die(j.r[2]); /* it never asked */
-    must_be_done(&j);
-    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
-    j.l[0] = rig_load(j.r[0], NULL);
-    j.l[1] = rig_load(j.r[1], NULL);
-    must_be_done(&j);
-    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
-    assert_true(j.g->world->now_ns - before < (uint64_t)5 * 1000000000);
     load_job_end(&j);
 }
 
@@ -488,99 +371,13 @@ static void a_newer_decision_that_is_damaged_is_noted(void **state)
     load_job_start(&j, 2, 4, true);
     assert_true(test_env_logged(j.g->daemon, "cannot be read"));
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check(&j, 2);
     for (uint32_t i = 0; i < 2; i++)
         assert_ptr_equal(
             strstr(j.l[i]->text,
                    "step 900/1: its decision cannot be read: passed over"),
             j.l[i]->text);
-    load_job_end(&j);
-}
-
-/* Those who were told of it leave as well, and are not to blame. */
-static void the_first_that_left_is_named(void **state)
-{
-    struct load_job j;
-
-    (void)state;
-    load_job_save(&j, 25, 2, 1);
-    load_job_start(&j, 4, 4, true);
-    rig_die(j.r[2]);
-    j.l[0] = rig_load(j.r[0], NULL);
-    must_be_done(&j);
-    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
-    rig_die(j.r[0]);
-    (void)rig_run(j.g, 100, NULL, NULL);
-    j.l[0] = NULL;
-    j.l[1] = rig_load(j.r[1], NULL);
-    must_be_done(&j);
-    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
-    j.l[3] = rig_load(j.r[3], NULL);
-    must_be_done(&j);
-    load_job_check_failed(&j, -ECONNRESET, "rank 2 has left");
-    load_job_end(&j);
-}
-
-static void who_is_late_is_named(void **state)
-{
-    struct load_job j;
-
-    (void)state;
-    load_job_save(&j, 21, 2, 1);
-    load_job_start(&j, 3, 4, true);
-    bring_to(&j, ASKED);
-    assert_true(load_job_wait(&j));
-    load_job_check_failed(&j, -ETIMEDOUT,
-                          "only 2 of 3 ranks asked for it; waiting for ranks "
-                          "2");
-    bring_to(&j, VOTING);
-    assert_true(load_job_wait(&j));
-    load_job_check_failed(&j, -ETIMEDOUT, "waiting for ranks 2");
-    bring_to(&j, READING);
-    assert_true(load_job_wait(&j));
-    load_job_check_failed(&j, -ETIMEDOUT, "waiting for ranks");
-    load_job_check_quiet(&j);
-    load_job_load(&j);
-    must_be_done(&j);
-    load_job_check(&j, 2);
-    load_job_end(&j);
-}
-
-/* The deadline passes while the manifest is on its way. */
-static void a_slow_home_is_no_danger(void **state)
-{
-    struct store_fault slow = {.op = STORE_GET,
-                               .name_part = "decision/",
-                               .nth = 1,
-                               .delay_polls = 70000};
-    struct load_job j;
-
-    (void)state;
-    load_job_save(&j, 22, 1, 1);
-    load_job_start(&j, 2, 4, true);
-    j.g->world->step_ns = 10000000;
-    add_fault(home_of(&j), &slow);
-    load_job_load(&j);
-    assert_true(load_job_wait(&j));
-    load_job_check_failed(&j, -ETIMEDOUT, "no progress");
-    load_job_check_quiet(&j);
-    load_job_end(&j);
-}
-
-static void a_bad_vote_is_the_outcome(void **state)
-{
-    struct load_job j;
-
-    (void)state;
-    load_job_save(&j, 23, 2, 1);
-    load_job_start(&j, 3, 4, true);
-    bring_to(&j, VOTING);
-    j.l[2]->vote = -EIO; /* of the rank, not of the checkpoint */
-    rig_load_vote(j.l[2]);
-    must_be_done(&j);
-    load_job_check_failed(&j, -EIO, "rank 2: so the test wants it");
-    assert_int_equal(j.l[0]->attempts, 1);
     load_job_end(&j);
 }
 
@@ -621,9 +418,9 @@ static bool one_failure(bool is_local, uint64_t nth, bool persistent, int error)
     load_job_save(&j, nth, 2, nth % 2 ? 1 : 2);
     load_job_start(&j, 2, 4, nth % 3 == 0);
     s = is_local ? local_of(&j) : home_of(&j);
-    add_fault(s, &fault);
+    assert_int_equal(store_fault_add(s, &fault), 0);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     has_fired = store_fault_count(s) > 0;
     store_fault_clear(s);
     assert_int_equal(j.l[0]->code, j.l[1]->code);
@@ -633,7 +430,7 @@ static bool one_failure(bool is_local, uint64_t nth, bool persistent, int error)
     else
         assert_true(j.l[0]->code < 0 && j.l[0]->text[0]);
     load_job_load(&j);
-    must_be_done(&j);
+    load_job_finish(&j);
     load_job_check(&j, 2);
     load_job_end(&j);
     return has_fired;
@@ -675,7 +472,7 @@ static void a_daemon_may_stop_or_die_at_any_moment(void **state)
         rig_free(j.g); /* asserts that all ends and nothing is left */
         load_job_start(&j, 2, 4, true);
         load_job_load(&j);
-        must_be_done(&j);
+        load_job_finish(&j);
         assert_int_equal(j.l[0]->code, 0);
         load_job_end(&j);
     }
@@ -697,13 +494,7 @@ int main(void)
         cmocka_unit_test(a_segment_that_is_gone_falls_back),
         cmocka_unit_test(a_wish_that_does_not_fit_fails_at_once),
         cmocka_unit_test(what_is_not_there_is_not_found),
-        cmocka_unit_test(a_rank_that_dies_ends_the_load_for_all),
-        cmocka_unit_test(a_rank_that_left_is_not_waited_for),
         cmocka_unit_test(a_newer_decision_that_is_damaged_is_noted),
-        cmocka_unit_test(the_first_that_left_is_named),
-        cmocka_unit_test(who_is_late_is_named),
-        cmocka_unit_test(a_slow_home_is_no_danger),
-        cmocka_unit_test(a_bad_vote_is_the_outcome),
         cmocka_unit_test(a_fresh_start_has_nothing_to_load),
         cmocka_unit_test(every_request_may_fail),
         cmocka_unit_test(a_daemon_may_stop_or_die_at_any_moment),
