@@ -23,7 +23,8 @@ static const char *const mode_name[SWEEP_MODES] = {
     [SWEEP_AFTER] = "after",
 };
 
-struct sweep_totals sweep_totals;
+/* Of all sweeps of the program together. */
+static struct sweep_totals sweep_totals;
 
 /* How many violations are shown in full. */
 #define SHOWN_MAX 60
@@ -402,4 +403,17 @@ uint64_t sweep_run_all(struct sweep *sweeps, size_t count)
 uint64_t sweep_run(struct sweep *sweep)
 {
     return sweep_run_all(sweep, 1);
+}
+
+bool sweep_made_enough(uint64_t many, uint64_t many_more)
+{
+    uint64_t least = getenv("CKPT_TEST_LONG") ? many_more : many;
+
+    printf("# figure: in all: %llu injections, %llu absorbed, %llu typed "
+           "errors, %llu violations\n",
+           (unsigned long long)sweep_totals.injections,
+           (unsigned long long)sweep_totals.absorbed,
+           (unsigned long long)sweep_totals.typed,
+           (unsigned long long)sweep_totals.violations);
+    return sweep_is_replay() || sweep_totals.injections >= least;
 }

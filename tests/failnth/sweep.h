@@ -44,8 +44,6 @@ struct sweep_result {
 struct sweep_totals {
     uint64_t injections, absorbed, typed, violations;
 };
-/* Of all sweeps of a program together. */
-extern struct sweep_totals sweep_totals;
 
 struct sweep {
     const char *scenario, *class_name;
@@ -80,6 +78,10 @@ uint64_t sweep_count(struct sweep *sweep, struct sweep_result *result);
 
 /* Whether CKPT_FAILNTH asks for a replay, which is then all that happens. */
 bool sweep_is_replay(void);
+
+/* Prints what all sweeps of the program found. Whether they made so many
+ * injections, with CKPT_TEST_LONG `many_more`; a replay need not. */
+bool sweep_made_enough(uint64_t many, uint64_t many_more);
 
 /* Notes a failure in words; a failure without them ends the child. */
 void sweep_told(struct sweep_result *result, int code, const char *text);
