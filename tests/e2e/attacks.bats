@@ -60,14 +60,6 @@ teardown_file() {
     BATS_TEST_TMPDIR=$WORK OPEN_DIR=$WORK e2e_teardown
 }
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # refused REGEX: the attack got this answer, and no other.
 refused() {
     out_has "^refused $1"

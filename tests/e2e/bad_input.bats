@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # A checkpoint of step 1, which must be there, and whole, whatever comes.
 first_save() {
     job --ranks 2 "$@" open fill:1 save:1 wait:committed close

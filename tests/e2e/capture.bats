@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 BIG="--tensors 6 --rows 2048 --columns 1024"
 
 @test "CAPTURE_NOW state may be written as soon as ckpt_save returns" {

@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # Two generations: steps 1 and 2, then 3 from 1; step 9 aborted.
 two_branches() {
     job --ranks 2 open fill:1 save:1 wait:committed fill:2 save:2 \

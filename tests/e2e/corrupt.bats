@@ -5,34 +5,10 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 two_saves() {
     job --ranks 2 "$@" open fill:1 save:1 wait:committed fill:2 save:2 \
         wait:committed close
     wait_quiet
-}
-
-# flip FILE OFFSET: turns the byte over.
-flip() {
-    local byte
-    byte=$(od -An -tu1 -j "$2" -N1 "$1" | tr -d ' ')
-    printf "$(printf '\\%03o' $((byte ^ 255)))" |
-        dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
-}
-
-# place STEP FIELD...: fields of the save's first chunk, on one line.
-place() {
-    local step=$1
-    shift
-    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --json "run@$step" |
-        head -1 | jq -r "[$(printf '.%s,' "$@" | sed 's/,$//')] | @tsv"
 }
 
 decision_of() {
@@ -47,7 +23,7 @@ falls_back_to_1() {
 
 @test "a flipped byte of a segment: verify 4, names file, tensor and range" {
     two_saves
-    read -r file offset stored <<<"$(place 2 file offset stored_bytes)"
+    read -r file offset stored <<<"$(place run@2 file offset stored_bytes)"
     flip "$LOCAL/$file" $((offset + 4096 + 100))
     tool_is 4 verify
     out_has "run@2/1: $file at $offset: .*tensor t00 bytes 0-"
@@ -61,7 +37,7 @@ falls_back_to_1() {
 
 @test "a flipped byte anywhere in a chunk's extent is found" {
     two_saves
-    read -r file offset stored <<<"$(place 2 file offset stored_bytes)"
+    read -r file offset stored <<<"$(place run@2 file offset stored_bytes)"
     # Of the header, its padding, the first and the last byte, the padding.
     for at in 0 20 4095 4096 $((stored / 2)) $((stored - 1)); do
         flip "$LOCAL/$file" $((offset + at))
@@ -73,7 +49,7 @@ falls_back_to_1() {
 
 @test "a truncated segment and one that is gone" {
     two_saves
-    read -r file offset <<<"$(place 2 file offset)"
+    read -r file offset <<<"$(place run@2 file offset)"
     cp -p --sparse=never "$LOCAL/$file" "$BATS_TEST_TMPDIR/segment"
     truncate -s $((offset + 5000)) "$LOCAL/$file"
     tool_is 4 verify run@2
@@ -168,7 +144,7 @@ falls_back_to_1() {
 @test "when every copy is damaged the load fails on all ranks, with the cause" {
     job --ranks 2 open fill:1 save:1 wait:committed close
     wait_quiet
-    read -r file offset <<<"$(place 1 file offset)"
+    read -r file offset <<<"$(place run@1 file offset)"
     flip "$LOCAL/$file" $((offset + 5000))
     job --ranks 3 open "?load" close
     out_count "load error CKPT_ECORRUPT .*$file" 3
@@ -181,8 +157,8 @@ falls_back_to_1() {
 
 @test "a swapped or older segment is not taken for the newer" {
     two_saves
-    read -r one <<<"$(place 1 file)"
-    read -r two <<<"$(place 2 file)"
+    read -r one <<<"$(place run@1 file)"
+    read -r two <<<"$(place run@2 file)"
     [ "$one" != "$two" ] || skip "both saves share one segment"
     cp "$LOCAL/$one" "$LOCAL/$two"
     tool verify run@2
@@ -205,7 +181,7 @@ falls_back_to_1() {
     RANDOM_SEED=31
     rounds=30
     [ -z "${CKPT_TEST_LONG:-}" ] || rounds=500
-    read -r file offset stored <<<"$(place 2 file offset stored_bytes)"
+    read -r file offset stored <<<"$(place run@2 file offset stored_bytes)"
     decision=$(decision_of 2-0001)
     bytes=$(stat -c %s "$decision")
     for round in $(seq $rounds); do

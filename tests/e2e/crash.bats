@@ -11,10 +11,6 @@ setup() {
     CRASH=$BUILD_DIR/tests
 }
 
-teardown() {
-    e2e_teardown
-}
-
 # Shows what a program prints, also when all is well, and its last line as a
 # figure.
 tell() {

@@ -5,14 +5,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # 48 MiB in all, which takes a while to write.
 BIG="--tensors 6 --rows 2048 --columns 1024"
 

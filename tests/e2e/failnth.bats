@@ -5,14 +5,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # Names that are called and not defined; sites and what compilers add aside.
 called() {
     nm "$BUILD_DIR/failnth/libckpt.a" "$BUILD_DIR"/failnth/sites/tools/ckpt/*.o \

@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 count_sockets() {
     find "/proc/$daemon/fd" -lname 'socket:*' | wc -l
 }

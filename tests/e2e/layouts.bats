@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 @test "random pairs of layouts are bit-exact" {
     count=20
     [ -z "${CKPT_TEST_LONG:-}" ] || count=200

@@ -4,10 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
 teardown() {
     e2e_teardown
     [ -z "${idle:-}" ] || exec {idle}>&-

@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 @test "ranks started while others commit all load the same save" {
     rounds=8
     [ -z "${CKPT_TEST_LONG:-}" ] || rounds=80

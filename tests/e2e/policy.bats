@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # 48 MiB in all: slower to write than to take.
 BIG="--tensors 6 --rows 2048 --columns 1024"
 

@@ -4,34 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
-# flip FILE OFFSET [COUNT]: turns bytes over.
-flip() {
-    python3 - "$1" "$2" "${3:-1}" <<'P' 3>&-
-import sys
-with open(sys.argv[1], "r+b") as f:
-    f.seek(int(sys.argv[2]))
-    data = f.read(int(sys.argv[3]))
-    f.seek(int(sys.argv[2]))
-    f.write(bytes(b ^ 255 for b in data))
-P
-}
-
-# place RUN@STEP FIELD...: fields of the save's first chunk, on one line.
-place() {
-    local target=$1
-    shift
-    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --json "$target" |
-        head -1 | jq -r "[$(printf '.%s,' "$@" | sed 's/,$//')] | @tsv"
-}
-
 # All that is in the home, by name and content.
 picture() {
     (cd "$HOME_DIR" && find . -type f ! -name ckptd.log ! -path '*/lease/*' \

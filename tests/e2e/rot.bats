@@ -6,14 +6,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 @test "what a checkpoint owns is damaged, and every way of reading sees it" {
     amount="--bits 1 --loads 1000 --commands 32 --ranks 16"
     [ -z "${CKPT_TEST_LONG:-}" ] || [ -n "$SANITIZED" ] ||

@@ -5,33 +5,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
-flip() {
-    python3 - "$1" "$2" <<'P' 3>&-
-import sys
-with open(sys.argv[1], "r+b") as f:
-    f.seek(int(sys.argv[2]))
-    byte = f.read(1)[0]
-    f.seek(int(sys.argv[2]))
-    f.write(bytes([byte ^ 255]))
-P
-}
-
-# place RUN@STEP FIELD...: fields of the save's first chunk, on one line.
-place() {
-    local target=$1
-    shift
-    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --json "$target" |
-        head -1 | jq -r "[$(printf '.%s,' "$@" | sed 's/,$//')] | @tsv"
-}
-
 three_saves() {
     job --ranks 2 "$@" open fill:1 save:1 wait:committed fill:2 save:2 \
         wait:committed fill:3 save:3 wait:committed close

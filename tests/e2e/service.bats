@@ -10,10 +10,6 @@ setup() {
     UNIT=$ROOT/tools/packaging/ckptd@.service.in
 }
 
-teardown() {
-    e2e_teardown
-}
-
 # status PID FIELD: of its main thread.
 status_of() {
     awk -v field="$2:" '$1 == field { print $2 }' "/proc/$1/status"

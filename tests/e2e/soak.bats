@@ -5,14 +5,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 @test "memory, descriptors and space do not grow with the number of saves" {
     saves=100
     block=20

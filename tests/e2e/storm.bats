@@ -6,14 +6,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 @test "after every kill the last checkpoint loads and nothing is left over" {
     kills=60
     homes=6

@@ -13,10 +13,6 @@ setup() {
     chmod +x "$BATS_TEST_TMPDIR/ckptd.sh"
 }
 
-teardown() {
-    e2e_teardown
-}
-
 @test "a save and a load work on threads" {
     CKPT_DAEMON=$BATS_TEST_TMPDIR/ckptd.sh job --ranks 2 --tensors 6 --rows 1024 \
         --columns 1024 open fill:1 save:1 wait:committed touch:1:2 save:2 \

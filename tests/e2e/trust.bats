@@ -4,14 +4,6 @@
 
 load ../lib/e2e
 
-setup() {
-    e2e_setup
-}
-
-teardown() {
-    e2e_teardown
-}
-
 # Tensors of [64, 256] U32: t00 to t03 in pieces, t04 replicated on all ranks.
 # Rank 2 holds a wrong bit of element [3, 132].
 FLIP=2:flip:4:900:30

@@ -11,10 +11,6 @@ setup() {
     chown 65534:65534 "$HOME_DIR"
 }
 
-teardown() {
-    e2e_teardown
-}
-
 # other_job ARGUMENT...
 other_job() {
     status=0

@@ -27,6 +27,15 @@ e2e_setup() {
     mkdir "$HOME_DIR"
 }
 
+# A suite that needs more has its own, and calls these.
+setup() {
+    e2e_setup
+}
+
+teardown() {
+    e2e_teardown
+}
+
 # The pids of all processes with this test's folder in their arguments.
 our_pids() {
     grep -lsF -e "$BATS_TEST_TMPDIR/" -e "${OPEN_DIR:-$BATS_TEST_TMPDIR}/" \
@@ -198,6 +207,26 @@ segment_bytes() {
     total=$(find "${1:-$LOCAL}/seg" -type f -printf '%b\n' |
         awk '{ s += $1 } END { print s * 512 }')
     echo "$total"
+}
+
+# flip FILE OFFSET [COUNT]: turns bytes over.
+flip() {
+    python3 - "$1" "$2" "${3:-1}" <<'P' 3>&-
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    data = f.read(int(sys.argv[3]))
+    f.seek(int(sys.argv[2]))
+    f.write(bytes(b ^ 255 for b in data))
+P
+}
+
+# place RUN@STEP FIELD...: fields of the save's first chunk, on one line.
+place() {
+    local target=$1
+    shift
+    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --json "$target" |
+        head -1 | jq -r "[$(printf '.%s,' "$@" | sed 's/,$//')] | @tsv"
 }
 
 # need_root: for tests that act as several users.
