@@ -138,26 +138,12 @@ static int first_free(void)
 /* The next piece of a stream, at times with a descriptor that is no pidfd. */
 static size_t feed(int fd, const uint8_t *data, size_t bytes, uint32_t *random)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {{0}};
-    struct iovec iov = {.iov_len = bytes};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n;
+    struct conn c = {.fd = fd};
+    int64_t n;
 
     *random = *random * 1664525 + 1013904223;
-    iov.iov_len = min_u64(bytes, 1 + (*random >> 24) * ((*random >> 20) & 15));
-    memcpy(&iov.iov_base, &data, sizeof data);
-    if ((*random & 0x70000) == 0) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof control.bytes;
-        control.align.cmsg_level = SOL_SOCKET;
-        control.align.cmsg_type = SCM_RIGHTS;
-        control.align.cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(&control.align), &fd, sizeof fd);
-    }
-    n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    bytes = min_u64(bytes, 1 + (*random >> 24) * ((*random >> 20) & 15));
+    n = conn_write(&c, data, bytes, (*random & 0x70000) == 0 ? fd : -1);
     fuzz_check(n > 0);
     return (size_t)n;
 }

@@ -9,7 +9,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "formats/wire.h"
+#include "tests/lib/wire_messages.h"
 
 #include <stdlib.h>
 
@@ -18,56 +18,17 @@ struct codec {
     int (*decode)(const void *data, size_t bytes, void *v);
 };
 
-#define MESSAGES(X)                                                            \
-    X(error, WIRE_ERROR)                                                       \
-    X(hello, WIRE_HELLO)                                                       \
-    X(hello_ok, WIRE_HELLO_OK)                                                 \
-    X(open, WIRE_OPEN)                                                         \
-    X(open_ok, WIRE_OPEN_OK)                                                   \
-    X(arena, WIRE_ARENA)                                                       \
-    X(arena_ok, WIRE_ARENA_OK)                                                 \
-    X(table, WIRE_TABLE)                                                       \
-    X(save, WIRE_SAVE)                                                         \
-    X(save_ok, WIRE_SAVE_OK)                                                   \
-    X(slots, WIRE_SLOTS)                                                       \
-    X(chunks, WIRE_CHUNKS)                                                     \
-    X(state, WIRE_STATE)                                                       \
-    X(cancel, WIRE_CANCEL)                                                     \
-    X(watch, WIRE_WATCH)                                                       \
-    X(load, WIRE_LOAD)                                                         \
-    X(load_ok, WIRE_LOAD_OK)                                                   \
-    X(load_begin, WIRE_LOAD_BEGIN)                                             \
-    X(deliver, WIRE_DELIVER)                                                   \
-    X(delivered, WIRE_DELIVERED)                                               \
-    X(load_vote, WIRE_LOAD_VOTE)                                               \
-    X(load_done, WIRE_LOAD_DONE)                                               \
-    X(values, WIRE_VALUES)                                                     \
-    X(values_ok, WIRE_VALUES_OK)                                               \
-    X(list_ok, WIRE_LIST_OK)                                                   \
-    X(describe, WIRE_DESCRIBE)                                                 \
-    X(describe_ok, WIRE_DESCRIBE_OK)                                           \
-    X(close, WIRE_CLOSE)
-
-#define DEFINE(name, type)                                                     \
-    static void encode_##name(const void *v, struct wr *w)                     \
-    {                                                                          \
-        wire_##name##_encode(v, w);                                            \
-    }                                                                          \
-    static int decode_##name(const void *data, size_t bytes, void *v)          \
-    {                                                                          \
-        return wire_##name##_decode(data, bytes, v);                           \
-    }
-MESSAGES(DEFINE)
+WIRE_MESSAGES(WIRE_UNTYPED)
 
 /* The others have no payload, or another message's. */
 #define ENTRY(name, type) [type] = {encode_##name, decode_##name},
 static const struct codec codecs[WIRE_LAST + 1] = {
-    MESSAGES(ENTRY)[WIRE_CONSUMED] = {encode_slots, decode_slots},
+    WIRE_MESSAGES(ENTRY)[WIRE_CONSUMED] = {encode_slots, decode_slots},
 };
 
 #define MEMBER(name, type) struct wire_##name name;
 static union {
-    MESSAGES(MEMBER)
+    WIRE_MESSAGES(MEMBER)
 } decoded;
 
 static void header(const uint8_t *data, size_t bytes)

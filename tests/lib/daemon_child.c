@@ -2,6 +2,7 @@
  * daemon_child.c - see daemon_child.h.
  */
 #include "tests/lib/daemon_child.h"
+#include "tests/lib/tree.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -116,22 +117,13 @@ int daemon_child_stop(struct daemon_child *d)
     return daemon_child_wait(d, 20000);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 void daemon_child_fini(struct daemon_child *d)
 {
     if (d->pid) {
         (void)kill(d->pid, SIGKILL);
         (void)daemon_child_wait(d, 20000);
     }
-    (void)nftw(d->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)remove_tree(d->dir);
 }
 
 /*

@@ -20,10 +20,10 @@
 #include "storage/store.h"
 #include "tests/lib/nfs_mount.h"
 #include "tests/lib/rados_double.h"
+#include "tests/lib/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -192,20 +192,6 @@ static const struct store_kind store_kinds[] = {
 /*
  * Folders.
  */
-
-static inline int remove_one(const char *path, const struct stat *stat,
-                             int type, struct FTW *at)
-{
-    (void)stat;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-static inline void remove_tree(const char *path)
-{
-    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 /* A fresh folder on the disk of the tests. */
 static inline void make_dir(char *path, size_t capacity)

@@ -3,7 +3,7 @@
  */
 #include "tests/rot/damage.h"
 
-#include "tests/storm/proc.h"
+#include "tests/lib/tree.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -68,7 +68,7 @@ void bench_close(struct bench *b)
 static void read_folder(struct bench *b, enum reading_kind kind,
                         struct reading *out)
 {
-    int rc = proc_remove_tree(b->dir);
+    int rc = remove_tree(b->dir);
 
     assert(rc == 0 || rc == -ENOENT);
     rc = mkdir(b->dir, 0700);

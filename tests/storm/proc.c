@@ -188,20 +188,6 @@ uint64_t proc_allocated_bytes(const char *dir)
     return walk.allocated;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-int proc_remove_tree(const char *dir)
-{
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) ? -errno : 0;
-}
-
 uint64_t proc_now_us(void)
 {
     struct timespec t;

@@ -36,8 +36,6 @@ uint32_t proc_find(const char *name, const char *word, pid_t *pids,
 bool proc_left_over(const char *dir, char *path, size_t capacity);
 /* Allocated bytes of all files below `dir`. */
 uint64_t proc_allocated_bytes(const char *dir);
-/* rm -rf; -errno. */
-int proc_remove_tree(const char *dir);
 
 uint64_t proc_now_us(void);
 void proc_sleep_us(uint64_t us);

@@ -11,12 +11,12 @@
  */
 #include "tests/failnth/failnth.h"
 #include "tests/failnth/sweep.h"
+#include "tests/lib/tree.h"
 #include "trainer/ckpt.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -481,20 +481,6 @@ static const struct trouble troubles[] = {
 /*
  * Places.
  */
-
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_tree(const char *dir)
-{
-    (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void copy_tree(const char *from, const char *to)
 {

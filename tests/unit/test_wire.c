@@ -4,7 +4,7 @@
  * are refused, noise never reads past its end (the sanitizers watch), and the
  * bytes of some frames are exactly those that wire.h gives.
  */
-#include "formats/wire.h"
+#include "tests/lib/wire_messages.h"
 #include "tests/lib/xorshift.h"
 
 #include <errno.h>
@@ -25,43 +25,7 @@ struct message {
     bool takes_rest; /* one byte more is still a payload */
 };
 
-#define CODEC(name)                                                            \
-    static void encode_##name(const void *v, struct wr *w)                     \
-    {                                                                          \
-        wire_##name##_encode(v, w);                                            \
-    }                                                                          \
-    static int decode_##name(const void *data, size_t bytes, void *v)          \
-    {                                                                          \
-        return wire_##name##_decode(data, bytes, v);                           \
-    }
-CODEC(error)
-CODEC(hello)
-CODEC(hello_ok)
-CODEC(open)
-CODEC(open_ok)
-CODEC(arena)
-CODEC(arena_ok)
-CODEC(table)
-CODEC(save)
-CODEC(save_ok)
-CODEC(slots)
-CODEC(chunks)
-CODEC(state)
-CODEC(cancel)
-CODEC(watch)
-CODEC(load)
-CODEC(load_ok)
-CODEC(load_begin)
-CODEC(deliver)
-CODEC(delivered)
-CODEC(load_vote)
-CODEC(load_done)
-CODEC(values)
-CODEC(values_ok)
-CODEC(list_ok)
-CODEC(describe)
-CODEC(describe_ok)
-CODEC(close)
+WIRE_MESSAGES(WIRE_UNTYPED)
 
 #define ID                                                                     \
     {                                                                          \
