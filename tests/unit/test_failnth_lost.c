@@ -478,24 +478,33 @@ static void attached(void *arg, int result, struct run *run,
     *(int *)arg = result;
 }
 
+/* On one save, or on two. */
 static void a_daemon_may_end_while_it_reads_its_vote(void **state)
 {
-    struct store_fault slow = {.op = STORE_GET,
-                               .name_part = "/vote/",
-                               .nth = 1,
-                               .delay_polls = 100000};
-    struct test_daemon *d;
-    struct test_world *w = voted(&d);
-    int result = 1;
+    struct save_id second = first;
 
     (void)state;
-    d = test_daemon_open(w, "a");
-    d->t->fault[d->t->fault_count++] = slow;
-    run_attach(&d->engine, TEST_HOME, TEST_RUN, attached, &result);
-    (void)test_run(w, 100, NULL, NULL);
-    assert_int_equal(result, 1);
-    test_daemon_kill(d);
-    test_world_free(w);
+    second.step++;
+    for (uint32_t more = 0; more < 2; more++) {
+        struct store_fault slow = {.op = STORE_GET,
+                                   .name_part = "/vote/",
+                                   .nth = 1,
+                                   .persistent = true,
+                                   .delay_polls = 100000};
+        struct test_daemon *d;
+        struct test_world *w = voted(&d);
+        int result = 1;
+
+        if (more)
+            test_plant_intent(w, &second, &header.store);
+        d = test_daemon_open(w, "a");
+        d->t->fault[d->t->fault_count++] = slow;
+        run_attach(&d->engine, TEST_HOME, TEST_RUN, attached, &result);
+        (void)test_run(w, 100, NULL, NULL);
+        assert_int_equal(result, 1);
+        test_daemon_kill(d);
+        test_world_free(w);
+    }
 }
 
 static void a_daemon_may_end_while_its_manifest_is_written(void **state)
