@@ -43,6 +43,7 @@ struct file_job *file_job_start(struct store_file *file, struct store_req *req)
     job->req = req;
     job->dir_fd = job->fd = job->walk_fd = -1;
     job->tries = 0;
+    job->is_stale = false;
     job->folder_failures = file->folder_failures;
     job->done_bytes = 0;
     job->tmp[0] = '\0';

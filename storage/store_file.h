@@ -52,6 +52,7 @@ struct file_job {
     int fd;         /* the file: own, or -1 */
     int walk_fd;    /* the folder below dir_fd while walking, or -1 */
     int leaf_flags; /* of file_open_leaf() */
+    bool is_stale;  /* what was found was stale: ask anew */
     uint32_t tries, walk_tries;
     uint32_t folder_failures; /* the store's, when it began */
     uint64_t ino;             /* of fd, while who won is judged */

@@ -12,8 +12,9 @@
  * is asked anew.
  *
  * -ESTALE says that what was reached before is gone from the server, or has
- * been replaced: the way is walked again, a bounded number of times. On local
- * file systems none of this happens.
+ * been replaced; it may come after an open that the client granted by itself
+ * (NFS 4.2 does, seen). Then too the way is walked anew, a bounded number of
+ * times. On local file systems none of this happens.
  */
 #include "storage/store_file.h"
 
@@ -140,7 +141,11 @@ void file_open_leaf(struct file_job *job, int flags, file_step *after)
 {
     job->after = after;
     job->leaf_flags = flags;
-    file_job_open(job, job->file->root_fd, job->req->name, flags, leaf_opened);
+    if (job->is_stale)
+        leaf_fresh(job);
+    else
+        file_job_open(job, job->file->root_fd, job->req->name, flags,
+                      leaf_opened);
 }
 
 bool file_is_stale(struct file_job *job, int64_t result)
@@ -149,6 +154,7 @@ bool file_is_stale(struct file_job *job, int64_t result)
         job->tries >= FILE_TRIES_MAX)
         return false;
     job->tries++;
+    job->is_stale = true;
     job->done_bytes = 0;
     file_job_close_fds(job);
     return true;

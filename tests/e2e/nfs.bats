@@ -55,7 +55,7 @@ happened() {
 }
 
 # What a client may remember, and answers that get lost.
-CACHES=(absence-ms=60000 attr-ms=60000 list-ms=60000)
+CACHES=(absence-ms=60000 presence-ms=60000 attr-ms=60000 list-ms=60000)
 LOST=(lost-link=400 lost-create=150 lost-mkdir=300 lost-unlink=200 only-eexist=1)
 
 # Trains, dies, restores, goes on, removes: everything that a home is for.

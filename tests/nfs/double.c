@@ -157,8 +157,13 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         (void)fuse_reply_err(req, EIO);
         return;
     }
-    if (names_remember_absence(dir, name)) {
-        (void)fuse_reply_err(req, ENOENT);
+    if (names_remember(dir, name, &n)) {
+        if (n) {
+            n->last_name = name_of(dir, name);
+            reply_entry(req, n);
+        } else {
+            (void)fuse_reply_err(req, ENOENT);
+        }
         return;
     }
     fd = openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -166,12 +171,14 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         int rc = errno;
 
         if (rc == ENOENT)
-            names_add_absence(dir, name);
+            names_add(dir, name, NULL);
         (void)fuse_reply_err(req, rc);
         return;
     }
     n = node_get(fd);
     n->last_name = name_of(dir, name);
+    if (!n->is_folder)
+        names_add(dir, name, n);
     reply_entry(req, n);
 }
 
@@ -206,7 +213,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
         (void)fuse_reply_err(req, rc);
         return;
     }
-    names_forget_absence(dir, name);
+    names_forget_one(dir, name);
     reply_entry(req, node_get(openat(dir->fd, name, O_PATH | O_CLOEXEC)));
 }
 
@@ -237,6 +244,7 @@ static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
             rc = errno;
         node_put(n);
     }
+    names_forget_one(dir, name);
     if (rc == 0)
         rc = lost_answer(NFS_LOST_UNLINK, ENOENT);
     (void)fuse_reply_err(req, rc);
@@ -298,7 +306,7 @@ static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
         return;
     }
     if (!knob(NFS_OVERWRITES))
-        names_forget_absence(dir, name);
+        names_forget_one(dir, name);
     reply_entry(req, n);
 }
 
@@ -324,7 +332,7 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     char path[32];
     int fd;
 
-    if (is_stale(n)) {
+    if (knob(NFS_PRESENCE_MS) == 0 && is_stale(n)) {
         (void)fuse_reply_err(req, ESTALE);
         return;
     }
@@ -372,7 +380,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name,
         (void)fuse_reply_err(req, -fd);
         return;
     }
-    names_forget_absence(dir, name);
+    names_forget_one(dir, name);
     n = node_get(openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
     entry.ino = (fuse_ino_t)(uintptr_t)n;
     (void)node_look(n, &entry.attr);

@@ -32,9 +32,10 @@ enum nfs_knob {
     NFS_FAIL_CLOSE,
     NFS_FAIL_ERRNO, /* by which; 0: ENOSPC */
     /* For how many ms is remembered... */
-    NFS_ABSENCE_MS, /* that a name was not there */
-    NFS_ATTR_MS,    /* a file's link count */
-    NFS_LIST_MS,    /* what a folder held */
+    NFS_ABSENCE_MS,  /* that a name was not there */
+    NFS_PRESENCE_MS, /* which file it was; it opens, and only then is stale */
+    NFS_ATTR_MS,     /* a file's link count */
+    NFS_LIST_MS,     /* what a folder held */
     /* What this file system cannot do: the errno of ... */
     NFS_NO_LINK,
     NFS_NO_LOCK,

@@ -19,8 +19,10 @@ struct listing {
     int64_t seen_ms;
 };
 
-struct absence {
-    struct absence *next;
+/* Of a name in a folder. */
+struct memory {
+    struct memory *next;
+    struct node *node; /* NULL: it was not there */
     int64_t seen_ms;
     char name[256];
 };
@@ -34,14 +36,14 @@ struct node {
     ino_t shown_ino; /* 0: the true one */
     bool is_folder;
     uint64_t lookups;
-    uint32_t opens;
+    uint32_t opens, remembered;
     uint64_t last_name, opened_as;
     char silly[32];
     int silly_dir_fd;
     enum nfs_knob fails_at; /* ..._SYNC, ..._CLOSE, or 0 */
     uint32_t links;         /* as remembered */
     int64_t seen_ms;
-    struct absence *absences;
+    struct memory *memories;
     struct listing *listing;
 };
 
@@ -56,9 +58,10 @@ uint64_t name_of(const struct node *dir, const char *name);
 
 /* What is remembered of a folder's contents is void. */
 void names_forget(struct node *dir);
-bool names_remember_absence(struct node *dir, const char *name);
-void names_add_absence(struct node *dir, const char *name);
-void names_forget_absence(struct node *dir, const char *name);
+/* Is a name's absence (*n NULL) or its file remembered? */
+bool names_remember(struct node *dir, const char *name, struct node **n);
+void names_add(struct node *dir, const char *name, struct node *n);
+void names_forget_one(struct node *dir, const char *name);
 /* What it holds, perhaps as remembered; NULL when that cannot be read. */
 const struct listing *names_list(struct node *dir, bool from_start);
 

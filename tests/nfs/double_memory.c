@@ -46,6 +46,7 @@ const char *const nfs_knob_names[NFS_KNOB_COUNT] = {
     [NFS_FAIL_CLOSE] = "fail-close",
     [NFS_FAIL_ERRNO] = "fail-errno",
     [NFS_ABSENCE_MS] = "absence-ms",
+    [NFS_PRESENCE_MS] = "presence-ms",
     [NFS_ATTR_MS] = "attr-ms",
     [NFS_LIST_MS] = "list-ms",
     [NFS_NO_LINK] = "no-link",
@@ -190,7 +191,7 @@ void node_put(struct node *n)
 {
     struct node **at = bucket_of(n->dev, n->ino);
 
-    if (n->lookups > 0 || n->opens > 0)
+    if (n->lookups > 0 || n->opens > 0 || n->remembered > 0)
         return;
     while (*at != n)
         at = &(*at)->next;
@@ -225,64 +226,83 @@ static void listing_free(struct listing *l)
     free(l);
 }
 
+static void memory_free(struct memory *m)
+{
+    if (m->node) {
+        m->node->remembered--;
+        node_put(m->node);
+    }
+    free(m);
+}
+
 void names_forget(struct node *dir)
 {
-    while (dir->absences) {
-        struct absence *first = dir->absences;
+    while (dir->memories) {
+        struct memory *first = dir->memories;
 
-        dir->absences = first->next;
-        free(first);
+        dir->memories = first->next;
+        memory_free(first);
     }
     if (dir->listing)
         dir->listing->seen_ms = INT64_MIN / 2; /* may be in use */
 }
 
-static struct absence **find_absence(struct node *dir, const char *name)
+static struct memory **find_memory(struct node *dir, const char *name)
 {
-    struct absence **at = &dir->absences;
+    struct memory **at = &dir->memories;
 
     while (*at && strcmp((*at)->name, name) != 0)
         at = &(*at)->next;
     return at;
 }
 
-void names_forget_absence(struct node *dir, const char *name)
+void names_forget_one(struct node *dir, const char *name)
 {
-    struct absence **at = find_absence(dir, name), *found = *at;
+    struct memory **at = find_memory(dir, name), *found = *at;
 
     if (!found)
         return;
     *at = found->next;
-    free(found);
+    memory_free(found);
 }
 
-bool names_remember_absence(struct node *dir, const char *name)
+bool names_remember(struct node *dir, const char *name, struct node **n)
 {
-    const struct absence *found = *find_absence(dir, name);
+    const struct memory *found = *find_memory(dir, name);
+    enum nfs_knob k = found && found->node ? NFS_PRESENCE_MS : NFS_ABSENCE_MS;
+    struct stat now;
+    bool is_there;
 
     if (!found)
         return false;
-    if (now_ms() - found->seen_ms >= knob(NFS_ABSENCE_MS)) {
-        names_forget_absence(dir, name);
+    if (now_ms() - found->seen_ms >= knob(k)) {
+        names_forget_one(dir, name);
         return false;
     }
-    if (faccessat(dir->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        count(NFS_ABSENCE_MS); /* it is there, in truth */
+    is_there = fstatat(dir->fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0;
+    if (is_there ? !found->node || now.st_ino != found->node->ino
+                 : found->node != NULL)
+        count(k); /* it is otherwise, in truth */
+    *n = found->node;
     return true;
 }
 
-void names_add_absence(struct node *dir, const char *name)
+void names_add(struct node *dir, const char *name, struct node *n)
 {
-    struct absence *new;
+    struct memory *new;
 
-    if (knob(NFS_ABSENCE_MS) == 0)
+    if (knob(n ? NFS_PRESENCE_MS : NFS_ABSENCE_MS) == 0)
         return;
+    names_forget_one(dir, name);
     new = calloc(1, sizeof *new);
     assert(new);
     (void)snprintf(new->name, sizeof new->name, "%s", name);
     new->seen_ms = now_ms();
-    new->next = dir->absences;
-    dir->absences = new;
+    new->node = n;
+    if (n)
+        n->remembered++;
+    new->next = dir->memories;
+    dir->memories = new;
 }
 
 static void listing_add(struct listing *l, const struct dirent *entry)
