@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # tests/e2e/nfs.bats - a home in a shared directory, the local store on a local
 # drive: whole jobs whose home lies on a mount that misbehaves as NFS does
-# (tests/nfs/double.h).
+# (tests/nfs/double.h), and on a real server where the kernel has NFS.
 
 load ../lib/e2e
 
@@ -92,18 +92,16 @@ whole_job() {
     happened a absence-ms
 }
 
-@test "two nodes, each with a mount and a local store of its own, commit together" {
-    local step
-    mount_double a "${CACHES[@]}" "${LOST[@]}" seed=4
-    mount_double b "${CACHES[@]}" "${LOST[@]}" seed=5
-    HOME_DIR=$BATS_TEST_TMPDIR/a
-    local script=(open)
+# two_nodes A B: each with a mount and a local store of its own.
+two_nodes() {
+    local step script=(open)
+    HOME_DIR=$1
     for step in 1 2 3 4 5; do
         script+=("fill:$step" "save:$step" wait:committed)
     done
     start_job --part 0/4 --token t --ranks 2 "${script[@]}" close
     CKPT_LOCAL=$BATS_TEST_TMPDIR/other timeout 100 "$JOB" \
-        --home "$BATS_TEST_TMPDIR/b" --part 2/4 --token t --ranks 2 \
+        --home "$2" --part 2/4 --token t --ranks 2 \
         "${script[@]}" close >"$OUT.b" 2>&1 3>&- ||
         complain "the other node: $(cat "$OUT.b")"
     end_job
@@ -114,13 +112,19 @@ whole_job() {
     wait_quiet
     for step in 1 2 3; do
         tool_is 0 pin run@$step
-        HOME_DIR=$BATS_TEST_TMPDIR/b tool_is 0 ls --json
+        HOME_DIR=$2 tool_is 0 ls --json
         is "$(jq -r 'select(.pinned) | .step' "$OUT")" $step "what is pinned"
-        HOME_DIR=$BATS_TEST_TMPDIR/b tool_is 0 unpin run@$step
+        HOME_DIR=$2 tool_is 0 unpin run@$step
         tool_is 0 ls --json
         is "$(jq -r 'select(.pinned) | .step' "$OUT")" "" "what is pinned"
     done
     is "$(jq -r .step "$OUT" | paste -sd' ')" "1 2 3 4 5" "the checkpoints"
+}
+
+@test "two nodes commit together over mounts that lose answers and remember" {
+    mount_double a "${CACHES[@]}" "${LOST[@]}" seed=4
+    mount_double b "${CACHES[@]}" "${LOST[@]}" seed=5
+    two_nodes "$BATS_TEST_TMPDIR/a" "$BATS_TEST_TMPDIR/b"
     unmount_all
     happened a lost-link
     happened b lost-link
@@ -184,4 +188,21 @@ refused() {
     refused no-link=1 "hard links do not work"
     refused no-lock=37 "file locks \(flock\) do not work"
     refused overwrites=1 "link\(\) does not refuse a name that exists"
+}
+
+@test "a whole job, and one of two nodes, with the home on a real server" {
+    local why
+    if [ -z "${CKPT_TEST_NFS:-}" ]; then
+        why=$(sh "$ROOT/tests/nfs/real.sh" check) || skip "$why"
+        mkdir "$BATS_TEST_TMPDIR/nfs"
+        timeout 250 sh "$ROOT/tests/nfs/real.sh" run "$BATS_TEST_TMPDIR/nfs" \
+            bats --formatter tap -f "real server" "$BATS_TEST_FILENAME" 3>&-
+        return
+    fi
+    mkdir -m 700 "$CKPT_TEST_NFS/a/one" "$CKPT_TEST_NFS/a/two"
+    HOME_DIR=$CKPT_TEST_NFS/a/one
+    whole_job
+    two_nodes "$CKPT_TEST_NFS/a/two" "$CKPT_TEST_NFS/b/two"
+    is "$(find "$CKPT_TEST_NFS/server" -name '.nfs*' -o -name '.tmp-*')" "" \
+        "hidden files"
 }

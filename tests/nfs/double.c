@@ -490,6 +490,8 @@ static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
         count(NFS_NO_LOCK);
     else if (is_stale(node_of(ino)))
         rc = ESTALE;
+    else if (knob(NFS_LAX_LOCK))
+        count(NFS_LAX_LOCK);
     else if (flock(handle_of(fi)->fd, how | LOCK_NB) < 0)
         rc = errno;
     (void)fuse_reply_err(req, rc);

@@ -39,6 +39,7 @@ enum nfs_knob {
     /* What this file system cannot do: the errno of ... */
     NFS_NO_LINK,
     NFS_NO_LOCK,
+    NFS_LAX_LOCK, /* or locks are given to everybody: 0 or 1 */
     NFS_NO_FALLOCATE,
     NFS_NO_CREATE,
     /* link() replaces what is there: 0 or 1. The kernel asks for a name before

@@ -51,6 +51,7 @@ const char *const nfs_knob_names[NFS_KNOB_COUNT] = {
     [NFS_LIST_MS] = "list-ms",
     [NFS_NO_LINK] = "no-link",
     [NFS_NO_LOCK] = "no-lock",
+    [NFS_LAX_LOCK] = "lax-lock",
     [NFS_NO_FALLOCATE] = "no-fallocate",
     [NFS_NO_CREATE] = "no-create",
     [NFS_OVERWRITES] = "overwrites",

@@ -14,3 +14,8 @@ endif
 $(NFS_DOUBLE): $(call obj,$(call src,tests/nfs))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs fuse3)
+
+.PHONY: test-nfs
+# On a real NFS of a kernel that runs as a process (see uml.sh).
+test-nfs: tests
+	$(Q)B=$(B) sh tests/nfs/uml.sh

@@ -196,6 +196,7 @@ static void what_a_folder_cannot_do_is_named(void **state)
     assert_refused(p, NFS_NO_LINK, EPERM, -EOPNOTSUPP,
                    "hard links do not work");
     assert_refused(p, NFS_NO_LOCK, ENOLCK, -ENOLCK, "file locks (flock)");
+    assert_refused(p, NFS_LAX_LOCK, 1, -ENOLCK, "file locks (flock)");
     turn(p, NFS_ABSENCE_MS, 60000);
     assert_refused(p, NFS_OVERWRITES, 1, -EOPNOTSUPP,
                    "link() does not refuse a name that exists");
