@@ -2,15 +2,14 @@
  * store_rados.h - what the files of the RADOS back end share. Not for anybody
  * outside storage/.
  *
- *   store_rados.c          the table of operations: submit, poll, describe
- *   store_rados_open.c     opening and closing: the cluster, the home's anchor
- *   store_rados_op.c       one operation on one object: budget, callback,
- * arrival store_rados_put.c      creating a record or blob, and removing one
- *   store_rados_get.c      reading one, and its length
- *   store_rados_list.c     listings out of a folder's catalogue
- *   store_rados_names.c    names of objects, a catalogue's keys, the anchor's
- * text store_rados_seal.c     the attribute with an object's length and
- * checksum
+ *   store_rados.c        the table of operations: submit, poll, describe
+ *   store_rados_open.c   opening and closing: the cluster, the home's anchor
+ *   store_rados_op.c     one operation on one object: budget, call, arrival
+ *   store_rados_put.c    creating a record or blob, and removing one
+ *   store_rados_get.c    reading one, and its length
+ *   store_rados_list.c   listings out of a folder's catalogue
+ *   store_rados_names.c  objects' names, a catalogue's keys, the anchor's text
+ *   store_rados_seal.c   the attribute with an object's length and checksum
  *
  * A request becomes a struct rados_job, which does one operation (struct
  * rados_op) after another, LIST several at once; each step's function submits

@@ -5,12 +5,15 @@
  * appears, becomes durable and is lost, and every message from an engine at the
  * moment when it is sent. Nothing is judged by what an engine thinks.
  *
- *   I1, I3  what is told COMMITTED is durable, and so are the bytes of all its
- *           ranks; a job resumes from what `latest` meant; what is told
- * COMMITTED is not passed over, and is read at the end of every seed I2 every
- * byte of every load (rank_load.c) I4      deadlines (rank.c), and words that
- * name what failed I5      one generation, one parent, one loaded save for all
- * ranks
+ * I1, I3: what is told COMMITTED is durable, and so are the bytes of all its
+ * ranks; a job resumes from what `latest` meant; what is told COMMITTED is not
+ * passed over, and is read at the end of every seed.
+ *
+ * I2: every byte of every load (rank_load.c).
+ *
+ * I4: deadlines (rank.c), and words that name what failed.
+ *
+ * I5: one generation, one parent, one loaded save for all ranks.
  */
 #include "tests/sim/oracle.h"
 
