@@ -86,7 +86,8 @@ enum store_op {
                          -EAGAIN when another holds the lock; -ENOSPC/-EDQUOT;
                          for writing: -EPERM when the file is another user's,
                          -EMLINK when it has a second name.
-                         A created segment has its space reserved and its name
+                         A created segment has its space reserved (not on
+                         servers that cannot: describe() says so) and its name
                          durable. */
     STORE_SEG_CLOSE,  /* seg: lets go of the lock and frees seg; -EBUSY while
                          a request on it is in flight. Not a sync. */
@@ -250,8 +251,11 @@ bool store_name_is_good(const char *name);
  * STORE_OPEN_WRITE demands that the directory belongs to the caller's uid
  * (-EPERM names both uids) and that nobody else can write to it (-EPERM), and
  * probes once, but on a full disk, that link() is exclusive (-EOPNOTSUPP) and
- * locks work (-ENOLCK), refusing by name what is missing; it also removes the
- * temporaries of dead writers. Without it nothing is ever written.
+ * locks work, for other machines too (-ENOLCK), refusing by name what is
+ * missing; it also removes the temporaries of dead writers. Without it nothing
+ * is ever written. On what is not known as a local file system, absences and
+ * listings are the server's and not what this machine remembers, and a record
+ * or segment that another machine removes while it is read may end in -ESTALE.
  * STORE_OPEN_LOCAL answers -EREMOTE on a network file system. Engine AUTO takes
  * io_uring where io_uring_setup and O_DIRECT work and threads otherwise, and
  * describe() says why. Blocks for a few system calls.

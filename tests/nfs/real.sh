@@ -68,6 +68,7 @@ join() {
 finish() {
     umount -l "$dir/a" "$dir/b" 2>/dev/null
     rpc.nfsd 0
+    # shellcheck disable=SC2086 # a pid or nothing
     kill ${mountd:-} ${other:-} 2>/dev/null
 }
 

@@ -322,6 +322,18 @@ static void a_failed_sync_of_the_folder_fails_put_and_remove(void **state)
     assert_int_equal(logged(&fixture->d, FILEIO_FSYNC), 1);
 }
 
+/* Its name is given by then: a PUT that began anew would lose to itself. */
+static void a_folder_that_is_stale_after_the_link_is_no_lost_race(void **state)
+{
+    struct double_fixture *fixture = *state;
+
+    assert_int_equal(do_put(fixture->store, "r/a", "a"), 0);
+    make_fail(fixture, FILEIO_FSYNC, 1, -ESTALE);
+    assert_int_equal(do_put(fixture->store, "r/b", "b"), -EIO);
+    assert_record(fixture->store, "r/b", "b");
+    assert_int_equal(do_put(fixture->store, "r/b", "c"), -EEXIST);
+}
+
 static void short_writes_and_reads_are_finished(void **state)
 {
     struct double_fixture *fixture = *state;
@@ -483,6 +495,7 @@ int main(void)
         WITH_DOUBLE(a_put_that_fails_before_the_link_leaves_nothing),
         WITH_DOUBLE(a_failed_sync_of_bytes_is_not_followed_by_a_link),
         WITH_DOUBLE(a_failed_sync_of_the_folder_fails_put_and_remove),
+        WITH_DOUBLE(a_folder_that_is_stale_after_the_link_is_no_lost_race),
         WITH_DOUBLE(short_writes_and_reads_are_finished),
         WITH_DOUBLE(a_segment_whose_sync_failed_is_never_trusted_again),
         WITH_DOUBLE(a_creation_that_fails_leaves_nothing),
