@@ -84,8 +84,6 @@ bool file_job_may_retry(struct file_job *job)
 
 static void dir_synced(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE)
-        result = -EIO; /* to start anew would be to lose against ourselves */
     job->after(job, result < 0 ? result : job->outcome);
 }
 
