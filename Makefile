@@ -5,6 +5,7 @@
 #   make test       everything that takes under ten minutes
 #   make test-long  the same under ASan+UBSan, the in-process part under TSan, and
 #                   kills, flips and a soak in full
+#   make test-nfs   homes on a real NFS, of a kernel that runs as a process
 #   make coverage   branches of commit, manifests, retention that no test takes
 #   make fuzz       the fuzzers (tests/fuzz), which make test runs briefly
 #   make bench      ratios against limits measured in the same run
