@@ -203,6 +203,11 @@ bool engine_is_loading(const struct engine *e)
     return any_run(e, loads_pending);
 }
 
+bool engine_is_retaining(const struct engine *e)
+{
+    return any_run(e, retain_is_busy);
+}
+
 static bool is_at_work(const struct engine *e)
 {
     return !save_pipeline_is_idle(e) || engine_is_loading(e);
@@ -210,8 +215,7 @@ static bool is_at_work(const struct engine *e)
 
 bool engine_is_working(const struct engine *e)
 {
-    return is_at_work(e) || any_run(e, has_undecided) ||
-           any_run(e, retain_is_busy);
+    return is_at_work(e) || any_run(e, has_undecided) || engine_is_retaining(e);
 }
 
 bool engine_is_idle(const struct engine *e)
@@ -249,7 +253,7 @@ void engine_halt(struct engine *e)
 bool engine_is_quiet(const struct engine *e)
 {
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
-           !any_run(e, commits_at_work) && !any_run(e, retain_is_busy) &&
+           !any_run(e, commits_at_work) && !engine_is_retaining(e) &&
            !scrub_is_busy(e) && !segpool_is_busy(e->pool);
 }
 

@@ -69,6 +69,8 @@ bool engine_is_idle(const struct engine *e);
 bool engine_is_working(const struct engine *e);
 /* Some rank is being given what it loads. */
 bool engine_is_loading(const struct engine *e);
+/* Checkpoints are being removed, or it is being seen whether they may be. */
+bool engine_is_retaining(const struct engine *e);
 
 /* Stop taking sessions; done when everything undecided is decided or cannot be
  * now, and no request is in flight. Then engine_close(). Asked a second time,

@@ -98,6 +98,9 @@ struct save_part {
     struct rank_table *table; /* one reference; NULL when ENDED */
     struct values values;
     struct seg_writer *writer;
+    bool is_short_of_room;  /* RESERVING: until the timer asks for it again */
+    uint64_t room_until_ns; /* so long; 0: it was not short yet */
+    struct env_timer room;
     struct part_chunk *chunk;
     uint32_t chunk_count, written_count; /* those behind are only digested */
     uint32_t granted_count, given_count, done_count;

@@ -2,9 +2,10 @@
  * save_part.c - one rank's part of a save.
  *
  * Happy path: part_open() answers the SAVE and reserves room on the local
- * store for all chunks; the rank is granted slots, as many as it still has
- * chunks, and again as slots are written; when every chunk is written (or
- * found in the base) its segments are synced.
+ * store for all chunks (while there is none, and retention is at work, it is
+ * asked for again: what is being removed makes room); the rank is granted
+ * slots, as many as it still has chunks, and again as slots are written; when
+ * every chunk is written (or found in the base) its segments are synced.
  *
  * part_progress() looks at a part from outside and takes whatever step is due;
  * it is called whenever something that the part may wait for has happened, and
@@ -19,6 +20,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+
+/* Retention that removes something takes less than this; what is busy with
+ * anything else must not hold up the word that the drive is full. */
+#define ROOM_WAIT_NS ((uint64_t)10 * 1000 * 1000 * 1000)
+#define ROOM_LOOK_NS ((uint64_t)20 * 1000 * 1000)
 
 static const bool allowed[PART_PHASES][PART_PHASES] = {
     [PART_WAITING] = {[PART_RESERVING] = true, [PART_ENDED] = true},
@@ -179,15 +185,46 @@ void part_refuse(struct save_part *p)
  * Room.
  */
 
+static void writer_open(struct save_part *p);
+
+static void room_fire(struct env_timer *timer)
+{
+    struct save_part *p = container_of(timer, struct save_part, room);
+
+    p->is_short_of_room = false;
+    writer_open(p);
+}
+
+/* Ask again in a moment? Retention is told at the first time; while it is at
+ * work there may be room yet. */
+static bool waits_for_room(struct save_part *p)
+{
+    struct engine *e = p->save->engine;
+    uint64_t now = e->env->ops->now_ns(e->env);
+
+    if (p->save->phase != SAVE_RUNNING)
+        return false;
+    if (p->room_until_ns == 0) {
+        p->room_until_ns = now + ROOM_WAIT_NS;
+        retain_no_room(e);
+    }
+    if (now >= p->room_until_ns || !engine_is_retaining(e))
+        return false;
+    p->is_short_of_room = true;
+    p->room.fire = room_fire;
+    e->env->ops->timer_set(e->env, &p->room, now + ROOM_LOOK_NS);
+    return true;
+}
+
 static void on_reserved(void *arg, int result, struct seg_writer *w,
                         const struct err *err)
 {
     struct save_part *p = arg;
 
     p->writer = w;
+    if ((result == -ENOSPC || result == -EDQUOT) && waits_for_room(p))
+        return;
     part_move(p, PART_TAKING);
-    if (result == -ENOSPC || result == -EDQUOT)
-        retain_no_room(p->save->engine);
     if (result)
         save_abort(p->save, result,
                    "rank %" PRIu32 ": no room for its chunks: %s", p->rank,
@@ -195,32 +232,48 @@ static void on_reserved(void *arg, int result, struct seg_writer *w,
     part_progress(p);
 }
 
-static void reserve(struct save_part *p)
+/* The bytes of the chunks to be written, and of the largest. */
+static uint64_t extents(const struct save_part *p, uint64_t *largest)
 {
-    const struct save *v = p->save;
     const struct writelist *list = &p->table->list;
-    struct segment_header base = {
-        .home = v->run->home->uuid, .run = v->run->catalog.uuid, .save = v->id};
-    uint64_t bytes = 0, largest = 0;
+    uint64_t bytes = 0;
 
-    part_move(p, PART_RESERVING);
+    *largest = 0;
     for (size_t i = 0; i < list->chunk_count; i++) {
         uint64_t extent = chunk_extent_bytes(list->chunk[i].raw_bytes);
 
         bytes += extent;
-        largest = max_u64(largest, extent);
+        *largest = max_u64(*largest, extent);
     }
-    if (bytes == 0) {
-        part_move(p, PART_TAKING);
-        if (p->chunk_count > 0) /* nothing to write, something to digest */
-            return;
-        p->is_staged = true;
-        part_state(p, WIRE_STATE_STAGED);
-        return;
-    }
+    return bytes;
+}
+
+static void writer_open(struct save_part *p)
+{
+    const struct save *v = p->save;
+    struct segment_header base = {
+        .home = v->run->home->uuid, .run = v->run->catalog.uuid, .save = v->id};
+    uint64_t largest, bytes = extents(p, &largest);
+
     memcpy(base.home_path, v->run->home->path, sizeof base.home_path);
     memcpy(base.run_name, v->run->name, sizeof v->run->name);
     seg_writer_open(v->engine->pool, &base, bytes, largest, on_reserved, p);
+}
+
+static void reserve(struct save_part *p)
+{
+    uint64_t largest;
+
+    part_move(p, PART_RESERVING);
+    if (extents(p, &largest) > 0) {
+        writer_open(p);
+        return;
+    }
+    part_move(p, PART_TAKING);
+    if (p->chunk_count > 0) /* nothing to write, something to digest */
+        return;
+    p->is_staged = true;
+    part_state(p, WIRE_STATE_STAGED);
 }
 
 void part_open(struct save_part *p)
@@ -340,6 +393,11 @@ static void end_when_over(struct save_part *p)
     struct session *s = p->session;
 
     pipeline_forget(p);
+    if (p->is_short_of_room) {
+        p->is_short_of_room = false;
+        v->engine->env->ops->timer_stop(v->engine->env, &p->room);
+        part_move(p, PART_TAKING);
+    }
     if (!is_quiet(p))
         return;
     if (p->writer)
