@@ -6,6 +6,7 @@
 #   make test-long  the same under ASan+UBSan, the in-process part under TSan, and
 #                   kills, flips and a soak in full
 #   make test-nfs   homes on a real NFS, of a kernel that runs as a process
+#   make test-ceph  a real Ceph cluster, its faults, and rot (ten minutes)
 #   make coverage   branches of commit, manifests, retention that no test takes
 #   make fuzz       the fuzzers (tests/fuzz), which make test runs briefly
 #   make bench      ratios against limits measured in the same run
@@ -169,9 +170,6 @@ test-long:
 	@sh tests/run_long.sh "$(MAKE)"
 test-gpu:
 	@echo "no GPU tests in this version: CUDA comes later"; \
-	  echo "0 passed, 0 failed, 0 skipped"
-test-ceph:
-	@echo "no Ceph tests in this version: RADOS comes later"; \
 	  echo "0 passed, 0 failed, 0 skipped"
 bench: all $(BENCH)
 	@B=$(B) python3 tests/bench/run.py $(if $(ID),--id $(ID))

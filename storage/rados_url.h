@@ -21,7 +21,7 @@ struct rados_url {
     char pool[RADOS_WORD_MAX + 1];
     char space[RADOS_WORD_MAX + 1];     /* the namespace */
     char data_pool[RADOS_WORD_MAX + 1]; /* "": not given */
-    char conf[RADOS_PATH_MAX + 1];      /* "": Ceph's usual places */
+    char conf[RADOS_PATH_MAX + 1];      /* "": /etc/ceph/ceph.conf */
     char user[RADOS_WORD_MAX + 1];      /* "": admin, without "client." */
 };
 

@@ -77,14 +77,16 @@ static int configure(struct rados_store *rados, struct err *err)
         {"log_to_stderr", 0},
         {"err_to_stderr", 0},
     };
-    const char *conf = rados->url.conf[0] ? rados->url.conf : NULL;
+    /* Never what the environment or the working directory offers. */
+    const char *conf =
+        rados->url.conf[0] ? rados->url.conf : "/etc/ceph/ceph.conf";
     int rc = rados->api->conf_read_file(rados->cluster, conf);
 
     if (rc < 0)
         return err_set(err, rc,
                        "Ceph's configuration %s: %s; name it in the home: "
                        "rados://POOL/NAMESPACE?conf=PATH",
-                       conf ? conf : "(/etc/ceph/ceph.conf)", err_text(rc));
+                       conf, err_text(rc));
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         rc = set_number(rados, numbers[i].option, numbers[i].value);
         if (rc < 0)

@@ -175,6 +175,14 @@ static void end_without_key(struct rados_job *job, int64_t outcome)
  * PUT.
  */
 
+/* The cluster has looked at it and said no. After other errors the object may
+ * be there, and its key has to stay. */
+static bool is_refusal(int64_t rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT || rc == -EPERM || rc == -EACCES ||
+           rc == -EOPNOTSUPP;
+}
+
 static void put_created(struct rados_op *op)
 {
     struct rados_job *job = op->owner;
@@ -184,8 +192,10 @@ static void put_created(struct rados_op *op)
     if (job->outcome == 0 || job->outcome == -EEXIST ||
         job->outcome == -ETIMEDOUT)
         put_look(job);
-    else
+    else if (is_refusal(job->outcome))
         end_without_key(job, job->outcome);
+    else
+        rados_job_end(job, job->outcome);
 }
 
 /* The key is in the catalogue. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools/bootstrap.sh - from a fresh Debian 12 to a built and tested ckptd.
 #
-# Usage: sh tools/bootstrap.sh build|demo|test|test-long|bench|lint
+# Usage: sh tools/bootstrap.sh build|demo|test|test-long|test-ceph|bench|lint
 #
 # Asks dpkg which of the target's packages are missing, installs those with
 # apt-get (as root, or through sudo), and runs `make TARGET` in the root of
@@ -30,10 +30,14 @@ build) packages=$build goal=all ;;
 demo) packages=$build goal=demo ;;
 test) packages=$test goal=test ;;
 test-long) packages=$test goal=test-long ;;
+test-ceph)
+    packages="$test ceph-mon ceph-osd ceph-common librados-dev" goal=test-ceph
+    ;;
 bench) packages="$build python3 fio" goal=bench ;;
 lint) packages="$test clang-format clang-tidy cppcheck" goal=lint ;;
 *)
-    echo "usage: sh tools/bootstrap.sh build|demo|test|test-long|bench|lint" >&2
+    echo "usage: sh tools/bootstrap.sh" \
+        "build|demo|test|test-long|test-ceph|bench|lint" >&2
     exit 2
     ;;
 esac

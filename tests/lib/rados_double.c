@@ -116,8 +116,11 @@ static bool rule_fires(const struct operation *o)
         !strstr(o->object, w->rule.object))
         return false;
     double_cluster.rule_seen++;
-    return double_cluster.rule_seen == w->rule.nth ||
-           (w->rule.persists && double_cluster.rule_seen > w->rule.nth);
+    if (double_cluster.rule_seen < w->rule.nth ||
+        (double_cluster.rule_seen > w->rule.nth && !w->rule.persists))
+        return false;
+    double_cluster.counts.rules++;
+    return true;
 }
 
 static int apply(const struct operation *o)

@@ -61,6 +61,7 @@ void rados_double_land(void);
 struct rados_double_counts {
     uint64_t operations, most_ops, most_bytes; /* under way at once */
     uint64_t timeouts, late_landed, objects, keys;
+    uint64_t rules; /* how often the rule was followed */
 };
 struct rados_double_counts rados_double_counts(void);
 

@@ -149,6 +149,39 @@ static void a_removed_record_is_gone_and_its_name_free(void **state)
     assert_record(store, "p/pin", "new");
 }
 
+/* Two that remove and two that create, in whatever order they come. */
+static void a_name_that_is_removed_and_taken_at_once_is_told_truly(void **state)
+{
+    struct store *store = ((struct store_fixture *)*state)->store;
+    char second[] = "second";
+
+    for (int round = 0; round < 10; round++) {
+        struct batch batch = batch_new(4);
+        struct store_req list = {.op = STORE_LIST, .name = "f"};
+        bool is_there;
+
+        assert_int_equal(do_put(store, "f/a", "first"), 0);
+        for (size_t i = 0; i < batch.count; i++)
+            batch.req[i] =
+                (struct store_req){.op = i < 2 ? STORE_REMOVE : STORE_PUT,
+                                   .name = "f/a",
+                                   .buf = i < 2 ? NULL : second,
+                                   .len = i < 2 ? 0 : 6};
+        batch_submit(store, &batch);
+        batch_wait(store, &batch);
+        assert_true(batch.req[0].result == 0 || batch.req[1].result == 0);
+        is_there = do_record(store, STORE_STAT, "f/a", NULL, 0) >= 0;
+        assert_int_equal(store_run(store, &list), 0);
+        assert_int_equal(list.names.count, is_there);
+        store_names_free(&list.names);
+        if (is_there) {
+            assert_record(store, "f/a", second);
+            assert_int_equal(do_record(store, STORE_REMOVE, "f/a", NULL, 0), 0);
+        }
+        free(batch.req);
+    }
+}
+
 static void stat_tells_length_and_a_time_that_does_not_go_back(void **state)
 {
     struct store *store = ((struct store_fixture *)*state)->store;
@@ -411,6 +444,8 @@ int main(void)
         cmocka_unit_test(a_listing_is_sorted_and_of_one_folder),
         cmocka_unit_test(what_a_store_has_not_is_refused),
         cmocka_unit_test(a_removed_record_is_gone_and_its_name_free),
+        cmocka_unit_test(
+            a_name_that_is_removed_and_taken_at_once_is_told_truly),
         cmocka_unit_test(stat_tells_length_and_a_time_that_does_not_go_back),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(a_record_beyond_the_limit_is_refused),

@@ -1,0 +1,383 @@
+/*
+ * ceph_load.c - load on a real cluster, with an oracle that is exact:
+ *
+ *     ceph_load [SECONDS]      on the home CKPT_TEST_RADOS; without SECONDS
+ *                              until SIGTERM
+ *
+ * Two clients claim the same names at once, records and blobs, each with bytes
+ * of its own, read what is there, and remove some, round after round, while
+ * somebody else kills, hangs and fills the cluster. When told to end, the
+ * cluster being well again, a third client reads every name that there ever
+ * was. A violation is printed and is exit status 1:
+ *
+ *   - a claim that was answered 0 is not what is read, or two were
+ *   - one that was answered -EEXIST is what is read, or nothing is
+ *   - bytes that nobody wrote
+ *   - a name that was removed for certain and is there, or listed wrongly
+ *   - a request that took longer than the bound
+ *
+ * An error other than -EEXIST leaves the outcome open, as store.h says.
+ */
+#include "common/bytes.h"
+#include "storage/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define CLIENTS    2
+#define ROUND      12 /* names */
+#define ROUNDS_MAX 20000
+#define BYTES_MAX  ((size_t)512 << 10)
+#define OP_MS      2000
+#define GIVE_UP_MS 6000
+/* What is begun before it gives up may take three operations, and the machine
+ * is busy. */
+#define BOUND_MS  (GIVE_UP_MS + 3 * OP_MS + 5000)
+#define NO_ANSWER INT64_MIN
+
+struct name {
+    int64_t claim[CLIENTS]; /* results */
+    int64_t removal;
+};
+
+struct ask {
+    struct store_req req;
+    uint64_t began_ms;
+    char name[32];
+    uint8_t *data;
+};
+
+static struct store *store[CLIENTS];
+static struct name *names;
+static uint32_t rounds;
+static uint64_t answers, open_ends, refusals, longest_ms, violations;
+static volatile sig_atomic_t is_told;
+
+static void told(int number)
+{
+    (void)number;
+    is_told = 1;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now = {0};
+    int rc = clock_gettime(CLOCK_MONOTONIC, &now);
+
+    assert(rc == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void violation(uint32_t n, const char *what, int64_t a, int64_t b)
+{
+    violations++;
+    (void)printf("name %" PRIu32 ": %s (%" PRId64 ", %" PRId64 ")\n", n, what,
+                 a, b);
+}
+
+/*
+ * What a client writes under a name.
+ */
+
+static bool is_blob(uint32_t n)
+{
+    return n % 3 == 0;
+}
+
+static size_t bytes_of(uint32_t n)
+{
+    return is_blob(n) ? 4096 + (size_t)n * 7919 % (BYTES_MAX - 4096)
+                      : 16 + n * 31 % 2000;
+}
+
+/* Each is told by its first bytes; the rest follows from them. */
+static void fill(uint8_t *data, uint32_t n, uint32_t client)
+{
+    size_t bytes = bytes_of(n);
+
+    put_u32(data, n);
+    put_u32(data + 4, client);
+    for (size_t i = 8; i < bytes; i++)
+        data[i] = (uint8_t)((i * 2654435761U + n * 97 + client * 31) >> 11);
+}
+
+static bool is_of(const uint8_t *data, uint32_t n, uint32_t client)
+{
+    uint8_t *expect = malloc(BYTES_MAX);
+    bool is_same;
+
+    assert(expect);
+    fill(expect, n, client);
+    is_same = memcmp(data, expect, bytes_of(n)) == 0;
+    free(expect);
+    return is_same;
+}
+
+/*
+ * Requests.
+ */
+
+static void done(struct store_req *req, int64_t result)
+{
+    struct ask *ask = container_of(req, struct ask, req);
+    uint64_t took_ms = now_ms() - ask->began_ms;
+    uint32_t *left = req->owner;
+
+    answers++;
+    open_ends += result == -ETIMEDOUT;
+    refusals += result == -ENOSPC || result == -EDQUOT;
+    longest_ms = max_u64(longest_ms, took_ms);
+    if (took_ms > BOUND_MS)
+        violation(0, "a request took too long", (int64_t)took_ms, result);
+    (*left)--;
+}
+
+static void ask_prepare(struct ask *ask, uint32_t n, enum store_op op)
+{
+    (void)snprintf(ask->name, sizeof ask->name, "runs/r%" PRIu32 "/n%" PRIu32,
+                   n % 4, n);
+    ask->req = (struct store_req){.op = op,
+                                  .name = ask->name,
+                                  .buf = ask->data,
+                                  .len = bytes_of(n),
+                                  .done = done};
+}
+
+static void submit(uint32_t client, struct ask *ask, uint32_t *left)
+{
+    (*left)++;
+    ask->req.owner = left;
+    ask->began_ms = now_ms();
+    store_submit(store[client], &ask->req);
+}
+
+static void wait_for(const uint32_t *left)
+{
+    while (*left > 0) {
+        for (uint32_t c = 0; c < CLIENTS; c++) {
+            int rc = store_poll(store[c], 5);
+
+            assert(rc == 0 || rc == -EINTR);
+        }
+    }
+}
+
+/*
+ * Rounds.
+ */
+
+static void claim_all(struct ask ask[CLIENTS][ROUND], uint32_t first)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < ROUND; i++) {
+        for (uint32_t c = 0; c < CLIENTS; c++) {
+            uint32_t n = first + i;
+
+            fill(ask[c][i].data, n, c);
+            ask_prepare(&ask[c][i], n, is_blob(n) ? STORE_BLOB_PUT : STORE_PUT);
+            submit(c, &ask[c][i], &left);
+        }
+    }
+    wait_for(&left);
+    for (uint32_t i = 0; i < ROUND; i++) {
+        for (uint32_t c = 0; c < CLIENTS; c++)
+            names[first + i].claim[c] = ask[c][i].req.result;
+    }
+}
+
+/* What one name holds must fit what its claimants were told. */
+static void judge(uint32_t n, int64_t result, const uint8_t *data)
+{
+    const struct name *name = &names[n];
+    int holder = -1;
+
+    for (int c = 0; result >= 0 && c < CLIENTS; c++)
+        holder = is_of(data, n, (uint32_t)c) ? c : holder;
+    if (result >= 0 && ((size_t)result != bytes_of(n) || holder < 0))
+        violation(n, "bytes that nobody wrote", result, holder);
+    for (int c = 0; c < CLIENTS; c++) {
+        if (name->claim[c] == 0 && holder != c)
+            violation(n, "the winner is not what is read", c, result);
+        if (name->claim[c] == -EEXIST && (holder < 0 || holder == c))
+            violation(n, "the loser is what is read, or nothing", c, result);
+    }
+}
+
+static void read_all(struct ask ask[ROUND], uint32_t first, uint32_t client)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < ROUND; i++) {
+        uint32_t n = first + i;
+
+        ask_prepare(&ask[i], n, is_blob(n) ? STORE_BLOB_GET : STORE_GET);
+        submit(client, &ask[i], &left);
+    }
+    wait_for(&left);
+    for (uint32_t i = 0; i < ROUND; i++) {
+        int64_t result = ask[i].req.result;
+
+        if (result >= 0 || result == -ENOENT)
+            judge(first + i, result, ask[i].data);
+        else if (result != -ETIMEDOUT)
+            violation(first + i, "cannot be read", result, 0);
+    }
+}
+
+/* Those of certain origin; one of four. */
+static void remove_some(struct ask ask[ROUND], uint32_t first)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < ROUND; i++) {
+        uint32_t n = first + i;
+        const struct name *name = &names[n];
+        bool is_known = (name->claim[0] == 0 && name->claim[1] == -EEXIST) ||
+                        (name->claim[1] == 0 && name->claim[0] == -EEXIST);
+
+        if (n % 4 != 3 || !is_known)
+            continue;
+        ask_prepare(&ask[i], n, is_blob(n) ? STORE_BLOB_REMOVE : STORE_REMOVE);
+        submit(0, &ask[i], &left);
+        names[n].removal = -ETIMEDOUT;
+    }
+    wait_for(&left);
+    for (uint32_t i = 0; i < ROUND; i++) {
+        struct name *name = &names[first + i];
+
+        if (name->removal != NO_ANSWER)
+            name->removal = ask[i].req.result;
+        if (name->removal == -ENOENT)
+            violation(first + i, "to be removed, not there", 0, 0);
+    }
+}
+
+static void one_round(struct ask ask[CLIENTS][ROUND])
+{
+    uint32_t first = rounds * ROUND;
+
+    for (uint32_t i = 0; i < ROUND; i++)
+        names[first + i].removal = NO_ANSWER;
+    claim_all(ask, first);
+    read_all(ask[0], first, 0);
+    read_all(ask[1], first, 1);
+    remove_some(ask[0], first);
+    rounds++;
+}
+
+/*
+ * The end.
+ */
+
+static bool is_listed(const struct store_names *listed, uint32_t n)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "n%" PRIu32, n);
+    for (size_t i = 0; i < listed->count; i++) {
+        if (strcmp(listed->name[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_name(struct store *third, struct ask *ask, uint32_t n,
+                       const struct store_names *listed)
+{
+    const struct name *name = &names[n];
+    int64_t result;
+
+    ask_prepare(ask, n, is_blob(n) ? STORE_BLOB_GET : STORE_GET);
+    result = store_run(third, &ask->req);
+    if (result < 0 && result != -ENOENT) {
+        violation(n, "cannot be read at the end", result, 0);
+        return;
+    }
+    if (is_listed(listed, n) != (result >= 0))
+        violation(n, "listed wrongly", result, 0);
+    if (name->removal == NO_ANSWER)
+        judge(n, result, ask->data);
+    else if (name->removal == 0 && result >= 0)
+        violation(n, "there although it was removed", result, 0);
+    if (name->claim[0] == 0 && name->claim[1] == 0)
+        violation(n, "two winners", 0, 0);
+}
+
+static void check_all(struct store *third, struct ask *ask)
+{
+    for (uint32_t folder = 0; folder < 4; folder++) {
+        char text[32];
+        struct store_req list = {.op = STORE_LIST, .name = text};
+
+        (void)snprintf(text, sizeof text, "runs/r%" PRIu32, folder);
+        if (store_run(third, &list) < 0) {
+            violation(folder, "a folder cannot be listed", list.result, 0);
+            continue;
+        }
+        for (uint32_t n = folder; n < rounds * ROUND; n += 4)
+            check_name(third, ask, n, &list.names);
+        store_names_free(&list.names);
+    }
+}
+
+static struct store *client_open(void)
+{
+    const struct store_rados_options options = {.connect_timeout_ms = 20000,
+                                                .op_timeout_ms = OP_MS,
+                                                .give_up_ms = GIVE_UP_MS};
+    const char *home = getenv("CKPT_TEST_RADOS");
+    struct store *opened;
+    struct err err;
+
+    if (!home || store_rados_open(home, STORE_OPEN_WRITE | STORE_OPEN_CREATE,
+                                  &options, &opened, &err) < 0) {
+        (void)fprintf(stderr, "ceph_load: %s\n",
+                      home ? err.text : "CKPT_TEST_RADOS is not set");
+        exit(2);
+    }
+    return opened;
+}
+
+int main(int argc, char **argv)
+{
+    static struct ask ask[CLIENTS][ROUND];
+    uint64_t seconds = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    uint64_t began_ms = now_ms();
+    struct store *third;
+
+    if (signal(SIGTERM, told) == SIG_ERR || setvbuf(stdout, NULL, _IOLBF, 0))
+        return 2;
+    names = calloc((size_t)ROUNDS_MAX * ROUND, sizeof *names);
+    assert(names);
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        store[c] = client_open();
+        for (uint32_t i = 0; i < ROUND; i++) {
+            ask[c][i].data = malloc(BYTES_MAX);
+            assert(ask[c][i].data);
+        }
+    }
+    while (!is_told && rounds < ROUNDS_MAX &&
+           (seconds == 0 || now_ms() < began_ms + seconds * 1000))
+        one_round(ask);
+    third = client_open();
+    check_all(third, &ask[0][0]);
+    (void)printf("# figure: %" PRIu32 " names, %" PRIu64 " requests, %" PRIu64
+                 " without an answer, %" PRIu64 " refused as full, the longest "
+                 "%" PRIu64 " ms, %" PRIu64 " violations\n",
+                 rounds * ROUND, answers, open_ends, refusals, longest_ms,
+                 violations);
+    store_close(third);
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        store_close(store[c]);
+        for (uint32_t i = 0; i < ROUND; i++)
+            free(ask[c][i].data);
+    }
+    free(names);
+    return violations > 0;
+}

@@ -1,0 +1,415 @@
+#!/usr/bin/python3
+"""A real Ceph cluster for tests: one monitor, three OSDs (BlueStore on sparse
+files), cephx, a replicated pool and an erasure-coded one, all on an address of
+127/8 of its own, so that several clusters run side by side.
+
+    cluster.py DIR run -- COMMAND...   start, run the command, stop; the
+                                       command's exit status
+    cluster.py DIR start | stop        the same by hand
+    cluster.py DIR kill-osd N          SIGKILL
+    cluster.py DIR hang-osd N          SIGSTOP; wake-osd N: SIGCONT
+    cluster.py DIR restart-osd N       start it (again)
+    cluster.py DIR kill-mon | hang-mon | wake-mon | restart-mon
+    cluster.py DIR fill | unfill       the cluster is full: writes are refused
+    cluster.py DIR wait                until both pools answer
+    cluster.py DIR primary POOL NAMESPACE OBJECT   which OSD answers for it
+    cluster.py DIR flip N OBJECT       flip a bit of the copy of an object that
+                                       a stopped OSD has
+
+DIR is made by start and removed by stop. The command of run finds in its
+environment CKPT_CEPH_DIR, CKPT_CEPH_CONF, CKPT_CEPH_USER (a key that can read
+and write namespaces ckpt* of both pools, and nothing else), and
+CKPT_TEST_RADOS, the name of a home.
+
+Everything ends with run, also when it is interrupted or its parent dies; if it
+is killed, the kernel kills the daemons that it has started. Missing programs: exit status 77, and which.
+"""
+import ctypes
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+
+OSDS = 3
+NEEDED = ("ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool",
+          "ceph-objectstore-tool")
+POOLS = ("meta", "data")
+USER = "ckptd"
+CONF = """[global]
+fsid = {fsid}
+mon_initial_members = a
+mon_host = [v2:{addr}:{port}]
+public_addr = {addr}
+cluster_addr = {addr}
+keyring = {dir}/$name.keyring
+run_dir = {dir}
+admin_socket = ""
+log_file = {dir}/$name.log
+log_to_stderr = false
+err_to_stderr = false
+log_flush_on_exit = false
+crash_dir = {dir}
+auth_cluster_required = cephx
+auth_service_required = cephx
+auth_client_required = cephx
+auth_allow_insecure_global_id_reclaim = false
+ms_bind_msgr1 = false
+ms_async_op_threads = 1
+osd_pool_default_size = 3
+osd_pool_default_min_size = 2
+osd_pool_default_pg_autoscale_mode = off
+osd_crush_chooseleaf_type = 0
+plugin_dir = /usr/lib/{arch}/ceph
+[client]
+log_file = ""
+[mon]
+mon_data = {dir}/mon
+mon_data_avail_warn = 1
+mon_data_avail_crit = 0
+mon_allow_pool_delete = true
+mon_osd_min_down_reporters = 1
+mon_osd_down_out_interval = 0
+mon_osd_adjust_heartbeat_grace = false
+paxos_propose_interval = 0.1
+paxos_min_wait = 0.02
+[osd]
+osd_data = {dir}/osd.$id
+osd_objectstore = bluestore
+osd_class_load_list = *
+osd_memory_target = 939524096
+bluestore_block_size = 6442450944
+bluestore_block_preallocate_file = false
+bluestore_cache_autotune = false
+bluestore_cache_size = 33554432
+osd_op_num_shards = 2
+osd_op_num_threads_per_shard = 1
+osd_heartbeat_interval = 1
+osd_heartbeat_grace = 4
+osd_max_object_name_len = 2048
+osd_fast_fail_on_connection_refused = true
+osd_scrub_begin_hour = 0
+osd_scrub_end_hour = 0
+osd_recovery_sleep = 0
+"""
+
+
+def die(status, words):
+    print("cluster.py: " + words, file=sys.stderr)
+    sys.exit(status)
+
+
+def die_with_parent(number):
+    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+
+
+class Cluster:
+    def __init__(self, path):
+        self.dir = os.path.abspath(path)
+        self.conf = self.dir + "/ceph.conf"
+        self.tied = False  # daemons die with this process
+        self.made = False  # the folder is this process's
+
+    # Daemons.
+
+    def pid_of(self, name):
+        """The pid of a daemon of this cluster that is running, or None."""
+        try:
+            with open(f"{self.dir}/{name}.pid") as file:
+                pid = int(file.read())
+            with open(f"/proc/{pid}/cmdline") as file:
+                words = file.read().split("\0")
+            with open(f"/proc/{pid}/stat") as file:
+                state = file.read().rsplit(")", 1)[1].split()[0]
+        except (OSError, ValueError):
+            return None
+        return pid if self.conf in words and state != "Z" else None
+
+    def launch(self, name):
+        if self.pid_of(name):
+            return
+        kind, ident = name.split(".")
+
+        def tie():
+            if self.tied:
+                die_with_parent(signal.SIGKILL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+        with open(f"{self.dir}/{name}.out", "ab") as out:
+            child = subprocess.Popen(
+                ["ceph-" + kind, "-f", "-i", ident, "-c", self.conf],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True, preexec_fn=tie)
+        with open(f"{self.dir}/{name}.pid", "w") as file:
+            file.write(str(child.pid))
+
+    def signal(self, name, number):
+        pid = self.pid_of(name)
+        if not pid:
+            die(1, f"{name} is not running")
+        os.kill(pid, number)
+
+    def end(self, name):
+        pid = self.pid_of(name)
+        if not pid:
+            return
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(200):
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+            if not self.pid_of(name):
+                return
+            time.sleep(0.02)
+        die(1, f"{name} does not die")
+
+    def stop(self):
+        if not self.made and not os.path.exists(self.conf):
+            die(1, f"there is no cluster in {self.dir}")
+        for name in ["mon.a"] + [f"osd.{i}" for i in range(OSDS)]:
+            self.end(name)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # Starting.
+
+    def tool(self, *words):
+        done = subprocess.run(words, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            die(1, f"{' '.join(words)}: {done.stdout[-2000:]}")
+        return done.stdout
+
+    def free_address(self):
+        while True:
+            addr = "127.%d.%d.%d" % tuple(random.randint(2, 250)
+                                          for _ in range(3))
+            with socket.socket() as probe:
+                try:
+                    probe.bind((addr, 6789))
+                    return addr
+                except OSError:
+                    continue
+
+    def write_conf(self):
+        self.fsid = str(uuid.uuid4())
+        self.addr = self.free_address()
+        arch = os.uname().machine + "-linux-gnu"
+        with open(self.conf, "w") as file:
+            file.write(CONF.format(fsid=self.fsid, addr=self.addr, port=6789,
+                                   dir=self.dir, arch=arch))
+
+    def keys(self):
+        """All keys, in the monitor's own keyring: it takes them over."""
+        limited = ", ".join(f"allow rwx pool={pool} namespace=ckpt*"
+                            for pool in POOLS)
+        full = {"mon": "allow *", "osd": "allow *", "mgr": "allow *"}
+        users = {"mon.": {"mon": "allow *"}, "client.admin": full,
+                 f"client.{USER}": {"mon": "allow r", "osd": limited}}
+        for i in range(OSDS):
+            users[f"osd.{i}"] = {"mon": "allow profile osd",
+                                 "osd": "allow *", "mgr": "allow profile osd"}
+        lines = {}
+        for name, caps in users.items():
+            key = self.tool("ceph-authtool", "--gen-print-key").strip()
+            lines[name] = f"[{name}]\n\tkey = {key}\n" + "".join(
+                f'\tcaps {kind} = "{cap}"\n' for kind, cap in caps.items())
+            path = f"{self.dir}/{name.rstrip('.')}.keyring"
+            with open(path, "w") as file:
+                file.write(lines[name])
+        with open(self.dir + "/all.keyring", "w") as file:
+            file.write("\n".join(lines.values()))
+
+    def start(self):
+        missing = [name for name in NEEDED if not shutil.which(name)]
+        if missing:
+            die(77, "missing: " + " ".join(missing) + " (Debian: apt-get "
+                "install ceph-mon ceph-osd ceph-common)")
+        os.makedirs(self.dir)
+        self.made = True
+        os.chmod(self.dir, 0o700)
+        self.write_conf()
+        self.keys()
+        os.rename(self.dir + "/mon.keyring", self.dir + "/mon.a.keyring")
+        self.tool("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a",
+                  f"[v2:{self.addr}:6789]", self.dir + "/monmap")
+        self.tool("ceph-mon", "--mkfs", "-i", "a", "-c", self.conf, "--monmap",
+                  self.dir + "/monmap", "--keyring", self.dir + "/all.keyring")
+        self.launch("mon.a")
+        with self.admin() as client:
+            self.make_osds(client)
+            self.make_pools(client)
+        self.wait()
+
+    def make_osds(self, client):
+        making = []
+        for i in range(OSDS):
+            ident = str(uuid.uuid4())
+            self.command(client, prefix="osd new", uuid=ident, id=i)
+            os.mkdir(f"{self.dir}/osd.{i}")
+            making.append(subprocess.Popen(
+                ["ceph-osd", "-i", str(i), "-c", self.conf, "--mkfs",
+                 "--osd-uuid", ident],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL))
+        for i, child in enumerate(making):
+            if child.wait() != 0:
+                die(1, f"ceph-osd --mkfs of osd.{i} failed: "
+                    f"{self.dir}/osd.{i}.log")
+            self.launch(f"osd.{i}")
+
+    def make_pools(self, client):
+        self.command(client, prefix="osd erasure-code-profile set",
+                     name="ckpt", profile=["k=2", "m=1",
+                                           "crush-failure-domain=osd"])
+        self.command(client, prefix="osd pool create", pool="meta", pg_num=8,
+                     pgp_num=8, pool_type="replicated")
+        self.command(client, prefix="osd pool create", pool="data", pg_num=8,
+                     pgp_num=8, pool_type="erasure",
+                     erasure_code_profile="ckpt")
+        # One OSD of three may die.
+        self.command(client, prefix="osd pool set", pool="data",
+                     var="min_size", val="2")
+        for pool in POOLS:
+            self.command(client, prefix="osd pool application enable",
+                         pool=pool, app="ckptd")
+
+    # Talking to it.
+
+    def admin(self):
+        import rados
+        return rados.Rados(conffile=self.conf, rados_id="admin", conf={
+            "client_mount_timeout": "60", "rados_mon_op_timeout": "60",
+            "rados_osd_op_timeout": "5"})
+
+    def command(self, client, **words):
+        code, out, text = client.mon_command(json.dumps(words), b"")
+        if code != 0:
+            die(1, f"{words}: {code} {text}")
+        return out
+
+    def wait(self, limit=90):
+        """Until every placement group of both pools takes a write."""
+        import rados
+        until = time.monotonic() + limit
+        with self.admin() as client:
+            for pool in POOLS:
+                with client.open_ioctx(pool) as io:
+                    io.set_namespace("probe")
+                    for i in range(24):
+                        while True:
+                            try:
+                                io.write_full(f"probe{i}", b"x")
+                                break
+                            except rados.Error as error:
+                                if time.monotonic() > until:
+                                    die(1, f"pool {pool}: {error}")
+
+    def fill(self, is_full):
+        """Each OSD takes itself for full, or not any more."""
+        with self.admin() as client:
+            for name, ratio in (("nearfull", 0.85), ("backfillfull", 0.9),
+                                ("full", 0.95)):
+                self.command(client, prefix=f"osd set-{name}-ratio",
+                             ratio=0.0001 if is_full else ratio)
+
+    def primary(self, pool, space, name):
+        with self.admin() as client:
+            found = json.loads(self.command(client, prefix="osd map", pool=pool,
+                                            nspace=space, object=name,
+                                            format="json"))
+        print(found["acting_primary"])
+
+    def flip(self, osd, name):
+        """A bit of what this OSD, which is stopped, has of an object."""
+        if self.pid_of(f"osd.{osd}"):
+            die(1, f"osd.{osd} is running")
+        store = ["ceph-objectstore-tool", "--no-mon-config", "--data-path",
+                 f"{self.dir}/osd.{osd}"]
+        found = [line for line in self.tool(*store, "--op", "list")
+                 .splitlines() if line.startswith("[")]
+        found = [line for line in found if json.loads(line)[1]["oid"] == name]
+        if not found:
+            die(1, f"osd.{osd} has no {name}")
+        place, entry = json.loads(found[0])
+        path = self.dir + "/flip"
+        words = store + ["--pgid", place, json.dumps(entry)]
+        self.tool(*words, "get-bytes", path)
+        with open(path, "r+b") as file:
+            first = file.read(1)
+            file.seek(0)
+            file.write(bytes([first[0] ^ 1]))
+        self.tool(*words, "set-bytes", path)
+        os.unlink(path)
+
+    def run(self, command):
+        self.tied = True
+
+        def interrupted(number, _frame):
+            raise KeyboardInterrupt(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupted)
+        die_with_parent(signal.SIGTERM)
+        child = None
+        try:
+            began = time.monotonic()
+            self.start()
+            print(f"# figure: a cluster in {time.monotonic() - began:.1f} s",
+                  flush=True)
+            env = dict(os.environ, CKPT_CEPH_DIR=self.dir,
+                       CKPT_CEPH_CONF=self.conf, CKPT_CEPH_USER=USER,
+                       CKPT_TEST_RADOS="rados://meta/ckpt?data_pool=data&"
+                       f"conf={self.conf}&user={USER}")
+            child = subprocess.Popen(command, env=env)
+            return child.wait()
+        except KeyboardInterrupt:
+            if child:
+                child.terminate()
+                child.wait()
+            return 130
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            if self.made:
+                self.stop()
+
+
+def main():
+    if len(sys.argv) < 3:
+        die(2, __doc__)
+    cluster = Cluster(sys.argv[1])
+    verb, rest = sys.argv[2], sys.argv[3:]
+    if verb == "run" and len(rest) > 1 and rest[0] == "--":
+        sys.exit(cluster.run(rest[1:]))
+    numbers = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP,
+               "wake": signal.SIGCONT}
+    what, _, whom = verb.partition("-")
+    name = "mon.a" if whom == "mon" else f"osd.{rest[0]}" if rest else ""
+    if verb in ("start", "stop", "wait") and not rest:
+        getattr(cluster, verb)()
+    elif what in numbers and whom in ("osd", "mon") and name:
+        if what == "kill":
+            cluster.end(name)
+        else:
+            cluster.signal(name, numbers[what])
+    elif what == "restart" and whom in ("osd", "mon") and name:
+        cluster.launch(name)
+    elif verb in ("fill", "unfill"):
+        cluster.fill(verb == "fill")
+    elif verb == "flip" and len(rest) == 2:
+        cluster.flip(*rest)
+    elif verb == "primary" and len(rest) == 3:
+        cluster.primary(*rest)
+    else:
+        die(2, __doc__)
+
+
+if __name__ == "__main__":
+    main()

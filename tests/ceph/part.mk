@@ -1,0 +1,13 @@
+# tests/ceph: a real Ceph cluster (cluster.py), load on it with an exact oracle
+# (ceph_load.c), and faults meanwhile (storm.py). tests/e2e/ceph.bats is the
+# suite: short in `make test`, all of it in `make test-ceph`.
+CEPH_PROGS := $(B)/tests/ceph_load $(B)/tests/ceph_one
+PROGS += $(CEPH_PROGS)
+
+$(CEPH_PROGS): $(B)/tests/%: $(B)/obj/tests/ceph/%.o $(LIB_ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
+
+.PHONY: test-ceph
+test-ceph: tests
+	@B=$(B) CKPT_TEST_CEPH=1 CKPT_TEST_LONG=1 sh tests/run.sh ceph
