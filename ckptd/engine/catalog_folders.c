@@ -142,14 +142,16 @@ static bool decision_name(struct catalog_load *l, const char *name)
            known->status == SAVE_UNREADABLE;
 }
 
-static void decision_unreadable(struct catalog_load *l,
+static void decision_unreadable(struct catalog_load *l, const char *name,
                                 const struct save_id *id, int code,
                                 const char *why)
 {
     struct catalog_save save = {
         .id = *id, .status = SAVE_UNREADABLE, .code = code};
+    struct err err;
 
-    note(l, &save, why);
+    (void)err_set(&err, code, "runs/%s/decision/%s: %s", l->run, name, why);
+    note(l, &save, err.text);
 }
 
 static void decision_record(struct catalog_load *l, const char *name,
@@ -169,14 +171,14 @@ static void decision_record(struct catalog_load *l, const char *name,
         return;
     }
     if (result < 0) {
-        decision_unreadable(l, &id, (int)result, err_text((int)result));
+        decision_unreadable(l, name, &id, (int)result, err_text((int)result));
         return;
     }
     rc = record_decision_decode(data, (size_t)result, &d, &err);
     if (rc == 0 && save_id_compare(&d.id, &id) != 0)
         rc = err_set(&err, -CKPT_ECORRUPT, "it speaks of another save");
     if (rc < 0) {
-        decision_unreadable(l, &id, rc, err.text);
+        decision_unreadable(l, name, &id, rc, err.text);
         return;
     }
     catalog_save_of(&d, &save);

@@ -97,6 +97,7 @@ falls_back_to_1() {
     mkdir "$decision"
     tool_is 1 ls
     out_has "^run	2	1	UNREADABLE.*Is a directory"
+    out_has "^ckpt ls: run@2/1: .*decision.*2-0001.*Is a directory"
     tool_is 1 verify
     out_has "run@2/1: .*Is a directory"
     tool_is 1 gc --keep-last 1 --yes

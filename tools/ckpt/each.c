@@ -3,8 +3,6 @@
  */
 #include "tools/ckpt/each.h"
 
-#include <inttypes.h>
-
 const char *each_word(int code)
 {
     switch (code) {
@@ -46,10 +44,7 @@ static int each_of_run(struct each *e, const char *run)
         const struct catalog_save *s = &c.save[i];
 
         if (s->status == SAVE_UNREADABLE)
-            worst = worse(complain(e->tool, exit_code_of(s->code),
-                                   "%s@%" PRIu64 "/%u: %s", run, s->id.step,
-                                   s->id.generation, catalog_reason(s)),
-                          worst);
+            worst = worse(tool_unreadable(e->tool, &c, s), worst);
         if (s->status != SAVE_COMMITTED)
             continue;
         e->count++;

@@ -117,7 +117,7 @@ static int list_run(struct tool *t, const char *run, struct out_table *table)
         const struct catalog_save *s = &c.save[i];
         bool is_latest = save_id_compare(&s->id, &latest) == 0;
 
-        bad = s->status == SAVE_UNREADABLE ? exit_code_of(s->code) : 0;
+        bad = s->status == SAVE_UNREADABLE ? tool_unreadable(t, &c, s) : 0;
         worst = bad > worst ? bad : worst;
         if (!bad && !t->options.all &&
             (s->status != SAVE_COMMITTED ||

@@ -222,6 +222,13 @@ int tool_catalog(struct tool *t, const char *run, struct catalog *c)
                     : EXIT_FINE;
 }
 
+int tool_unreadable(struct tool *t, const struct catalog *c,
+                    const struct catalog_save *s)
+{
+    return complain(t, exit_code_of(s->code), "%s@%" PRIu64 "/%u: %s", c->run,
+                    s->id.step, s->id.generation, catalog_reason(s));
+}
+
 /* Why the step of a target is not to be had. */
 static int not_there(struct tool *t, const struct catalog *c,
                      const struct target *target)

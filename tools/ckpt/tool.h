@@ -64,6 +64,9 @@ int target_parse(const struct tool *t, const char *text, struct target *out);
 int tool_runs(struct tool *t, struct store_names *runs);
 /* Its catalog (catalog_free()); 0 or an exit code. */
 int tool_catalog(struct tool *t, const char *run, struct catalog *c);
+/* Says why a save that is SAVE_UNREADABLE is so: the exit code. */
+int tool_unreadable(struct tool *t, const struct catalog *c,
+                    const struct catalog_save *s);
 /* The committed save that a target means; 0 or an exit code. */
 int tool_find_save(struct tool *t, const struct catalog *c,
                    const struct target *target, struct save_id *id);
