@@ -502,4 +502,5 @@ def main():
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # it is read while we go on
     main()
