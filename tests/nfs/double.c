@@ -16,6 +16,8 @@
 
 #include "tests/nfs/double_internal.h"
 
+#include "common/list.h"
+
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -33,9 +35,13 @@
 #define LATE_MS       30
 
 struct handle {
+    struct list link; /* handles */
     int fd;
     uint64_t opened_as; /* which name: see name_of() */
 };
+
+/* Those that are open still when the mount goes, too. */
+static struct list handles = {&handles, &handles};
 
 static struct handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -320,9 +326,23 @@ static struct handle *handle_new(struct node *n, int fd, uint64_t name)
 
     assert(h);
     h->fd = fd;
+    list_append(&handles, &h->link);
     n->opened_as = name;
     n->opens++;
     return h;
+}
+
+static void handle_free(struct node *n, struct handle *h)
+{
+    (void)close(h->fd);
+    list_remove(&h->link);
+    free(h);
+    assert(n->opens > 0);
+    if (--n->opens == 0 && n->silly[0]) {
+        (void)unlinkat(n->silly_dir_fd, n->silly, 0);
+        (void)close(n->silly_dir_fd);
+        n->silly[0] = '\0';
+    }
 }
 
 static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -344,8 +364,9 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     }
     (void)node_look(n, &attr);
     fi->fh = (uintptr_t)handle_new(n, fd, n->last_name);
+    /* Who was interrupted will not release it. */
     if (fuse_reply_open(req, fi) < 0)
-        count(NFS_STALE); /* interrupted; the handle leaks, as ours do */
+        handle_free(n, handle_of(fi));
 }
 
 static int create_at(const struct node *dir, const char *name, mode_t mode,
@@ -386,7 +407,10 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name,
     (void)node_look(n, &entry.attr);
     n->lookups++;
     fi->fh = (uintptr_t)handle_new(n, fd, name_of(dir, name));
-    (void)fuse_reply_create(req, &entry, fi);
+    if (fuse_reply_create(req, &entry, fi) < 0) {
+        handle_free(n, handle_of(fi));
+        n->lookups--;
+    }
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -453,17 +477,7 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void do_release(fuse_req_t req, fuse_ino_t ino,
                        struct fuse_file_info *fi)
 {
-    struct handle *h = handle_of(fi);
-    struct node *n = node_of(ino);
-
-    (void)close(h->fd);
-    free(h);
-    assert(n->opens > 0);
-    if (--n->opens == 0 && n->silly[0]) {
-        (void)unlinkat(n->silly_dir_fd, n->silly, 0);
-        (void)close(n->silly_dir_fd);
-        n->silly[0] = '\0';
-    }
+    handle_free(node_of(ino), handle_of(fi));
     (void)fuse_reply_err(req, 0);
 }
 
