@@ -13,6 +13,7 @@ files), cephx, a replicated pool and an erasure-coded one, all on an address of
     cluster.py DIR fill | unfill       the cluster is full: writes are refused
     cluster.py DIR wait                until both pools answer
     cluster.py DIR primary POOL NAMESPACE OBJECT   which OSD answers for it
+    cluster.py DIR spoil POOL NAMESPACE OBJECT     other bytes in all copies
     cluster.py DIR flip N OBJECT       flip a bit of the copy of an object that
                                        a stopped OSD has
 
@@ -180,10 +181,11 @@ class Cluster:
 
     def tool(self, *words):
         done = subprocess.run(words, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True,
+                              env=dict(os.environ, CEPH_CONF=self.conf))
         if done.returncode != 0:
-            die(1, f"{' '.join(words)}: {done.stdout[-2000:]}")
+            die(1, f"{' '.join(words)}: {done.stderr[-2000:]}")
         return done.stdout
 
     def free_address(self):
@@ -326,17 +328,28 @@ class Cluster:
                                             format="json"))
         print(found["acting_primary"])
 
+    def spoil(self, pool, space, name):
+        """As nobody's key but the administrator's can."""
+        with self.admin() as client, client.open_ioctx(pool) as io:
+            io.set_namespace(space)
+            data = io.read(name, 1 << 24)
+            io.write_full(name, bytes([data[0] ^ 1]) + data[1:])
+
     def flip(self, osd, name):
         """A bit of what this OSD, which is stopped, has of an object."""
         if self.pid_of(f"osd.{osd}"):
             die(1, f"osd.{osd} is running")
         store = ["ceph-objectstore-tool", "--no-mon-config", "--data-path",
                  f"{self.dir}/osd.{osd}"]
-        found = [line for line in self.tool(*store, "--op", "list")
-                 .splitlines() if line.startswith("[")]
-        found = [line for line in found if json.loads(line)[1]["oid"] == name]
+        found = []
+        for _ in range(5):  # the first listing after a SIGKILL may lack some
+            lines = self.tool(*store, "--op", "list").splitlines()
+            found = [line for line in lines
+                     if json.loads(line)[1]["oid"] == name]
+            if found:
+                break
         if not found:
-            die(1, f"osd.{osd} has no {name}")
+            die(1, f"osd.{osd} has no {name} among {len(lines)} objects")
         place, entry = json.loads(found[0])
         path = self.dir + "/flip"
         words = store + ["--pgid", place, json.dumps(entry)]
@@ -405,8 +418,8 @@ def main():
         cluster.fill(verb == "fill")
     elif verb == "flip" and len(rest) == 2:
         cluster.flip(*rest)
-    elif verb == "primary" and len(rest) == 3:
-        cluster.primary(*rest)
+    elif verb in ("primary", "spoil") and len(rest) == 3:
+        getattr(cluster, verb)(*rest)
     else:
         die(2, __doc__)
 

@@ -83,24 +83,20 @@ rot() {
     "$CEPH/cluster.py" "$DIR" restart-osd "$bad"
     "$CEPH/cluster.py" "$DIR" wait
     [ "$("$CEPH/cluster.py" "$DIR" primary meta ckpt-rot r:rot)" = "$bad" ]
-    for _ in 1 2; do
+    # Ceph mends what it reads; until it has, there may be no answer.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
         one get rot
-        says "what will rot"
-        says "result 13"
+        case $output in
+        *"result -110"*) ;;
+        *) break ;;
+        esac
     done
-    for bad in 0 1 2; do
-        "$CEPH/cluster.py" "$DIR" kill-osd $bad
-    done
-    for bad in 0 1 2; do
-        "$CEPH/cluster.py" "$DIR" flip $bad r:rot
-    done
-    for bad in 0 1 2; do
-        "$CEPH/cluster.py" "$DIR" restart-osd $bad
-    done
-    "$CEPH/cluster.py" "$DIR" wait
+    says "what will rot"
+    says "result 13"
+    "$CEPH/cluster.py" "$DIR" spoil meta ckpt-rot r:rot
     one get rot
     echo "# figure: all copies bad: $(echo "$output" | tail -n 1)" >&3
-    says "result -"
+    says "result -4001"
 }
 
 @test "every record and blob does over a cluster what store.h says" {
