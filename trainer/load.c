@@ -43,10 +43,21 @@ static void give_back(struct ckpt *ctx, uint64_t owner, const void *slots,
     outbox_frame(ctx, &w, begin);
 }
 
+/* Another daemon may be there by now: it knows neither this load nor its
+ * slots, and must not hear of them. */
+static bool is_of_this_link(const struct ckpt *ctx, const struct load *load)
+{
+    return load->epoch == ctx->epoch;
+}
+
 static void flush_consumed(struct ckpt *ctx, struct load *load)
 {
     struct wr broken = {.failed = true};
 
+    if (!is_of_this_link(ctx, load)) {
+        wr_free(&load->consumed);
+        return;
+    }
     if (load->consumed.failed)
         outbox_add(ctx, &broken);
     if (load->consumed.bytes)
@@ -71,7 +82,7 @@ static void send_vote(struct ckpt *ctx, struct load *load)
 static void settle(struct ckpt *ctx, struct load *load)
 {
     if (!load->is_delivered || load->is_voted || load->busy ||
-        !list_is_empty(&load->queue))
+        !list_is_empty(&load->queue) || !is_of_this_link(ctx, load))
         return;
     load->is_voted = true;
     if (!load->failure.code && load->scattered_bytes != load->expected_bytes)
@@ -151,7 +162,8 @@ static struct load *find(struct ckpt *ctx, uint64_t number)
 {
     struct load *load = ctx->load;
 
-    if (!load || !load->is_known || load->number != number || load->is_done)
+    if (!load || !is_of_this_link(ctx, load) || load->number != number ||
+        load->is_done)
         return NULL;
     load->progress_ms = clock_ms();
     return load;
@@ -257,11 +269,10 @@ static int on_load_ok(struct ckpt *ctx, struct request *r,
     struct load *load = r->object;
     struct wire_load_ok v;
 
-    (void)ctx;
     if (wire_load_ok_decode(f->payload, f->header.length, &v))
         return err_set(err, -EBADMSG, "a LOAD_OK is damaged");
     load->number = v.load;
-    load->is_known = true;
+    load->epoch = ctx->epoch;
     return 0;
 }
 

@@ -27,8 +27,8 @@ struct load {
     const uint64_t *local_bytes; /* per entry, dense */
     bool is_collective;
     struct err failure; /* lock; of this attempt, found by us */
-    uint64_t number;    /* lock */
-    bool is_known;      /* lock; number is valid */
+    uint64_t number;    /* lock; on the link of `epoch` */
+    uint64_t epoch;     /* lock; 0: there is no number yet */
     bool is_begun, is_delivered, is_voted, is_done; /* lock */
     uint32_t attempt;                               /* lock */
     uint64_t expected_bytes, scattered_bytes;       /* lock */

@@ -375,6 +375,13 @@ uint64_t fake_chunk_count(struct fake *f)
     return count;
 }
 
+void fake_hang_up(struct fake *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    (void)shutdown(f->conn.fd, SHUT_RDWR);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
 void fake_set_stop_at(struct fake *f, uint32_t state)
 {
     (void)pthread_mutex_lock(&f->lock);

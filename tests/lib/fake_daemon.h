@@ -56,6 +56,8 @@ uint32_t fake_count(struct fake *f, enum wire_type type);
 uint64_t fake_chunk_count(struct fake *f);
 /* Let undecided saves be told as committed after all. */
 void fake_set_stop_at(struct fake *f, uint32_t state);
+/* Hangs up now, and takes the next connection. */
+void fake_hang_up(struct fake *f);
 /* Every undecided save is aborted now. */
 void fake_abort_all(struct fake *f, int code);
 

@@ -62,6 +62,7 @@ struct fake {
     struct wr table[FAKE_TABLES];
     struct list saves; /* oldest first */
     uint64_t next_number;
+    uint64_t last_before; /* the last one before this connection */
     struct fake_load load;
 };
 

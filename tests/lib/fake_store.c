@@ -425,6 +425,7 @@ static void on_consumed(struct fake *f, const struct frame *in)
     struct wire_slots v;
 
     assert(wire_slots_decode(in->payload, in->header.length, &v) == 0);
+    assert(v.owner > f->last_before); /* of this connection */
     for (uint32_t i = 0; i < v.count; i++) {
         uint32_t slot = get_u32(v.slots + (size_t)i * 4);
 
@@ -581,6 +582,7 @@ void fake_store_pump(struct fake *f)
 void fake_store_hang_up(struct fake *f)
 {
     load_end(f);
+    f->last_before = f->next_number;
     LIST_FOR_EACH (node, &f->saves) {
         struct fake_save *s = container_of(node, struct fake_save, link);
 
