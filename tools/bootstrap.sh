@@ -31,7 +31,8 @@ demo) packages=$build goal=demo ;;
 test) packages=$test goal=test ;;
 test-long) packages=$test goal=test-long ;;
 test-ceph)
-    packages="$test ceph-mon ceph-osd ceph-common librados-dev" goal=test-ceph
+    packages="$test ceph-mon ceph-osd ceph-common librados-dev iproute2"
+    goal=test-ceph
     ;;
 bench) packages="$build python3 fio" goal=bench ;;
 lint) packages="$test clang-format clang-tidy cppcheck" goal=lint ;;

@@ -1,11 +1,15 @@
 #!/usr/bin/python3
 """A real Ceph cluster for tests: one monitor, three OSDs (BlueStore on sparse
-files), cephx, a replicated pool and an erasure-coded one, all on an address of
-127/8 of its own, so that several clusters run side by side.
+files), cephx, a replicated pool and an erasure-coded one. Each daemon, and the
+command, is in a network namespace of its own (tests/lib/netns.py); where there
+can be none, all are on an address of 127/8 that is the cluster's. So several
+clusters run side by side.
 
     cluster.py DIR run -- COMMAND...   start, run the command, stop; the
                                        command's exit status
-    cluster.py DIR start | stop        the same by hand
+    cluster.py DIR in MEMBER -- COMMAND...     in the namespace of client, mon.a,
+                                       osd.N or router
+    cluster.py DIR start | stop        by hand, without namespaces
     cluster.py DIR kill-osd N          SIGKILL
     cluster.py DIR hang-osd N          SIGSTOP; wake-osd N: SIGCONT
     cluster.py DIR restart-osd N       start it (again)
@@ -19,16 +23,19 @@ files), cephx, a replicated pool and an erasure-coded one, all on an address of
 
 DIR is made by start and removed by stop. The command of run finds in its
 environment CKPT_CEPH_DIR, CKPT_CEPH_CONF, CKPT_CEPH_USER (a key that can read
-and write namespaces ckpt* of both pools, and nothing else), and
-CKPT_TEST_RADOS, the name of a home.
+and write namespaces ckpt* of both pools, and nothing else), CKPT_TEST_RADOS,
+the name of a home, and CKPT_CEPH_NO_NET: why there are no namespaces, or empty.
 
 Everything ends with run, also when it is interrupted or its parent dies; if it
-is killed, the kernel kills the daemons that it has started. Missing programs: exit status 77, and which.
+is killed, the kernel kills what it has started: the command, and all daemons,
+since those that others want to have (re)started are started by it. Missing
+programs: exit status 77, and which.
 """
 import ctypes
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -37,17 +44,21 @@ import sys
 import time
 import uuid
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                             "..", "lib"))
+from netns import ROUTER, Network, why_not  # noqa: E402
+
 OSDS = 3
 NEEDED = ("ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool",
           "ceph-objectstore-tool")
 POOLS = ("meta", "data")
 USER = "ckptd"
+CLIENT = "client"
+DAEMONS = ("mon.a",) + tuple(f"osd.{i}" for i in range(OSDS))
 CONF = """[global]
 fsid = {fsid}
 mon_initial_members = a
-mon_host = [v2:{addr}:{port}]
-public_addr = {addr}
-cluster_addr = {addr}
+mon_host = [v2:{mon}:{port}]
 keyring = {dir}/$name.keyring
 run_dir = {dir}
 admin_socket = ""
@@ -98,6 +109,10 @@ osd_scrub_begin_hour = 0
 osd_scrub_end_hour = 0
 osd_recovery_sleep = 0
 """
+ADDRESS = """[{name}]
+public_addr = {addr}
+cluster_addr = {addr}
+"""
 
 
 def die(status, words):
@@ -115,6 +130,14 @@ class Cluster:
         self.conf = self.dir + "/ceph.conf"
         self.tied = False  # daemons die with this process
         self.made = False  # the folder is this process's
+        self.net = None
+        if os.path.exists(self.dir + "/net"):
+            self.net = Network.find(self.dir + "/net")
+
+    def enter(self, member):
+        """This process into a member's network."""
+        if self.net:
+            self.net.enter(member)
 
     # Daemons.
 
@@ -132,20 +155,35 @@ class Cluster:
         return pid if self.conf in words and state != "Z" else None
 
     def launch(self, name):
+        """By the process of run, if there is one, so that it ends with that."""
         if self.pid_of(name):
             return
-        kind, ident = name.split(".")
+        if self.tied or not os.path.exists(self.dir + "/wanted"):
+            self.spawn(name)
+            return
+        with open(self.dir + "/wanted", "w") as wanted:
+            wanted.write(name + "\n")
+        for _ in range(500):
+            if self.pid_of(name):
+                return
+            time.sleep(0.02)
+        die(1, f"{name} was not started")
 
-        def tie():
-            if self.tied:
-                die_with_parent(signal.SIGKILL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    def tie(self, member):
+        """Of a child, before it becomes what it is to be."""
+        self.enter(member)
+        if self.tied:
+            die_with_parent(signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    def spawn(self, name):
+        kind, ident = name.split(".")
 
         with open(f"{self.dir}/{name}.out", "ab") as out:
             child = subprocess.Popen(
                 ["ceph-" + kind, "-f", "-i", ident, "-c", self.conf],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True, preexec_fn=tie)
+                start_new_session=True, preexec_fn=lambda: self.tie(name))
         with open(f"{self.dir}/{name}.pid", "w") as file:
             file.write(str(child.pid))
 
@@ -173,7 +211,7 @@ class Cluster:
     def stop(self):
         if not self.made and not os.path.exists(self.conf):
             die(1, f"there is no cluster in {self.dir}")
-        for name in ["mon.a"] + [f"osd.{i}" for i in range(OSDS)]:
+        for name in DAEMONS:
             self.end(name)
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -201,11 +239,15 @@ class Cluster:
 
     def write_conf(self):
         self.fsid = str(uuid.uuid4())
-        self.addr = self.free_address()
+        address = self.net.address if self.net else dict.fromkeys(
+            DAEMONS, self.free_address())
+        self.mon = address["mon.a"]
         arch = os.uname().machine + "-linux-gnu"
         with open(self.conf, "w") as file:
-            file.write(CONF.format(fsid=self.fsid, addr=self.addr, port=6789,
+            file.write(CONF.format(fsid=self.fsid, mon=self.mon, port=6789,
                                    dir=self.dir, arch=arch))
+            for name in DAEMONS:
+                file.write(ADDRESS.format(name=name, addr=address[name]))
 
     def keys(self):
         """All keys, in the monitor's own keyring: it takes them over."""
@@ -228,7 +270,7 @@ class Cluster:
         with open(self.dir + "/all.keyring", "w") as file:
             file.write("\n".join(lines.values()))
 
-    def start(self):
+    def make_dir(self):
         missing = [name for name in NEEDED if not shutil.which(name)]
         if missing:
             die(77, "missing: " + " ".join(missing) + " (Debian: apt-get "
@@ -236,11 +278,15 @@ class Cluster:
         os.makedirs(self.dir)
         self.made = True
         os.chmod(self.dir, 0o700)
+
+    def start(self):
+        if not self.made:
+            self.make_dir()
         self.write_conf()
         self.keys()
         os.rename(self.dir + "/mon.keyring", self.dir + "/mon.a.keyring")
         self.tool("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a",
-                  f"[v2:{self.addr}:6789]", self.dir + "/monmap")
+                  f"[v2:{self.mon}:6789]", self.dir + "/monmap")
         self.tool("ceph-mon", "--mkfs", "-i", "a", "-c", self.conf, "--monmap",
                   self.dir + "/monmap", "--keyring", self.dir + "/all.keyring")
         self.launch("mon.a")
@@ -285,10 +331,12 @@ class Cluster:
     # Talking to it.
 
     def admin(self):
+        """From the router, which no fault cuts off."""
         import rados
+        self.enter(ROUTER)
         return rados.Rados(conffile=self.conf, rados_id="admin", conf={
             "client_mount_timeout": "60", "rados_mon_op_timeout": "60",
-            "rados_osd_op_timeout": "5"})
+            "rados_osd_op_timeout": "2"})
 
     def command(self, client, **words):
         code, out, text = client.mon_command(json.dumps(words), b"")
@@ -372,16 +420,10 @@ class Cluster:
         die_with_parent(signal.SIGTERM)
         child = None
         try:
-            began = time.monotonic()
-            self.start()
-            print(f"# figure: a cluster in {time.monotonic() - began:.1f} s",
-                  flush=True)
-            env = dict(os.environ, CKPT_CEPH_DIR=self.dir,
-                       CKPT_CEPH_CONF=self.conf, CKPT_CEPH_USER=USER,
-                       CKPT_TEST_RADOS="rados://meta/ckpt?data_pool=data&"
-                       f"conf={self.conf}&user={USER}")
-            child = subprocess.Popen(command, env=env)
-            return child.wait()
+            self.start_run()
+            child = subprocess.Popen(command,
+                                     preexec_fn=lambda: self.tie(CLIENT))
+            return self.serve(child)
         except KeyboardInterrupt:
             if child:
                 child.terminate()
@@ -393,6 +435,37 @@ class Cluster:
             if self.made:
                 self.stop()
 
+    def start_run(self):
+        began = time.monotonic()
+        self.make_dir()
+        reason = why_not()
+        if not reason:
+            self.net = Network.make((CLIENT,) + DAEMONS)
+            self.net.publish(self.dir + "/net")
+        os.mkfifo(self.dir + "/wanted")
+        self.start()
+        os.environ.update(
+            CKPT_CEPH_DIR=self.dir, CKPT_CEPH_CONF=self.conf,
+            CKPT_CEPH_USER=USER, CKPT_CEPH_NO_NET=reason or "",
+            CKPT_TEST_RADOS="rados://meta/ckpt?data_pool=data&"
+            f"conf={self.conf}&user={USER}")
+        print(f"# figure: a cluster in {time.monotonic() - began:.1f} s",
+              flush=True)
+
+    def serve(self, child):
+        """Starts the daemons that others want, until the child ends."""
+        ended = os.pidfd_open(child.pid)
+        # For writing too, so that it is never at its end.
+        wanted = os.open(self.dir + "/wanted", os.O_RDWR | os.O_CLOEXEC)
+        while True:
+            ready, _, _ = select.select([wanted, ended], [], [])
+            if wanted in ready:
+                for name in os.read(wanted, 4096).decode().split():
+                    if not self.pid_of(name):
+                        self.spawn(name)
+            if ended in ready:
+                return child.wait()
+
 
 def main():
     if len(sys.argv) < 3:
@@ -401,6 +474,9 @@ def main():
     verb, rest = sys.argv[2], sys.argv[3:]
     if verb == "run" and len(rest) > 1 and rest[0] == "--":
         sys.exit(cluster.run(rest[1:]))
+    if verb == "in" and len(rest) > 2 and rest[1] == "--":
+        cluster.enter(rest[0])
+        os.execvp(rest[2], rest[2:])
     numbers = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP,
                "wake": signal.SIGCONT}
     what, _, whom = verb.partition("-")

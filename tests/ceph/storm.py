@@ -2,15 +2,18 @@
 """Faults of a real cluster under load.
 
     storm.py LOAD [--kills N] [--monitors N] [--fulls N] [--hangs N]
-             [--blackouts N] [--seed N]
+             [--blackouts N] [--partitions N] [--seed N]
 
-Runs inside `cluster.py DIR run`. LOAD is the program ceph_load, whose oracle is
+On the cluster of CKPT_CEPH_DIR. LOAD is the program ceph_load, whose oracle is
 exact. In random order:
 
     kill      an OSD by SIGKILL, started again after a while
     hang      an OSD by SIGSTOP for longer than an operation may take, so that
               what timed out is carried out later
-    blackout  all OSDs so, which is what a client sees when it is cut off
+    blackout  all OSDs so
+    partition the network loses what some members send to others: one of CUTS,
+              each in its turn; that it does is seen, and so that all else
+              arrives
     monitor   killed, and started again
     full      the cluster refuses what adds to it
 
@@ -26,9 +29,23 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import OSDS, Cluster  # noqa: E402
+from cluster import CLIENT, DAEMONS, OSDS, Cluster, die_with_parent  # noqa: E402
+from netns import ROUTER  # noqa: E402
 
 HANG_S = 3.5  # an operation of the load may take 2 s
+APART_S = 7  # daemons notice after 4 s
+CUTS = {  # what does not arrive: from whom, to whom
+    "client and cluster": [("client", "all"), ("all", "client")],
+    "client to cluster": [("client", "all")],
+    "cluster to client": [("all", "client")],
+    "client and one OSD": [("client", "one"), ("one", "client")],
+    "client to one OSD": [("client", "one")],
+    "one OSD to client": [("one", "client")],
+    "OSD and OSD": [("one", "other"), ("other", "one")],
+    "OSD to OSD": [("one", "other")],
+    "monitor and all": [("mon", "rest"), ("rest", "mon")],
+    "one OSD and all": [("one", "rest"), ("rest", "one")],
+}
 
 
 def kill(cluster, rng):
@@ -56,6 +73,48 @@ def blackout(cluster, _rng):
     hang_these(cluster, [f"osd.{i}" for i in range(OSDS)], HANG_S)
 
 
+def cut_of(shape, rng):
+    """[(from, to)] of members."""
+    one, other = rng.sample(DAEMONS[1:], 2)
+    whole = {"client": [CLIENT], "all": DAEMONS, "mon": DAEMONS[:1],
+             "one": [one], "other": [other], "rest": (CLIENT,) + DAEMONS}
+    return [(sender, receiver) for a, b in CUTS[shape] for sender in whole[a]
+            for receiver in whole[b] if sender != receiver]
+
+
+def check_carries(net, cut):
+    members = (CLIENT,) + DAEMONS
+    for sender in members:
+        for receiver in members:
+            if sender == receiver:
+                continue
+            is_lost = (sender, receiver) in cut
+            if net.carries(sender, receiver, 0.2 if is_lost else 3) == is_lost:
+                sys.exit(f"the network {'carries' if is_lost else 'loses'} "
+                         f"what {sender} sends to {receiver}")
+
+
+def partition(cluster, rng):
+    if not cluster.net:
+        sys.exit("no partitions: " + os.environ["CKPT_CEPH_NO_NET"])
+    if not partition.shapes:
+        partition.shapes = rng.sample(list(CUTS), len(CUTS))
+    cut = cut_of(partition.shapes.pop(), rng)
+    for sender, receiver in cut:
+        cluster.net.lose(sender, receiver)
+    until = time.monotonic() + (
+        HANG_S if all(CLIENT in pair for pair in cut) else APART_S)
+    check_carries(cluster.net, cut)
+    time.sleep(max(0, until - time.monotonic()))
+    for sender, receiver in cut:
+        cluster.net.carry(sender, receiver)
+    check_carries(cluster.net, [])
+    cluster.wait()
+
+
+partition.shapes = []
+
+
 def monitor(cluster, rng):
     cluster.end("mon.a")
     time.sleep(rng.uniform(0.2, 3))
@@ -71,7 +130,7 @@ def full(cluster, _rng):
 
 
 FAULTS = {"kills": kill, "hangs": hang, "blackouts": blackout,
-          "monitors": monitor, "fulls": full}
+          "partitions": partition, "monitors": monitor, "fulls": full}
 
 
 def main():
@@ -85,7 +144,10 @@ def main():
     cluster = Cluster(os.environ["CKPT_CEPH_DIR"])
     plan = [name for name in FAULTS for _ in range(getattr(options, name))]
     rng.shuffle(plan)
-    load = subprocess.Popen([options.load])
+    cluster.enter(CLIENT)
+    load = subprocess.Popen(
+        [options.load], preexec_fn=lambda: die_with_parent(signal.SIGKILL))
+    cluster.enter(ROUTER)
     try:
         time.sleep(1)
         for name in plan:

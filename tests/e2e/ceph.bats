@@ -3,7 +3,8 @@
 # (tests/ceph/cluster.py): the conformance suites of storage/store.h, a key that
 # reaches its namespaces only, errors in words, and faults under load with an
 # exact oracle. CKPT_TEST_CEPH=1 (make test-ceph) is all of it: 50 kills of OSDs,
-# 20 of the monitor, 10 times full, 10 hangs, 10 blackouts, and rot.
+# 20 of the monitor, 10 times full, 10 partitions of the network, 10 hangs, 10
+# blackouts, and rot.
 
 CEPH=tests/ceph
 
@@ -11,6 +12,7 @@ setup_file() {
     export DIR=$BATS_FILE_TMPDIR/cluster
     "$CEPH/cluster.py" "$DIR" run -- \
         sh -c 'export -p | grep " CKPT_" >"$CKPT_CEPH_DIR.tmp" &&
+            echo $$ >"$CKPT_CEPH_DIR.command" &&
             mv "$CKPT_CEPH_DIR.tmp" "$CKPT_CEPH_DIR.env" && exec sleep 36000' \
         >"$DIR.log" 2>&1 3>&- &
     echo $! >"$DIR.pid"
@@ -25,6 +27,7 @@ teardown_file() {
     while kill -0 "$(cat "$DIR.pid")" 2>/dev/null; do
         sleep 0.1
     done
+    rm -rf "$DIR" # a test kills who would
 }
 
 setup() {
@@ -41,9 +44,18 @@ setup() {
     HOME_URL=$CKPT_TEST_RADOS
 }
 
-# one ARGUMENTS...: ceph_one; its output is in $output.
+cluster() {
+    "$CEPH/cluster.py" "$DIR" "$@"
+}
+
+# client COMMAND...: where the cluster's client is; its output is in $output.
+client() {
+    run timeout 250 "$CEPH/cluster.py" "$DIR" in client -- "$@"
+}
+
+# one ARGUMENTS...: ceph_one.
 one() {
-    run timeout 60 "$BUILD_DIR/tests/ceph_one" "$@"
+    client timeout 60 "$BUILD_DIR/tests/ceph_one" "$@"
 }
 
 says() {
@@ -60,12 +72,19 @@ figures() {
     printf '%s\n' "$output" | grep '^# figure' >&3 || true
 }
 
+storm() {
+    run timeout 2400 "$CEPH/storm.py" "$BUILD_DIR/tests/ceph_load" "$@"
+    figures
+    [ "$status" -eq 0 ] || { echo "$output" | tail -n 50 >&2; return 1; }
+    says " 0 violations"
+}
+
 # A monitor that does not answer ends the opening in time.
 hung_monitor() {
-    "$CEPH/cluster.py" "$DIR" hang-mon
+    cluster hang-mon
     began=$SECONDS
     one put a text
-    "$CEPH/cluster.py" "$DIR" wake-mon
+    cluster wake-mon
     [ "$status" -eq 1 ]
     says "open -110"
     says "monitors"
@@ -77,12 +96,12 @@ rot() {
     export CKPT_TEST_RADOS=${HOME_URL/\/ckpt/\/ckpt-rot}
     one put rot "what will rot"
     says "result 0"
-    bad=$("$CEPH/cluster.py" "$DIR" primary meta ckpt-rot r:rot)
-    "$CEPH/cluster.py" "$DIR" kill-osd "$bad"
-    "$CEPH/cluster.py" "$DIR" flip "$bad" r:rot
-    "$CEPH/cluster.py" "$DIR" restart-osd "$bad"
-    "$CEPH/cluster.py" "$DIR" wait
-    [ "$("$CEPH/cluster.py" "$DIR" primary meta ckpt-rot r:rot)" = "$bad" ]
+    bad=$(cluster primary meta ckpt-rot r:rot)
+    cluster kill-osd "$bad"
+    cluster flip "$bad" r:rot
+    cluster restart-osd "$bad"
+    cluster wait
+    [ "$(cluster primary meta ckpt-rot r:rot)" = "$bad" ]
     # Ceph mends what it reads; until it has, there may be no answer.
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         one get rot
@@ -93,17 +112,21 @@ rot() {
     done
     says "what will rot"
     says "result 13"
-    "$CEPH/cluster.py" "$DIR" spoil meta ckpt-rot r:rot
+    cluster spoil meta ckpt-rot r:rot
     one get rot
     echo "# figure: all copies bad: $(echo "$output" | tail -n 1)" >&3
     says "result -4001"
 }
 
 @test "every record and blob does over a cluster what store.h says" {
-    for suite in records blobs; do
-        run timeout 250 "$BUILD_DIR/tests/test_store_$suite"
-        [ "$status" -eq 0 ] || { echo "$output" >&2; return 1; }
-        says "RADOS: "
+    # Blobs in the erasure-coded pool, and in that of the records.
+    for CKPT_TEST_RADOS in "$HOME_URL" "${HOME_URL/data_pool=data&/}"; do
+        export CKPT_TEST_RADOS
+        for suite in records blobs; do
+            client "$BUILD_DIR/tests/test_store_$suite"
+            [ "$status" -eq 0 ] || { echo "$output" >&2; return 1; }
+            says "RADOS: "
+        done
     done
 }
 
@@ -136,14 +159,49 @@ rot() {
 }
 
 @test "faults under load leave nothing untrue, and nobody waiting" {
-    set -- --kills 1 --blackouts 1
+    set -- --kills 1
+    [ -z "$CKPT_CEPH_NO_NET" ] || set -- "$@" --blackouts 1
     [ -z "${CKPT_TEST_CEPH:-}" ] ||
         set -- --kills 50 --monitors 20 --fulls 10 --hangs 10 --blackouts 10
-    run timeout 2400 "$CEPH/storm.py" "$BUILD_DIR/tests/ceph_load" "$@"
-    figures
-    [ "$status" -eq 0 ] || { echo "$output" | tail -n 50 >&2; return 1; }
-    says " 0 violations"
+    storm "$@"
     [ -n "${CKPT_TEST_CEPH:-}" ] || return 0
     hung_monitor
     rot
+}
+
+@test "a network that loses what some send leaves nothing untrue, and nobody waiting" {
+    [ -z "$CKPT_CEPH_NO_NET" ] || skip "$CKPT_CEPH_NO_NET"
+    set -- --partitions 1 --seed 5 # answers are lost
+    [ -z "${CKPT_TEST_CEPH:-}" ] || set -- --partitions 10
+    export CKPT_TEST_RADOS=${HOME_URL/\/ckpt/\/ckpt-cut}
+    storm "$@"
+}
+
+# Whoever is in one of these network namespaces, or holds one.
+holders() {
+    find /proc/[0-9]*/ns/net /proc/[0-9]*/fd -lname 'net:*' \
+        -printf '%p %l\n' 2>/dev/null | grep -F "$1" || true
+}
+
+@test "nothing of a cluster whose maker is killed remains" {
+    pid=$(cat "$DIR.pid")
+    spaces=$(cluster in router -- readlink /proc/self/ns/net
+        for name in client mon.a osd.0 osd.1 osd.2; do
+            cluster in $name -- readlink /proc/self/ns/net
+        done)
+    [ -n "$CKPT_CEPH_NO_NET" ] ||
+        [ "$(printf '%s\n' "$spaces" | sort -u | wc -l)" -eq 6 ]
+    command=$(cat "$DIR.command")
+    cluster kill-osd 1
+    cluster restart-osd 1
+    kill -KILL "$pid"
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        left=$(grep -ls "$DIR/[c]eph.conf" /proc/[0-9]*/cmdline || true)
+        ! kill -0 "$command" 2>/dev/null || left+=" the command"
+        [ -n "$CKPT_CEPH_NO_NET" ] || left+=$(holders "$spaces")
+        [ -n "$left" ] || return 0
+        sleep 0.5
+    done
+    echo "left: $left" >&2
+    return 1
 }
