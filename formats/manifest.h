@@ -1,8 +1,9 @@
 /*
  * manifest.h - the record that makes a save a checkpoint.
  *
- * One container, two kinds: a VOTE is what one daemon says of its ranks, the
- * MANIFEST is all votes of a save merged. Little-endian tables that are used in
+ * One container, three kinds: a VOTE is what one daemon says of its ranks, the
+ * MANIFEST is all votes of a save merged, a TIER says where else chunks of it
+ * lie (tier.h). Little-endian tables that are used in
  * place (from a read buffer or mmap) without parsing. Byte-exact in FORMAT.md.
  *
  *   header | tables, each 64-byte aligned | page digests | trailer
@@ -30,6 +31,7 @@
 enum manifest_kind {
     MANIFEST_CHECKPOINT = 1,
     MANIFEST_VOTE = 2,
+    MANIFEST_TIER = 3, /* without tensors and values */
 };
 
 /* The tables' entries, exactly as on media (static asserts in manifest.c). */

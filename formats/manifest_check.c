@@ -41,8 +41,11 @@ static int check_info(const struct manifest *m, struct err *err)
     const struct manifest_info *i = &m->info;
     const char *what = NULL;
 
-    if (i->kind != MANIFEST_CHECKPOINT && i->kind != MANIFEST_VOTE)
+    if (i->kind < MANIFEST_CHECKPOINT || i->kind > MANIFEST_TIER)
         what = "unknown kind";
+    else if (i->kind == MANIFEST_TIER &&
+             (m->tensor_count || m->value_count || m->note_count))
+        what = "a table of locations has tensors, values or notes";
     else if (i->world_size == 0)
         what = "no ranks";
     else if (i->chunk_bytes < CHUNK_BYTES_MIN ||

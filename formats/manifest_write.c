@@ -281,7 +281,7 @@ static void put_header(struct writer *w, const struct manifest_info *info,
     h->written_bytes = w->b->written_bytes;
     for (uint64_t i = 0; i < w->count[MF_LOCATION]; i++)
         h->stored_bytes += chunk_extent_bytes(location[i].payload_bytes);
-    if (info->kind == MANIFEST_VOTE)
+    if (info->kind != MANIFEST_CHECKPOINT)
         for (uint64_t i = 0; i < w->count[MF_RANK]; i++)
             h->logical_bytes += rank[i].logical_bytes;
     else

@@ -29,7 +29,7 @@ static const char *kind_name(uint32_t kind)
         [RECORD_LOAD] = "load",         [RECORD_VERIFIED] = "verified",
         [RECORD_PIN] = "pin",           [RECORD_LEASE] = "lease",
         [RECORD_PARTS] = "parts",       [RECORD_DAMAGED] = "damaged",
-        [RECORD_SCRUBBED] = "scrubbed",
+        [RECORD_SCRUBBED] = "scrubbed", [RECORD_REMOTE] = "remote",
     };
 
     return kind < ARRAY_LEN(names) && names[kind] ? names[kind] : "unknown";

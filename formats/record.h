@@ -29,6 +29,10 @@
  *   runs/RUN/scrubbed/SAVE.PASS        was read by the scrub that began at PASS
  *   runs/RUN/pin/SAVE                  not to be removed
  *   runs/RUN/lease/LEASE.N             a reader is at work (N counts up)
+ *   runs/RUN/remote/SAVE               every byte is in the remote tier
+ *   runs/RUN/remote/SAVE.DAEMON        that daemon's share is, and where: a
+ *   runs/RUN/remote/SAVE.DAEMON.N        container of kind TIER, or parts
+ *   runs/RUN/data/SAVE.DAEMON.N        those bytes (blobs or segments)
  *
  * A local store: STORE {uuid}, seg/NNNNNN (segments, not records), and a lock.
  */
@@ -56,6 +60,7 @@ enum record_kind {
     RECORD_PARTS = 13, /* stands for a container that was split */
     RECORD_DAMAGED = 14,
     RECORD_SCRUBBED = 15,
+    RECORD_REMOTE = 16,
 };
 
 #define RECORD_MAX_BYTES  ((uint64_t)64 << 10) /* of an envelope with body */
@@ -140,8 +145,8 @@ struct record_load {
     uint32_t rank_count; /* in a daemon's vote: how many ranks it speaks for */
 };
 
-/* INTENT, CLOSED, VERIFIED, PIN, LEASE, DAMAGED, SCRUBBED: who, when, and a
- * note. */
+/* INTENT, CLOSED, VERIFIED, PIN, LEASE, DAMAGED, SCRUBBED, REMOTE: who, when,
+ * and a note. */
 struct record_mark {
     struct save_id id; /* zero for CLOSED */
     struct id128 daemon;
@@ -206,7 +211,10 @@ char *name_save_daemon(char *out, const char *run, const char *folder,
                        const struct save_id *id, const struct id128 *daemon);
 char *name_part(char *out, const char *run, const char *folder,
                 const struct save_id *id, const struct id128 *daemon,
-                uint32_t n); /* vote/ manifest/ */
+                uint32_t n); /* vote/ manifest/ remote/ */
+/* Below runs/RUN: "data/SAVE.DAEMON.N". */
+char *name_tier_file(char *out, const struct save_id *id,
+                     const struct id128 *daemon, uint32_t n);
 char *name_load(char *out, const char *run, uint32_t generation, uint32_t k,
                 const struct id128 *daemon); /* daemon NULL: the outcome */
 

@@ -89,6 +89,15 @@ char *name_part(char *out, const char *run, const char *folder,
                        save_id_format(id, save), id_format(daemon, text), n);
 }
 
+char *name_tier_file(char *out, const struct save_id *id,
+                     const struct id128 *daemon, uint32_t n)
+{
+    char save[SAVE_ID_TEXT_BYTES], text[ID_TEXT_BYTES];
+
+    return name_format(out, "data/%s.%s.%" PRIu32, save_id_format(id, save),
+                       id_format(daemon, text), n);
+}
+
 char *name_load(char *out, const char *run, uint32_t generation, uint32_t k,
                 const struct id128 *daemon)
 {
