@@ -16,6 +16,8 @@
 
 #define ENVELOPE_BYTES 32
 #define RECORD_VERSION 1
+/* Of a generation's body that says more than the first version's could. */
+#define GENERATION_VERSION 2
 
 static const char record_magic[8] = {'C', 'K', 'P', 'T', 'R', 'E', 'C', 'D'};
 
@@ -42,16 +44,21 @@ bool record_is(const void *data, size_t bytes)
 }
 
 /* Returns where the record begins in the writer. */
-static size_t envelope_begin(struct wr *w, uint32_t kind)
+static size_t envelope_begin_as(struct wr *w, uint32_t kind, uint32_t version)
 {
     size_t begin = w->bytes;
 
     wr_bytes(w, record_magic, sizeof record_magic);
     wr_u32(w, kind);
-    wr_u32(w, RECORD_VERSION);
+    wr_u32(w, version);
     wr_u64(w, 0); /* the length, known at the end */
     wr_u64(w, 0);
     return begin;
+}
+
+static size_t envelope_begin(struct wr *w, uint32_t kind)
+{
+    return envelope_begin_as(w, kind, RECORD_VERSION);
 }
 
 static void envelope_end(struct wr *w, size_t begin)
@@ -66,6 +73,17 @@ static void envelope_end(struct wr *w, size_t begin)
     put_u64(w->data + begin + 16, length + sizeof digest);
     digest = hash_128(w->data + begin, length);
     wr_bytes(w, digest.b, sizeof digest.b);
+}
+
+/* The highest version of its body that this build reads; all from 1 on. */
+static uint32_t newest_version(uint32_t kind)
+{
+    return kind == RECORD_GENERATION ? GENERATION_VERSION : RECORD_VERSION;
+}
+
+static uint32_t version_of(const void *data)
+{
+    return get_u32((const uint8_t *)data + 12);
 }
 
 static int envelope_open(const void *data, size_t bytes, uint32_t kind,
@@ -93,10 +111,11 @@ static int envelope_open(const void *data, size_t bytes, uint32_t kind,
         return err_set(err, -EBADMSG,
                        "%s record: it is of kind %s (%" PRIu32 ")", name,
                        kind_name(get_u32(p + 8)), get_u32(p + 8));
-    if (get_u32(p + 12) != RECORD_VERSION)
+    if (version_of(p) < 1 || version_of(p) > newest_version(kind))
         return err_set(err, -CKPT_EVERSION,
-                       "%s record: version %" PRIu32 ", this build reads %d",
-                       name, get_u32(p + 12), RECORD_VERSION);
+                       "%s record: version %" PRIu32
+                       ", this build reads up to %" PRIu32,
+                       name, version_of(p), newest_version(kind));
     if (get_u64(p + 24) != 0)
         return err_set(err, -CKPT_ECORRUPT,
                        "%s record: reserved bytes are not zero", name);
@@ -196,7 +215,9 @@ int record_run_decode(const void *data, size_t bytes, struct record_run *v,
 
 void record_generation_encode(const struct record_generation *v, struct wr *w)
 {
-    size_t begin = envelope_begin(w, RECORD_GENERATION);
+    bool is_first = v->remote_every == 0;
+    size_t begin = envelope_begin_as(w, RECORD_GENERATION,
+                                     is_first ? 1 : GENERATION_VERSION);
 
     wr_u32(w, v->generation);
     wr_u32(w, v->world_size);
@@ -207,12 +228,15 @@ void record_generation_encode(const struct record_generation *v, struct wr *w)
     wr_u32(w, v->decide_timeout_ms);
     layout_encode(&v->layout, w);
     wr_str(w, v->token);
+    if (!is_first)
+        wr_u32(w, v->remote_every);
     envelope_end(w, begin);
 }
 
 int record_generation_decode(const void *data, size_t bytes,
                              struct record_generation *v, struct err *err)
 {
+    bool is_first;
     struct rd r;
     int rc = envelope_open(data, bytes, RECORD_GENERATION, &r, err);
 
@@ -227,9 +251,12 @@ int record_generation_decode(const void *data, size_t bytes,
     v->decide_timeout_ms = rd_u32(&r);
     rc = layout_decode(&r, &v->layout);
     rd_str(&r, v->token, sizeof v->token);
+    is_first = version_of(data) == 1;
+    v->remote_every = is_first ? 0 : rd_u32(&r);
     return body_end(&r,
                     rc == 0 && v->generation && v->world_size &&
-                        save_or_none(&v->parent),
+                        save_or_none(&v->parent) &&
+                        (is_first || v->remote_every),
                     RECORD_GENERATION, err);
 }
 

@@ -87,6 +87,7 @@ struct record_generation {
     uint64_t created_unix_ms;
     uint32_t keep_last, keep_every; /* 0: keep all */
     uint32_t decide_timeout_ms;
+    uint32_t remote_every; /* which steps go to the remote tier; 0: none */
     struct layout layout;
 };
 

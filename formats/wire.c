@@ -131,6 +131,9 @@ int wire_hello_ok_decode(const void *data, size_t bytes,
     return wire_end(&r, v->is_service <= 1);
 }
 
+/* With `rejoin`: remote_every follows. */
+#define OPEN_HAS_REMOTE 2u
+
 void wire_open_encode(const struct wire_open *v, struct wr *w)
 {
     wr_str(w, v->home);
@@ -148,16 +151,18 @@ void wire_open_encode(const struct wire_open *v, struct wr *w)
     wr_u32(w, v->decide_timeout_ms);
     wr_u32(w, v->load_timeout_ms);
     wr_u32(w, v->codec);
-    wr_u32(w, v->rejoin);
+    wr_u32(w, v->rejoin | (v->remote_every ? OPEN_HAS_REMOTE : 0));
     layout_encode(&v->layout, w);
     for (uint32_t i = 0; i < v->layout.axis_count; i++)
         wr_u32(w, v->coordinate[i]);
+    if (v->remote_every)
+        wr_u32(w, v->remote_every);
 }
 
 int wire_open_decode(const void *data, size_t bytes, struct wire_open *v)
 {
     struct rd r = rd_init(data, bytes);
-    bool is_valid = true;
+    bool is_valid = true, has_remote;
 
     *v = (struct wire_open){0};
     rd_str(&r, v->home, sizeof v->home);
@@ -176,12 +181,18 @@ int wire_open_decode(const void *data, size_t bytes, struct wire_open *v)
     v->load_timeout_ms = rd_u32(&r);
     v->codec = rd_u32(&r);
     v->rejoin = rd_u32(&r);
+    has_remote = v->rejoin & OPEN_HAS_REMOTE;
+    v->rejoin &= ~OPEN_HAS_REMOTE;
     if (layout_decode(&r, &v->layout) || v->layout.axis_count > MAX_AXES)
         return -EBADMSG;
     for (uint32_t i = 0; i < v->layout.axis_count; i++) {
         v->coordinate[i] = rd_u32(&r);
         if (v->coordinate[i] >= v->layout.axis[i].degree)
             is_valid = false;
+    }
+    if (has_remote) {
+        v->remote_every = rd_u32(&r);
+        is_valid = is_valid && v->remote_every;
     }
     return wire_end(&r, is_valid && v->rank < v->world_size &&
                             v->resume <= WIRE_RESUME_STEP && v->codec <= 2 &&

@@ -42,16 +42,17 @@
 #include "formats/extra.h"
 #include "formats/trust.h"
 
-#define WIRE_MAGIC         ((uint32_t)0x31574b43) /* "CKW1" */
-#define WIRE_VERSION_LOW   ((uint16_t)1)
-#define WIRE_VERSION_HIGH  ((uint16_t)1)
-#define WIRE_HEADER_BYTES  16
-#define WIRE_PAYLOAD_MAX   ((uint32_t)16 << 20)
-#define WIRE_TABLE_MAX     ((uint64_t)256 << 20) /* of all frames of a table */
-#define WIRE_PIECES_MAX    64
-#define WIRE_PIECE_BYTES   ((uint64_t)1 << 30) /* at most, per piece */
-#define WIRE_FLAG_MORE     1             /* TABLE: another frame follows */
-#define WIRE_FEATURE_TRUST ((uint64_t)1) /* SAVE may carry struct trust */
+#define WIRE_MAGIC          ((uint32_t)0x31574b43) /* "CKW1" */
+#define WIRE_VERSION_LOW    ((uint16_t)1)
+#define WIRE_VERSION_HIGH   ((uint16_t)1)
+#define WIRE_HEADER_BYTES   16
+#define WIRE_PAYLOAD_MAX    ((uint32_t)16 << 20)
+#define WIRE_TABLE_MAX      ((uint64_t)256 << 20) /* of all frames of a table */
+#define WIRE_PIECES_MAX     64
+#define WIRE_PIECE_BYTES    ((uint64_t)1 << 30) /* at most, per piece */
+#define WIRE_FLAG_MORE      1             /* TABLE: another frame follows */
+#define WIRE_FEATURE_TRUST  ((uint64_t)1) /* SAVE may carry struct trust */
+#define WIRE_FEATURE_REMOTE ((uint64_t)2) /* OPEN may carry remote_every */
 
 enum wire_type {
     WIRE_ERROR = 1,
@@ -141,6 +142,8 @@ struct wire_open {
     uint32_t rejoin; /* 1: this process was in and lost its daemon */
     struct layout layout;
     uint32_t coordinate[MAX_AXES];
+    /* Not 0: to a daemon with WIRE_FEATURE_REMOTE only. */
+    uint32_t remote_every;
 };
 
 struct wire_open_ok {

@@ -241,6 +241,9 @@ enum ckpt_verdict {
  * ckptd.sock in the local store); where one is named no daemon is started.
  * keep_last, keep_every: how many of the newest checkpoints to keep, and steps
  * that are multiples; both 0: as the daemon was told, else all.
+ * remote_every: checkpoints whose step is a multiple of it are copied to the
+ * home's remote tier in the background (1: all; 0: CKPT_REMOTE_EVERY, else as
+ * the daemon was told, else none).
  *
  * replica_check, on_divergence: before a save is committed, replicas that are
  * held by several ranks are compared; where some differ, tensor, ranks and the
@@ -278,6 +281,7 @@ struct ckpt_options {
     enum ckpt_replica_check replica_check;
     enum ckpt_verdict on_divergence, on_stale;
     const char *replica_allow, *optimizer_names;
+    uint32_t remote_every;
 };
 
 /* An error in words; code is what the function returned. */

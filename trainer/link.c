@@ -58,7 +58,8 @@ static int say_hello(struct conn *c, const struct patience *p,
                      struct wire_hello_ok *out, struct err *err)
 {
     const struct wire_hello hello = {WIRE_MAGIC, WIRE_VERSION_LOW,
-                                     WIRE_VERSION_HIGH, WIRE_FEATURE_TRUST};
+                                     WIRE_VERSION_HIGH,
+                                     WIRE_FEATURE_TRUST | WIRE_FEATURE_REMOTE};
     struct wr w = {0};
     struct frame reply = {0};
     int self, rc;
@@ -127,6 +128,10 @@ static int handshake(const struct ckpt *ctx, const struct link_wish *wish,
     more.deadline_ms += GRACE_MS;
     rc = say_hello(c, p, &out->hello, err);
     if (rc == 0) {
+        if (open.remote_every && !(out->hello.features & WIRE_FEATURE_REMOTE))
+            return err_set(err, -EOPNOTSUPP,
+                           "remote_every is wanted, and this daemon is too old "
+                           "to know of a remote tier: start a newer one");
         out->has_said_open = true;
         rc = join(c, &open, &more, &out->open, err);
     }

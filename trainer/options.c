@@ -342,6 +342,21 @@ static void copy_numbers(const struct ckpt_options *o, struct ckpt *ctx)
         or_default(o->copy_threads, default_copy_threads()), COPY_THREADS_MAX);
 }
 
+static int find_remote_every(const struct ckpt_options *o, struct ckpt *ctx,
+                             struct err *err)
+{
+    const char *text = getenv("CKPT_REMOTE_EVERY");
+    uint64_t every = o->remote_every;
+
+    if (!every && text && *text &&
+        (!env_number("CKPT_REMOTE_EVERY", &every) || every > UINT32_MAX))
+        return err_set(err, -EINVAL,
+                       "CKPT_REMOTE_EVERY=%.64s: a number of steps is wanted",
+                       text);
+    ctx->open.remote_every = (uint32_t)every;
+    return 0;
+}
+
 /* In front of the words: as much of run and rank as is known by now. */
 static int options_prefix(const struct ckpt *ctx, struct err *err)
 {
@@ -366,6 +381,8 @@ int options_apply(const struct ckpt_options *given, struct ckpt *ctx,
     memcpy(&o, given, given->struct_bytes);
     copy_numbers(&o, ctx);
     rc = check_run(&o, ctx, err);
+    if (rc == 0)
+        rc = find_remote_every(&o, ctx, err);
     if (rc == 0)
         rc = find_rank(&o, ctx, err);
     if (rc == 0)

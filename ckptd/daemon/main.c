@@ -20,10 +20,13 @@ enum {
     EXIT_BUSY = 11,
 };
 
+#define SECONDS_MAX (366ULL * 24 * 3600) /* a year */
+
 static const char usage_text[] =
     "usage: ckptd [--foreground] --local DIR [--socket PATH] [--linger S]\n"
     "             [--keep-last N] [--keep-every N] [--scrub-every S]\n"
-    "             [--scrub-rate N] [--log-level LEVEL]\n"
+    "             [--scrub-rate N] [--remote-every N] [--drain-rate N]\n"
+    "             [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -41,6 +44,11 @@ static const char usage_text[] =
     "  --scrub-every S read every checkpoint again each S seconds while there\n"
     "                  is nothing else to do (604800; 0: never)\n"
     "  --scrub-rate N  at most N bytes a second of that (67108864)\n"
+    "  --remote-every N  copy checkpoints whose step is a multiple of N to "
+    "the\n"
+    "                  home's remote tier, of runs whose trainers do not say\n"
+    "                  (0: none)\n"
+    "  --drain-rate N  at most N bytes a second of that (0: no limit)\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
@@ -48,6 +56,7 @@ struct arguments {
     struct reactor_options options;
     const char *linger, *keep_last, *keep_every;
     const char *scrub_every, *scrub_rate;
+    const char *remote_every, *drain_rate;
     const char *level;
 };
 
@@ -68,6 +77,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"keep-every", required_argument, NULL, 'e'},
         {"scrub-every", required_argument, NULL, 'S'},
         {"scrub-rate", required_argument, NULL, 'R'},
+        {"remote-every", required_argument, NULL, 'r'},
+        {"drain-rate", required_argument, NULL, 'D'},
         {"log-level", required_argument, NULL, 'v'},
         {"foreground", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'V'},
@@ -99,6 +110,12 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case 'R':
             a->scrub_rate = optarg;
+            break;
+        case 'r':
+            a->remote_every = optarg;
+            break;
+        case 'D':
+            a->drain_rate = optarg;
             break;
         case 'v':
             a->level = optarg;
@@ -140,30 +157,39 @@ static int parse_number(const char *text, const char *what, uint64_t most,
 /* The options that are numbers. */
 static int parse_numbers(struct arguments *a)
 {
-    uint64_t seconds, keep_last, keep_every, scrub_every, scrub_rate;
-    const char *linger = a->linger && *a->linger ? a->linger : "600";
-    int code = parse_number(linger, "--linger (CKPT_LINGER)",
-                            366ULL * 24 * 3600, &seconds);
+    uint64_t seconds, keep_last, keep_every, remote_every, drain_rate;
+    uint64_t scrub_every, scrub_rate;
+    const struct {
+        const char *text, *otherwise, *what;
+        uint64_t most, *out;
+    } numbers[] = {
+        {a->linger && *a->linger ? a->linger : NULL, "600",
+         "--linger (CKPT_LINGER)", SECONDS_MAX, &seconds},
+        {a->keep_last, "0", "--keep-last", UINT32_MAX, &keep_last},
+        {a->keep_every, "0", "--keep-every", UINT32_MAX, &keep_every},
+        {a->remote_every, "0", "--remote-every", UINT32_MAX, &remote_every},
+        {a->drain_rate, "0", "--drain-rate", UINT64_MAX / 2, &drain_rate},
+        {a->scrub_every, "604800", "--scrub-every", SECONDS_MAX, &scrub_every},
+        {a->scrub_rate, "67108864", "--scrub-rate", UINT64_MAX / 2,
+         &scrub_rate},
+    };
 
-    if (code < 0)
-        code = parse_number(a->keep_last ? a->keep_last : "0", "--keep-last",
-                            UINT32_MAX, &keep_last);
-    if (code < 0)
-        code = parse_number(a->keep_every ? a->keep_every : "0", "--keep-every",
-                            UINT32_MAX, &keep_every);
-    if (code < 0)
-        code = parse_number(a->scrub_every ? a->scrub_every : "604800",
-                            "--scrub-every", 366ULL * 24 * 3600, &scrub_every);
-    if (code < 0)
-        code = parse_number(a->scrub_rate ? a->scrub_rate : "67108864",
-                            "--scrub-rate", UINT64_MAX / 2, &scrub_rate);
-    if (code >= 0)
-        return code;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        const char *text =
+            numbers[i].text ? numbers[i].text : numbers[i].otherwise;
+        int code = parse_number(text, numbers[i].what, numbers[i].most,
+                                numbers[i].out);
+
+        if (code >= 0)
+            return code;
+    }
     a->options.scrub_every_ms = scrub_every * 1000;
     a->options.scrub_bytes_s = scrub_rate;
     a->options.linger_ms = seconds * 1000;
     a->options.keep_last = (uint32_t)keep_last;
     a->options.keep_every = (uint32_t)keep_every;
+    a->options.remote_every = (uint32_t)remote_every;
+    a->options.drain_bytes_s = drain_rate;
     return -1;
 }
 

@@ -283,7 +283,7 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
 {
     struct catalog_save *at = catalog_find(c, &save->id);
     void *array = c->save;
-    bool pinned, verified, leased, damaged, decided;
+    bool pinned, verified, leased, damaged, remote, decided;
     int rc = 0;
 
     if (!at) {
@@ -300,6 +300,7 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     verified = at->is_verified || save->is_verified;
     leased = at->is_leased || save->is_leased;
     damaged = at->is_damaged || save->is_damaged;
+    remote = at->is_remote || save->is_remote;
     decided = at->has_decision || at->status == SAVE_COMMITTED ||
               at->status == SAVE_UNREADABLE;
     if (at->status != SAVE_REMOVED && gives_way(at->status, save->status))
@@ -308,6 +309,7 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     at->is_verified = verified;
     at->is_leased = leased;
     at->is_damaged = damaged;
+    at->is_remote = remote;
     at->has_decision = decided && at->status == SAVE_REMOVED;
     return rc;
 }

@@ -28,6 +28,7 @@ struct catalog_save {
     enum save_status status;
     bool is_pinned, is_verified, is_leased;
     bool is_damaged; /* it is on record that a scrub found bad bytes */
+    bool is_remote;  /* every byte is in the remote tier as well */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost;

@@ -299,6 +299,16 @@ static bool verified_name(struct catalog_load *l, const char *name)
     return false;
 }
 
+/* "SAVE"; what is behind that is about a daemon's share. */
+static bool remote_name(struct catalog_load *l, const char *name)
+{
+    struct catalog_save *s = catalog_named(l->c, name, '\0');
+
+    if (s)
+        s->is_remote = true;
+    return false;
+}
+
 static void pin_end(struct catalog_load *l)
 {
     catalog_set_pinned(l->c, &l->names);
@@ -380,6 +390,7 @@ const struct catalog_folder catalog_folders[CATALOG_FOLDERS] = {
     {"decision", decision_name, decision_record, NULL},
     {"load", load_name, load_record, NULL},
     {"verified", verified_name, NULL, NULL},
+    {"remote", remote_name, NULL, NULL},
     {"lease", lease_name, lease_record, lease_end},
     {"pin", NULL, NULL, pin_end},
     {"damaged", NULL, NULL, damaged_end},

@@ -45,7 +45,7 @@ struct catalog_folder {
     void (*end)(struct catalog_load *l);
 };
 
-#define CATALOG_FOLDERS 10
+#define CATALOG_FOLDERS 11
 extern const struct catalog_folder catalog_folders[CATALOG_FOLDERS];
 
 /* The whole cannot be told because of runs/RUN/FOLDER/NAME (name may be ""):

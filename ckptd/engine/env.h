@@ -95,7 +95,9 @@ struct env {
     uint64_t buffer_bytes; /* >= chunk_extent_bytes(CHUNK_BYTES_DEFAULT) */
     double tier_bytes_s;   /* what the local store was seen to write */
     double encode_bytes_s; /* what all workers were seen to encode */
-    uint32_t keep_last, keep_every; /* for trainers that give no policy */
+    /* For trainers that give no policy. */
+    uint32_t keep_last, keep_every, remote_every;
+    double drain_bytes_s; /* at most, to the remote tier; 0: no limit */
     bool is_service;
     uint64_t scrub_every_ns; /* 0: checkpoints are not read again */
     double scrub_bytes_s;

@@ -73,6 +73,7 @@ static struct record_generation generation_of(const struct joining *j,
         .created_unix_ms = env->ops->unix_ms(env),
         .keep_last = o->keep_last,
         .keep_every = o->keep_every,
+        .remote_every = o->remote_every,
         .decide_timeout_ms = decide_timeout(o->decide_timeout_ms),
         .layout = o->layout,
     };

@@ -33,7 +33,7 @@ void session_hello(struct session *s, const struct wire_header *h,
         return;
     }
     ok.version = v.high < WIRE_VERSION_HIGH ? v.high : WIRE_VERSION_HIGH;
-    ok.features = WIRE_FEATURE_TRUST;
+    ok.features = WIRE_FEATURE_TRUST | WIRE_FEATURE_REMOTE;
     ok.daemon = env->local_uuid;
     ok.is_service = env->is_service;
     memcpy(ok.mode, env->mode, sizeof ok.mode);
@@ -128,6 +128,8 @@ static void use_defaults(const struct env *env, struct wire_open *v)
         v->keep_last = env->keep_last;
         v->keep_every = env->keep_every;
     }
+    if (!v->remote_every)
+        v->remote_every = env->remote_every;
 }
 
 void session_open(struct session *s, const struct wire_header *h,

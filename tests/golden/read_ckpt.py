@@ -370,7 +370,7 @@ def open_record(path, kind):
     must(length == len(data), path + ": another length than told")
     must(digest(data[:-16]) == data[-16:], path + ": digest mismatch")
     must(found == kind, "%s: of kind %d, not %s" % (path, found, KINDS[kind]))
-    if version != 1:
+    if not 1 <= version <= (2 if kind == 3 else 1):
         raise Refused("%s: %s of version %d" % (path, KINDS[kind], version))
     must(reserved == 0, path + ": reserved bytes")
     return Reader(data[32:-16], path)

@@ -295,6 +295,40 @@ static void other_versions_and_kinds_are_told_by_name(void **state)
     wr_free(&w);
 }
 
+/* What an older build can read is written as it would. */
+static void a_generation_has_two_versions(void **state)
+{
+    struct record_generation g = {
+        .generation = 3, .world_size = 2, .token = "t", .layout = dp2};
+    struct record_generation seen;
+    struct err err;
+    struct wr w = {0};
+
+    (void)state;
+    record_generation_encode(&g, &w);
+    assert_int_equal(get_u32(w.data + 12), 1);
+    seen.remote_every = 9;
+    assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err), 0);
+    assert_int_equal(seen.remote_every, 0);
+    w.data[12] = 2; /* which has one number more */
+    reseal(w.data, w.bytes);
+    assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err),
+                     -CKPT_ECORRUPT);
+    wr_free(&w);
+
+    g.remote_every = 250;
+    record_generation_encode(&g, &w);
+    assert_int_equal(get_u32(w.data + 12), 2);
+    assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err), 0);
+    assert_int_equal(seen.remote_every, 250);
+    assert_string_equal(seen.token, "t");
+    memset(w.data + w.bytes - 20, 0, 4); /* none is said by version 1 */
+    reseal(w.data, w.bytes);
+    assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err),
+                     -CKPT_ECORRUPT);
+    wr_free(&w);
+}
+
 static void a_decision_must_make_sense(void **state)
 {
     struct record_decision d = {.decision = DECISION_ABORT,
@@ -410,6 +444,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_seen),
         cmocka_unit_test(forged_bodies_never_overrun),
         cmocka_unit_test(other_versions_and_kinds_are_told_by_name),
+        cmocka_unit_test(a_generation_has_two_versions),
         cmocka_unit_test(a_decision_must_make_sense),
         cmocka_unit_test(the_room_for_an_inline_manifest_is_exact),
         cmocka_unit_test(names_are_as_documented),

@@ -56,6 +56,8 @@ static const struct wire_open open_message = {
     .layout = {{{"dp", 4}, {"tp", 2}}, 2},
     .coordinate = {3, 1},
 };
+static const struct wire_open draining = {
+    .home = "/h", .run = "r", .host = "h", .world_size = 1, .remote_every = 7};
 static const struct wire_open_ok open_ok = {{{9}}, 4, ID};
 static const struct wire_arena arena = {(uint64_t)1 << 33};
 static const struct wire_arena_ok arena_ok = {
@@ -101,6 +103,7 @@ static const struct message messages[] = {
     MESSAGE(hello, hello, false),
     MESSAGE(hello_ok, hello_ok, false),
     MESSAGE(open, open_message, false),
+    MESSAGE(open, draining, false),
     MESSAGE(open_ok, open_ok, false),
     MESSAGE(arena, arena, false),
     MESSAGE(arena_ok, arena_ok, false),
@@ -296,7 +299,7 @@ static void numbers_out_of_range_are_refused(void **unused)
     REFUSED(open, open_message, world_size, 0);
     REFUSED(open, open_message, resume, 3);
     REFUSED(open, open_message, codec, 3);
-    REFUSED(open, open_message, rejoin, 2);
+    REFUSED(open, open_message, rejoin, 4);
     REFUSED(open, open_message, coordinate[1], 2);
     REFUSED(open, open_message, layout.axis[0].degree, 0);
     REFUSED(open_ok, open_ok, generation, 0);
