@@ -97,9 +97,11 @@ static void open_judged(struct file_job *job, int64_t result)
     /* What is written in place must be ours alone: a second name is somebody's
      * copy, or file. */
     if (result == 0 && job->req->flags & STORE_SEG_WRITE) {
-        if (job->stat.stx_uid != geteuid())
+        if (job->stat.stx_uid != geteuid() &&
+            !is_left_out("owner of a segment"))
             result = -EPERM;
-        else if (job->stat.stx_nlink > 1)
+        else if (job->stat.stx_nlink > 1 &&
+                 !is_left_out("one name of a segment"))
             result = -EMLINK;
     }
     if (result == 0)
@@ -413,7 +415,7 @@ static void sync_start(struct store_file *file, struct store_req *req)
     struct file_seg *seg = file_seg_of(req->seg);
     struct file_job *job;
 
-    if (seg->is_syncing) {
+    if (seg->is_syncing && !is_left_out("one sync at a time")) {
         list_append(&seg->syncs, &req->link);
         return;
     }

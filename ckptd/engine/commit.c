@@ -225,7 +225,8 @@ static void look_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (c->phase == COMMIT_VOTED && result == -ENOENT)
+    if (c->phase == COMMIT_VOTED && result == -ENOENT &&
+        !is_left_out("tomb of what is undecided"))
         commit_look_for_tomb(c);
     else if (c->phase == COMMIT_VOTING || result < 0 ||
              record_decision_decode(data, (size_t)result, &d, &err) < 0 ||

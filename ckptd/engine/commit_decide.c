@@ -141,7 +141,7 @@ static void outcome_settle(struct commit *c)
     const struct commit_state *s = state_of(c);
 
     if (s->outcome.status == SAVE_ABORTED && s->has_voted &&
-        !commit_is_alone(c))
+        !commit_is_alone(c) && !is_left_out("tomb over an abort"))
         commit_look_for_tomb(c);
     else
         commit_settle(c);

@@ -176,7 +176,9 @@ void retain_looked(struct retention *t)
     }
     t->newest = catalog_latest(c); /* without one there are no victims */
     newest = retain_save(t, &t->newest);
-    if (newest->is_damaged) { /* whoever verified it saw it before that */
+    if (newest->is_damaged &&
+        !is_left_out("hold behind the damaged")) { /* whoever verified it saw it
+                                                      before that */
         retain_end(t, -CKPT_ECORRUPT,
                    "the newest checkpoint was found damaged (ckpt verify)");
         return;

@@ -21,6 +21,13 @@ static bool is_footing(const struct catalog *c, const struct save_id *id)
     return is_same(&g->record.parent, id) || is_same(&g->origin, id);
 }
 
+/* What does not load stands for nothing. */
+static bool is_sound(const struct catalog_save *s)
+{
+    return (!s->is_lost || is_left_out("lost ones stand for nothing")) &&
+           (!s->is_damaged || is_left_out("damaged ones stand for nothing"));
+}
+
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims)
 {
@@ -39,7 +46,7 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         if (s->status != SAVE_COMMITTED)
             continue;
         is_recent = newer < keep_last;
-        newer += !s->is_lost && !s->is_damaged; /* it stands for nothing */
+        newer += is_sound(s);
         /* What is not older than `latest` has nothing newer behind it. */
         if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
             (keep_every && s->id.step % keep_every == 0) ||

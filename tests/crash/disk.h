@@ -118,8 +118,11 @@ struct disk {
     uint32_t process; /* that calls */
     /* What a test wants. */
     bool has_no_tmpfile;
-    bool is_nfs;         /* and shows the link count that it remembers */
-    bool writes_short;   /* now and then */
+    bool is_nfs;               /* and shows the link count that it remembers */
+    bool writes_short;         /* now and then */
+    bool answers_in_any_order; /* of what was carried out at once */
+    bool is_anothers;          /* all of it is another user's */
+    bool is_open_to_others;    /* who may write to its folders */
     uint32_t fail_syncs; /* the n-th sync of a file from now fails; 0: none */
     uint32_t fail_folder_syncs; /* the same of folders */
     uint32_t fail_writes;       /* the same of writes */

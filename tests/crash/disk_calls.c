@@ -287,14 +287,25 @@ int __wrap_fcntl(int fd, int command, ...)
     return 0;
 }
 
+static uid_t owner(void)
+{
+    return geteuid() + disk_now->is_anothers;
+}
+
+static mode_t folder_mode(void)
+{
+    return disk_now->is_open_to_others ? 0777 : 0700;
+}
+
 int __wrap_fstat(int fd, struct stat *stat)
 {
     if (!disk_fd_is_ours(fd))
         return __real_fstat(fd, stat);
-    *stat = (struct stat){.st_uid = geteuid(),
+    *stat = (struct stat){.st_uid = owner(),
                           .st_ino = disk_file_of(fd)->node,
-                          .st_mode = node_of(fd)->is_folder ? S_IFDIR | 0700
-                                                            : S_IFREG | 0600};
+                          .st_mode = node_of(fd)->is_folder
+                                         ? S_IFDIR | folder_mode()
+                                         : S_IFREG | 0600};
     return 0;
 }
 
@@ -318,6 +329,7 @@ int __wrap_statx(int fd, const char *path, int flags, unsigned mask,
     *stat = (struct statx){
         .stx_mask = mask,
         .stx_nlink = disk_now->is_nfs ? n->links > 0 : n->links,
+        .stx_uid = owner(),
         .stx_ino = disk_file_of(fd)->node,
         .stx_mode = (uint16_t)((n->is_folder ? S_IFDIR : S_IFREG) | 0600),
         .stx_size = content_size(n->content),

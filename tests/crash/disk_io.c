@@ -48,38 +48,56 @@ static void disk_submit(struct fileio *io, struct fileio_op *op)
     io->wants_poll = true;
 }
 
-static struct fileio_op *take(struct disk_io *o)
+/* One of so many, by chance. */
+static struct fileio_op *take(struct disk_io *o, struct list *from,
+                              uint64_t count)
 {
-    uint64_t skip = next_random(o) % o->queued;
-    struct list *node = o->queue.next;
+    uint64_t skip = next_random(o) % count;
+    struct list *node = from->next;
 
     while (skip-- > 0)
         node = node->next;
     list_remove(node);
-    o->queued--;
     return container_of(node, struct fileio_op, link);
+}
+
+static void carry_out(struct disk_io *o, struct fileio_op *op)
+{
+    o->disk->mark = (uint32_t)op->result;
+    o->disk->process = o->process;
+    op->result = fileio_execute(op);
+    o->disk->mark = DISK_NEVER;
 }
 
 static int disk_poll(struct fileio *io, int timeout_ms)
 {
     struct disk_io *o = io_of(io);
-    uint64_t count = o->queued ? 1 + next_random(o) % o->queued : 0;
+    uint64_t count = o->queued ? 1 + next_random(o) % o->queued : 0, ended = 0;
+    struct list done;
 
     (void)timeout_ms;
+    list_init(&done);
     for (; count > 0; count--) {
         struct fileio_op *op;
 
         if (!o->is_dead && o->disk->op_count >= o->disk->stop_at)
             break;
-        op = take(o);
+        op = take(o, &o->queue, o->queued--);
         if (o->is_dead) {
             op->done(op, -ECANCELED);
             continue;
         }
-        o->disk->mark = (uint32_t)op->result;
-        o->disk->process = o->process;
-        op->result = fileio_execute(op);
-        o->disk->mark = DISK_NEVER;
+        carry_out(o, op);
+        if (o->disk->answers_in_any_order) {
+            list_append(&done, &op->link);
+            ended++;
+        } else {
+            op->done(op, op->result);
+        }
+    }
+    while (ended > 0) {
+        struct fileio_op *op = take(o, &done, ended--);
+
         op->done(op, op->result);
     }
     io->wants_poll = o->queued > 0;

@@ -11,8 +11,8 @@ CRASH_CALLS := open openat mkdir mkdirat close fcntl fstat fstatfs statx fsync \
 CRASH_WRAP := $(addprefix -Wl$(comma)--wrap=,$(CRASH_CALLS))
 # Whatever asks common/plant.h, with the one of tests/crash/planted in its
 # place. The archives give what is not here.
-CRASH_PLANTED := $(shell grep -ls '"common/plant.h"' $(STORAGE) $(FORMATS) \
-	$(ENGINE) $(DAEMON_PARTS))
+CRASH_PLANTED := $(shell grep -ls '"common/plant.h"' $(COMMON) $(STORAGE) \
+	$(FORMATS) $(ENGINE) $(DAEMON_PARTS))
 CRASH_PLANTED_OBJ := $(CRASH_PLANTED:%.c=$(B)/planted/%.o)
 
 PROGS += $(CRASH_MAINS)

@@ -55,6 +55,7 @@ static const struct safeguard safeguards[] = {
     {"lock", "killed", NULL, 13},
     {"look for a name under the lock", "removed", NULL, 1},
     {"poison after a failed sync", "failed-sync", NULL, 1},
+    {"one sync at a time", "syncs-at-once", NULL, 1},
     {"rest of a short write", "save-short", NULL, 1},
     /* The segments of a save. */
     {"sync of a header", "header-first", NULL, 1},
@@ -69,6 +70,10 @@ static const struct safeguard safeguards[] = {
     {"voted segments until the decision", "voted", NULL, 1},
     /* One of each. */
     {"lock of the local store", "two-daemons", NULL, 1},
+    {"owner of a folder", "owner", NULL, 1},
+    {"folder closed to others", "closed-to-others", NULL, 1},
+    {"owner of a segment", "segment-owner", NULL, 1},
+    {"one name of a segment", "second-name", NULL, 1},
     {"one process for a rank", "second-process", NULL, 1},
     {"token of its own", "old-token", NULL, 1},
     /* One decision. */
@@ -79,6 +84,8 @@ static const struct safeguard safeguards[] = {
     {"check of coverage", "hole", NULL, 1},
     {"answer that others have decided", "decided", NULL, 1},
     {"confirmation of a decision", "foreign", NULL, 4},
+    {"tomb of what is undecided", "removed-unseen", NULL, 1},
+    {"tomb over an abort", "removed-late", NULL, 1},
     {"word of all ranks", "one-bad-word", NULL, 1},
     /* Digests. */
     {"digest of a chunk", "rot", NULL, 1},
@@ -95,6 +102,11 @@ static const struct safeguard safeguards[] = {
     {"hold of a parent", "parent", NULL, 1},
     {"hold of a load", "reading", NULL, 1},
     {"hold of a base", "base", NULL, 1},
+    {"hold behind the damaged", "damaged-newest", NULL, 1},
+    {"damaged ones stand for nothing", "damaged", NULL, 1},
+    {"lost ones stand for nothing", "lost-one", NULL, 1},
+    {"tomb over a decision", "buried", NULL, 1},
+    {"tomb behind a manifest", "buried-unseen", NULL, 1},
     {"tomb before reuse", "slow-tomb", NULL, 1},
     {"tombs of an earlier life", "killed", NULL, 48},
     {"tomb of others made durable", "gc", NULL, 1},

@@ -46,6 +46,10 @@ uint32_t stage_record(const struct stage *s, const char *folder,
 /* Somebody creates FOLDER/SAVE; takes `w`. */
 void stage_put(struct stage *s, const char *folder, const struct save_id *id,
                struct wr *w);
+/* Somebody puts it on record that the first daemon's part of it is bad. */
+void stage_note_damage(struct stage *s, const struct promise *v);
+/* Somebody buries it, as `ckpt gc` does, and removes its records. */
+void stage_bury(struct stage *s, const struct promise *v, bool with_records);
 struct run *stage_run(const struct stage *s);
 
 /* scenes_commit.c */
@@ -54,6 +58,8 @@ bool scene_unresolved(uint64_t seed, char why[WHY_BYTES]);
 bool scene_decided(uint64_t seed, char why[WHY_BYTES]);
 bool scene_hole(uint64_t seed, char why[WHY_BYTES]);
 bool scene_voted(uint64_t seed, char why[WHY_BYTES]);
+bool scene_removed_unseen(uint64_t seed, char why[WHY_BYTES]);
+bool scene_removed_late(uint64_t seed, char why[WHY_BYTES]);
 bool scene_lost(uint64_t seed, char why[WHY_BYTES]);
 bool scene_other_incarnation(uint64_t seed, char why[WHY_BYTES]);
 
@@ -82,5 +88,10 @@ bool scene_parent(uint64_t seed, char why[WHY_BYTES]);
 bool scene_reading(uint64_t seed, char why[WHY_BYTES]);
 bool scene_base(uint64_t seed, char why[WHY_BYTES]);
 bool scene_slow_tomb(uint64_t seed, char why[WHY_BYTES]);
+bool scene_buried(uint64_t seed, char why[WHY_BYTES]);
+bool scene_buried_unseen(uint64_t seed, char why[WHY_BYTES]);
+bool scene_damaged_newest(uint64_t seed, char why[WHY_BYTES]);
+bool scene_damaged(uint64_t seed, char why[WHY_BYTES]);
+bool scene_lost_one(uint64_t seed, char why[WHY_BYTES]);
 
 #endif

@@ -180,6 +180,76 @@ bool scene_voted(uint64_t seed, char why[WHY_BYTES])
 }
 
 /*
+ * Both daemons have voted; the first is kept from reading what becomes of it.
+ * The other commits, and then the save is removed with all its records.
+ */
+static struct promise *removed_behind(struct stage *s, uint64_t seed,
+                                      char why[WHY_BYTES])
+{
+    static const struct life_shape shape = {
+        .ranks = 2, .daemons = 2, .tensors = 1, .slots = 8};
+    static const char *const folders[] = {"/vote/", "/decision/"};
+    struct store *home;
+    struct promise *v;
+
+    stage_begin(s, seed, &shape, why);
+    (void)stage_commit(s, 10, 1);
+    v = life_save_begin(&s->life, 20);
+    life_save_rank(&s->life, v, 0, 2);
+    life_turn(&s->life, 2000);
+    home = test_env_fault(s->life.g[0]->daemon, RIG_HOME);
+    for (uint32_t i = 0; i < ARRAY_LEN(folders); i++) {
+        struct store_fault blind = {.op = STORE_GET,
+                                    .name_part = folders[i],
+                                    .nth = 1,
+                                    .persistent = true,
+                                    .error = -EIO};
+        int rc = store_fault_add(home, &blind);
+
+        assert(rc == 0);
+    }
+    life_save_rank(&s->life, v, 1, 2);
+    for (int i = 0; i < 600 && v->v[1]->state != WIRE_STATE_COMMITTED; i++)
+        life_turn(&s->life, 100);
+    assert(v->v[1]->state == WIRE_STATE_COMMITTED);
+    assert(v->v[0]->state < WIRE_STATE_COMMITTED);
+    stage_bury(s, v, true);
+    return v;
+}
+
+/* It can read again: it finds neither a decision nor votes. */
+bool scene_removed_unseen(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct promise *v;
+    struct stage s;
+    bool ok = true;
+
+    v = removed_behind(&s, seed, why);
+    store_fault_clear(test_env_fault(s.life.g[0]->daemon, RIG_HOME));
+    life_turn(&s.life, 60000);
+    if (v->v[0]->state != WIRE_STATE_COMMITTED)
+        ok = stage_fails(&s, "I4: a minute after its home is back a rank is "
+                             "not told of a save that all have committed");
+    return stage_end(&s, ok);
+}
+
+/* It cannot, and at the deadline creates ABORT where COMMIT has been. */
+bool scene_removed_late(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct promise *v;
+    struct stage s;
+    bool ok = true;
+
+    v = removed_behind(&s, seed, why);
+    life_turn(&s.life, 700000); /* past the decide deadline */
+    if (v->v[0]->state == WIRE_STATE_ABORTED)
+        ok = stage_fails(&s, "I1: one rank is told COMMITTED, one ABORTED");
+    else if (v->v[0]->state != WIRE_STATE_COMMITTED)
+        ok = stage_fails(&s, "I4: a rank is told nothing");
+    return stage_end(&s, ok);
+}
+
+/*
  * A vote is on record, no decision, and the daemon is killed; then something
  * happens to a segment that the vote names.
  */

@@ -4,29 +4,43 @@
 #include "tests/crash/scenes.h"
 
 #include "formats/record.h"
+#include "tests/crash/disk_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static const struct life_shape keep_one = {
     .ranks = 2, .daemons = 1, .tensors = 2, .slots = 8, .keep_last = 1};
+
+/* All segments from this one on have a bit flipped. */
+static void flip_from(struct stage *s, uint32_t before)
+{
+    const struct disk_node *seg =
+        &s->disk->live.node[stage_file(s, "local-a/seg")];
+
+    assert(seg->entry_count > before);
+    for (uint32_t i = before; i < seg->entry_count; i++)
+        stage_flip(s, seg->entry[i].node, 2 * PAGE_BYTES + 100);
+}
+
+static uint32_t segment_count(const struct stage *s)
+{
+    return s->disk->live.node[stage_file(s, "local-a/seg")].entry_count;
+}
 
 /* The newest rots before it was read back: the one before it must still be. */
 bool scene_read_back(uint64_t seed, char why[WHY_BYTES])
 {
     struct rig_load *l[LIFE_RANKS_MAX];
     const struct promise *ten;
-    struct disk_node *seg;
     struct stage s;
     uint32_t before;
 
     stage_begin(&s, seed, &keep_one, why);
     ten = stage_commit(&s, 10, 1);
-    before = s.disk->live.node[stage_file(&s, "local-a/seg")].entry_count;
+    before = segment_count(&s);
     (void)stage_commit(&s, 20, 2);
-    seg = &s.disk->live.node[stage_file(&s, "local-a/seg")];
-    assert(seg->entry_count > before);
-    for (uint32_t i = before; i < seg->entry_count; i++)
-        stage_flip(&s, seg->entry[i].node, 2 * PAGE_BYTES + 100);
+    flip_from(&s, before);
     stage_retain(&s);
     stage_stop(&s);
     if (!stage_next(&s))
@@ -204,4 +218,134 @@ bool scene_slow_tomb(uint64_t seed, char why[WHY_BYTES])
     ok = crash_check(&left, &s.p, at, seed, why);
     image_free(&left);
     return stage_end(&s, ok);
+}
+
+/* A removal ends after its tomb: the decision that is left counts no more. */
+bool scene_buried(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct promise *ten, *twenty;
+    struct life_shape shape = keep_one;
+    struct stage s;
+
+    shape.keep_last = 0;
+    stage_begin(&s, seed, &shape, why);
+    ten = stage_commit(&s, 10, 1);
+    twenty = stage_commit(&s, 20, 2);
+    stage_bury(&s, twenty, false);
+    stage_stop(&s);
+    if (!stage_next(&s))
+        return stage_end(&s, false);
+    if (s.life.r[0]->parent.step != 10)
+        return stage_end(&s, stage_fails(&s, "resumed from step 20, which was "
+                                             "removed"));
+    return stage_end(&s, stage_loads(&s, ten));
+}
+
+/* The same, while a daemon lives that has not heard of it. */
+bool scene_buried_unseen(uint64_t seed, char why[WHY_BYTES])
+{
+    struct rig_load *l[LIFE_RANKS_MAX];
+    struct life_shape shape = keep_one;
+    const struct promise *ten;
+    struct stage s;
+    bool ok = true;
+
+    shape.keep_last = 0;
+    stage_begin(&s, seed, &shape, why);
+    ten = stage_commit(&s, 10, 1);
+    (void)stage_commit(&s, 20, 2);
+    stage_retain(&s); /* which looks for tombs */
+    stage_bury(&s, ten, false);
+    life_load(&s.life, &ten->id, l);
+    for (uint32_t i = 0; i < s.p.shape.ranks; i++)
+        if (!l[i]->is_done || l[i]->code != -ENOENT)
+            ok = stage_fails(&s, "rank %u is given what was removed: %d", i,
+                             l[i]->code);
+    return stage_end(&s, ok);
+}
+
+/* The newest was read back, and then found damaged, before retention came to
+ * remove the oldest: ranks still load. The one between them is bad as well by
+ * now, which nobody knows. */
+bool scene_damaged_newest(uint64_t seed, char why[WHY_BYTES])
+{
+    struct life_shape shape = keep_one;
+    struct rig_load *l[LIFE_RANKS_MAX];
+    const struct promise *ten, *thirty;
+    struct stage s;
+    uint32_t before;
+
+    shape.keep_last = 0;
+    stage_begin(&s, seed, &shape, why);
+    ten = stage_commit(&s, 10, 1);
+    before = segment_count(&s);
+    (void)stage_commit(&s, 20, 2);
+    stage_stop(&s);
+    s.p.shape.keep_last = 1;
+    if (!stage_next(&s))
+        return stage_end(&s, false);
+    for (uint32_t i = 0; i < shape.ranks; i++) {
+        l[i] = rig_load(s.life.r[i], NULL);
+        l[i]->is_silent = true;
+    }
+    life_turn(&s.life, 1000);
+    thirty = stage_commit(&s, 30, 3);
+    life_turn(&s.life, 5000);
+    assert(stage_record(&s, "verified", &thirty->id) != DISK_NEVER);
+    flip_from(&s, before);
+    stage_note_damage(&s, thirty);
+    for (uint32_t i = 0; i < shape.ranks; i++)
+        rig_load_vote(l[i]);
+    stage_retain(&s);
+    stage_stop(&s);
+    if (!stage_next(&s))
+        return stage_end(&s, false);
+    life_load(&s.life, NULL, l);
+    return stage_end(&s, life_load_is_right(&s.life, l, ten, why, WHY_BYTES));
+}
+
+static const struct life_shape keep_two = {
+    .ranks = 2, .daemons = 1, .tensors = 2, .slots = 8, .keep_last = 2};
+
+/* Of two to keep a damaged one is none. */
+bool scene_damaged(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct promise *twenty, *thirty;
+    struct stage s;
+
+    stage_begin(&s, seed, &keep_two, why);
+    (void)stage_commit(&s, 10, 1);
+    twenty = stage_commit(&s, 20, 2);
+    thirty = stage_commit(&s, 30, 3);
+    stage_retain(&s);
+    stage_note_damage(&s, thirty);
+    (void)stage_commit(&s, 40, 4);
+    stage_retain(&s);
+    return stage_end(&s, stage_loads(&s, twenty));
+}
+
+/* Nor is one whose segments are gone. */
+bool scene_lost_one(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct promise *twenty;
+    struct disk_node *seg;
+    uint32_t before;
+    struct stage s;
+
+    stage_begin(&s, seed, &keep_two, why);
+    (void)stage_commit(&s, 10, 1);
+    twenty = stage_commit(&s, 20, 2);
+    before = segment_count(&s);
+    (void)stage_commit(&s, 30, 3);
+    stage_retain(&s);
+    stage_stop(&s);
+    seg = &s.disk->live.node[stage_file(&s, "local-a/seg")];
+    assert(seg->entry_count > before);
+    disk_take_name(s.disk, stage_file(&s, "local-a/seg"),
+                   seg->entry[before].name);
+    if (!stage_next(&s))
+        return stage_end(&s, false);
+    (void)stage_commit(&s, 40, 4);
+    stage_retain(&s);
+    return stage_end(&s, stage_loads(&s, twenty));
 }

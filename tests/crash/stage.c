@@ -4,6 +4,7 @@
 #include "tests/crash/scenes.h"
 
 #include "ckptd/engine/retain.h"
+#include "formats/record.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -145,12 +146,10 @@ static void nothing(struct store_req *req, int64_t result)
     (void)result;
 }
 
-void stage_put(struct stage *s, const char *folder, const struct save_id *id,
-               struct wr *w)
+static void put(struct stage *s, const char *name, struct wr *w)
 {
-    char name[RECORD_NAME_BYTES];
     struct store_req req = {.op = STORE_PUT,
-                            .name = name_save(name, RIG_RUN, folder, id),
+                            .name = name,
                             .buf = w->data,
                             .len = w->bytes,
                             .done = nothing};
@@ -158,4 +157,50 @@ void stage_put(struct stage *s, const char *folder, const struct save_id *id,
 
     assert(rc == 0);
     wr_free(w);
+}
+
+void stage_put(struct stage *s, const char *folder, const struct save_id *id,
+               struct wr *w)
+{
+    char name[RECORD_NAME_BYTES];
+
+    put(s, name_save(name, RIG_RUN, folder, id), w);
+}
+
+void stage_note_damage(struct stage *s, const struct promise *v)
+{
+    const struct id128 *daemon = &s->life.g[0]->daemon->env.local_uuid;
+    struct record_mark mark = {
+        .id = v->id, .daemon = *daemon, .note = "the test wants it"};
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+
+    record_mark_encode(RECORD_DAMAGED, &mark, &w);
+    put(s, name_save_daemon(name, RIG_RUN, "damaged", &v->id, daemon), &w);
+}
+
+static void take_away(struct stage *s, const char *name)
+{
+    struct store_req req = {.op = STORE_REMOVE, .name = name, .done = nothing};
+    int64_t rc = store_run(test_world_store(s->life.world, RIG_HOME), &req);
+
+    assert(rc == 0);
+}
+
+void stage_bury(struct stage *s, const struct promise *v, bool with_records)
+{
+    struct record_tomb tomb = {.id = v->id, .reason = "the test wants it"};
+    static const char *const of_each[] = {"vote", "intent"};
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+
+    record_tomb_encode(&tomb, &w);
+    stage_put(s, "tomb", &v->id, &w);
+    for (uint32_t i = 0; with_records && i < s->p.shape.daemons; i++)
+        for (uint32_t k = 0; k < ARRAY_LEN(of_each); k++)
+            take_away(s,
+                      name_save_daemon(name, RIG_RUN, of_each[k], &v->id,
+                                       &s->life.g[i]->daemon->env.local_uuid));
+    if (with_records)
+        take_away(s, name_save(name, RIG_RUN, "decision", &v->id));
 }
