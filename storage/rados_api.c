@@ -26,6 +26,7 @@ static const struct {
     SYMBOL(create2),
     SYMBOL(conf_read_file),
     SYMBOL(conf_set),
+    SYMBOL(conf_get),
     SYMBOL(connect),
     SYMBOL(shutdown),
     SYMBOL(ioctx_create),

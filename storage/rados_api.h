@@ -41,6 +41,8 @@ struct rados_api {
     int (*conf_read_file)(rados_handle cluster, const char *path);
     int (*conf_set)(rados_handle cluster, const char *option,
                     const char *value);
+    int (*conf_get)(rados_handle cluster, const char *option, char *value,
+                    size_t capacity);
     int (*connect)(rados_handle cluster);
     void (*shutdown)(rados_handle cluster);
 

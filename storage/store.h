@@ -315,6 +315,26 @@ int store_rados_open(const char *url, unsigned flags,
                      const struct store_rados_options *options,
                      struct store **out, struct err *err) MUST_USE;
 
+/* For people: is such a home to be had, for writing, and how fast? An object in
+ * each of its pools is created, read back and removed; no home is made, nor has
+ * there to be one. Blocks as opening does. 0, or what failed first, its words
+ * without what to do, which is in `fix`. */
+struct store_rados_trial {
+    bool has_home;
+    char text[512]; /* pools, namespace, user, librados */
+    uint64_t connect_ms;
+    uint64_t records_ms, blobs_ms; /* of the three operations together */
+    char fix[512];                 /* of what failed; "" when it is not known */
+};
+
+int store_rados_try(const char *url, const struct store_rados_options *options,
+                    struct store_rados_trial *out, struct err *err) MUST_USE;
+
+/* A home by its name: a directory, file://PATH or rados://POOL/NAMESPACE...,
+ * -EINVAL for any other scheme. `engine` is for files. */
+int store_home_open(const char *home, unsigned flags, enum store_engine engine,
+                    struct store **out, struct err *err) MUST_USE;
+
 /*
  * Wrappers: they own the store below and close it.
  *

@@ -4,6 +4,8 @@
  *
  *   store_rados.c        the table of operations: submit, poll, describe
  *   store_rados_open.c   opening and closing: the cluster, the home's anchor
+ *   store_rados_words.c  what went wrong in opening, its cause and what to do
+ *   store_rados_trial.c  a trial of both pools, for people
  *   store_rados_op.c     one operation on one object: budget, call, arrival
  *   store_rados_put.c    creating a record or blob, and removing one
  *   store_rados_get.c    reading one, and its length
@@ -131,6 +133,8 @@ int rados_op_seal(struct rados_op *op, struct seal *seal) MUST_USE;
 /* So many folders are remembered as being in their parents' catalogues. */
 #define RADOS_FOLDERS 256
 
+#define RADOS_FIX_BYTES 512
+
 struct rados_store {
     struct store store;
     const struct rados_api *api;
@@ -146,12 +150,39 @@ struct rados_store {
     uint32_t ops;
     uint64_t op_bytes;
     char *folder[RADOS_FOLDERS];
+    char fix[RADOS_FIX_BYTES]; /* what to do about what failed in opening */
     int event_fd;
     pthread_mutex_t lock;
     struct list arrived; /* lock */
 };
 
 extern const struct store_ops rados_ops;
+
+/* Where opening stands. */
+enum rados_step {
+    RADOS_STEP_CONFIGURE,
+    RADOS_STEP_CONNECT,
+    RADOS_STEP_POOL,
+    RADOS_STEP_RECORDS, /* operations on objects there */
+    RADOS_STEP_BLOBS,
+};
+
+/* What failed with `rc` (negative): words with monitors, pool, namespace, cause
+ * and what to do, of which rados->fix gets the last. Returns rc. */
+int rados_refused(struct rados_store *rados, struct err *err, int rc,
+                  enum rados_step step, const char *what);
+
+/* Everything of opening but the home's anchor. Undone by rados_op_close(). */
+struct rados_store *rados_new(const struct store_rados_options *options,
+                              unsigned flags);
+int rados_connect(struct rados_store *rados,
+                  const struct store_rados_options *options, const char *url,
+                  struct err *err) MUST_USE;
+int rados_open_pool(struct rados_store *rados, enum rados_pool which,
+                    const char *name, struct err *err) MUST_USE;
+/* The home's data pool: 0, -ENOENT (no home), or another negative code. */
+int rados_anchor_read(struct rados_store *rados,
+                      char pool[RADOS_WORD_MAX + 1]) MUST_USE;
 
 static inline struct rados_store *rados_of(struct store *store)
 {

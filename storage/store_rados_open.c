@@ -3,10 +3,10 @@
  *
  * librados is found, configured (the cluster's own file first, then what must
  * not wait for ever and must not print), connected, and the pool of records
- * opened. Then the home's anchor is read, an object that says which pool has
- * the blobs; with STORE_OPEN_CREATE it is created if it is not there, in one
- * operation together with a key of a catalogue, which a pool that cannot hold
- * catalogues (an erasure-coded one) refuses.
+ * opened (rados_connect). Then the home's anchor is read, an object that says
+ * which pool has the blobs; with STORE_OPEN_CREATE it is created if it is not
+ * there, in one operation together with a key of a catalogue, which a pool that
+ * cannot hold catalogues (an erasure-coded one) refuses.
  *
  * On failure everything is undone in reverse order.
  */
@@ -21,26 +21,6 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
-
-/* What librados says no to, in words that lead on. */
-static int refused(struct err *err, const struct rados_store *rados, int rc,
-                   const char *what)
-{
-    const struct rados_url *url = &rados->url;
-    const char *advice = "";
-
-    if (rc == -ETIMEDOUT)
-        advice = ": no answer in time; are the monitors (mon_host in the "
-                 "configuration) and the OSDs up and reachable? try `ceph -s`";
-    else if (rc == -EACCES || rc == -EPERM)
-        advice = ": the key of this user is not allowed to (mon 'allow r', osd "
-                 "'allow rwx pool=POOL namespace=NAMESPACE' for both pools)";
-    else if (rc == -ENOENT)
-        advice = ": not there";
-    return err_set(err, rc, "rados://%s/%s as client.%s: %s%s (%s)", url->pool,
-                   url->space, url->user[0] ? url->user : "admin", what, advice,
-                   err_text(rc));
-}
 
 /*
  * The cluster.
@@ -83,28 +63,24 @@ static int configure(struct rados_store *rados, struct err *err)
     int rc = rados->api->conf_read_file(rados->cluster, conf);
 
     if (rc < 0)
-        return err_set(err, rc,
-                       "Ceph's configuration %s: %s; name it in the home: "
-                       "rados://POOL/NAMESPACE?conf=PATH",
-                       conf, err_text(rc));
+        return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE, conf);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         rc = set_number(rados, numbers[i].option, numbers[i].value);
         if (rc < 0)
-            return refused(err, rados, rc, numbers[i].option);
+            return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE,
+                                 numbers[i].option);
     }
     return 0;
 }
 
-static int open_pool(struct rados_store *rados, enum rados_pool which,
-                     const char *name, struct err *err)
+int rados_open_pool(struct rados_store *rados, enum rados_pool which,
+                    const char *name, struct err *err)
 {
-    char what[32 + RADOS_WORD_MAX];
     int rc = rados->api->ioctx_create(rados->cluster, name, &rados->io[which]);
 
-    (void)snprintf(what, sizeof what, "pool %s", name);
     if (rc < 0) {
         rados->io[which] = NULL;
-        return refused(err, rados, rc, what);
+        return rados_refused(rados, err, rc, RADOS_STEP_POOL, name);
     }
     rados->api->ioctx_set_namespace(rados->io[which], rados->url.space);
     return 0;
@@ -120,27 +96,22 @@ static int connect_cluster(struct rados_store *rados, struct err *err)
     rc = rados->api->create2(&rados->cluster, "ceph", user, 0);
     if (rc < 0) {
         rados->cluster = NULL;
-        return refused(err, rados, rc, "librados");
+        return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE, user);
     }
     rc = configure(rados, err);
     if (rc < 0)
         return rc;
     rc = rados->api->connect(rados->cluster);
-    if (rc == -ENOENT)
-        return err_set(err, rc,
-                       "no key for %s: its keyring is missing (the option "
-                       "keyring in Ceph's configuration)",
-                       user);
     if (rc < 0)
-        return refused(err, rados, rc, "cannot connect");
-    return open_pool(rados, RADOS_RECORDS, rados->url.pool, err);
+        return rados_refused(rados, err, rc, RADOS_STEP_CONNECT, user);
+    return rados_open_pool(rados, RADOS_RECORDS, rados->url.pool, err);
 }
 
 /*
  * The anchor.
  */
 
-static int anchor_read(struct rados_store *rados, char pool[RADOS_WORD_MAX + 1])
+int rados_anchor_read(struct rados_store *rados, char pool[RADOS_WORD_MAX + 1])
 {
     struct rados_op op;
     struct seal seal;
@@ -195,18 +166,12 @@ static int anchor(struct rados_store *rados, struct err *err)
 {
     const struct rados_url *url = &rados->url;
     char pool[RADOS_WORD_MAX + 1];
-    int rc = anchor_read(rados, pool), made;
+    int rc = rados_anchor_read(rados, pool), made;
 
     if (rc == -ENOENT && (rados->flags & STORE_OPEN_CREATE)) {
         made = anchor_create(rados,
                              url->data_pool[0] ? url->data_pool : url->pool);
-        if (made == -EOPNOTSUPP)
-            return err_set(err, made,
-                           "pool %s holds no catalogues, as erasure-coded "
-                           "pools do not: name a replicated pool, and this "
-                           "one as data_pool",
-                           url->pool);
-        rc = anchor_read(rados, pool);
+        rc = rados_anchor_read(rados, pool);
         if (rc == -ENOENT && made < 0)
             rc = made;
     }
@@ -214,7 +179,8 @@ static int anchor(struct rados_store *rados, struct err *err)
         return err_set(err, rc, "there is no home at rados://%s/%s", url->pool,
                        url->space);
     if (rc < 0)
-        return refused(err, rados, rc, "the home's first object");
+        return rados_refused(rados, err, rc, RADOS_STEP_RECORDS,
+                             "the home's first object");
     if (url->data_pool[0] && strcmp(url->data_pool, pool) != 0)
         return err_set(err, -EINVAL,
                        "the home rados://%s/%s has its data in pool %s, not "
@@ -244,8 +210,8 @@ void rados_op_close(struct rados_store *rados)
     free(rados);
 }
 
-static struct rados_store *rados_new(const struct store_rados_options *options,
-                                     unsigned flags)
+struct rados_store *rados_new(const struct store_rados_options *options,
+                              unsigned flags)
 {
     static const struct store_limits limits = {
         .align_bytes = PAGE_BYTES,
@@ -274,9 +240,9 @@ static struct rados_store *rados_new(const struct store_rados_options *options,
     return rados;
 }
 
-static int open_home(struct rados_store *rados,
-                     const struct store_rados_options *options, const char *url,
-                     struct err *err)
+int rados_connect(struct rados_store *rados,
+                  const struct store_rados_options *options, const char *url,
+                  struct err *err)
 {
     int rc = rados_url_parse(url, &rados->url, err);
 
@@ -292,13 +258,8 @@ static int open_home(struct rados_store *rados,
         rc = rados_api_load(&rados->api, err);
     if (rc == 0)
         rc = connect_cluster(rados, err);
-    /* Before a home is made that names it. */
     if (rc == 0 && rados->url.data_pool[0])
-        rc = open_pool(rados, RADOS_BLOBS, rados->url.data_pool, err);
-    if (rc == 0)
-        rc = anchor(rados, err);
-    if (rc == 0 && !rados->io[RADOS_BLOBS])
-        rc = open_pool(rados, RADOS_BLOBS, rados->url.data_pool, err);
+        rc = rados_open_pool(rados, RADOS_BLOBS, rados->url.data_pool, err);
     return rc;
 }
 
@@ -317,7 +278,11 @@ int store_rados_open(const char *url, unsigned flags,
     rados = rados_new(options, flags);
     if (!rados)
         return err_set(err, -ENOMEM, "no memory for a store in RADOS");
-    rc = open_home(rados, options, url, err);
+    rc = rados_connect(rados, options, url, err);
+    if (rc == 0)
+        rc = anchor(rados, err);
+    if (rc == 0 && !rados->io[RADOS_BLOBS])
+        rc = rados_open_pool(rados, RADOS_BLOBS, rados->url.data_pool, err);
     if (rc < 0) {
         rados_op_close(rados);
         return rc;

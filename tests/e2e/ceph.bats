@@ -6,46 +6,11 @@
 # 20 of the monitor, 10 times full, 10 partitions of the network, 10 hangs, 10
 # blackouts, and rot.
 
-CEPH=tests/ceph
-
-setup_file() {
-    export DIR=$BATS_FILE_TMPDIR/cluster
-    "$CEPH/cluster.py" "$DIR" run -- \
-        sh -c 'export -p | grep " CKPT_" >"$CKPT_CEPH_DIR.tmp" &&
-            echo $$ >"$CKPT_CEPH_DIR.command" &&
-            mv "$CKPT_CEPH_DIR.tmp" "$CKPT_CEPH_DIR.env" && exec sleep 36000' \
-        >"$DIR.log" 2>&1 3>&- &
-    echo $! >"$DIR.pid"
-    until [ -s "$DIR.env" ] || ! kill -0 "$(cat "$DIR.pid")" 2>/dev/null; do
-        sleep 0.2
-    done
-    grep '^# figure' "$DIR.log" >&3 || true
-}
-
-teardown_file() {
-    kill -TERM "$(cat "$DIR.pid")" 2>/dev/null || true
-    while kill -0 "$(cat "$DIR.pid")" 2>/dev/null; do
-        sleep 0.1
-    done
-    rm -rf "$DIR" # a test kills who would
-}
+load ../lib/ceph
 
 setup() {
-    if ! [ -s "$DIR.env" ]; then
-        why=$(tail -n 1 "$DIR.log")
-        case $why in
-        *missing:*) skip "no Ceph: ${why#*cluster.py: }" ;;
-        esac
-        echo "no cluster: $why" >&2
-        return 1
-    fi
-    # shellcheck disable=SC1091
-    . "$DIR.env"
+    ceph_setup
     HOME_URL=$CKPT_TEST_RADOS
-}
-
-cluster() {
-    "$CEPH/cluster.py" "$DIR" "$@"
 }
 
 # client COMMAND...: where the cluster's client is; its output is in $output.
@@ -56,16 +21,6 @@ client() {
 # one ARGUMENTS...: ceph_one.
 one() {
     client timeout 60 "$BUILD_DIR/tests/ceph_one" "$@"
-}
-
-says() {
-    case $output in
-    *"$1"*) ;;
-    *)
-        echo "not said: $1; but: $output" >&2
-        return 1
-        ;;
-    esac
 }
 
 figures() {
@@ -135,7 +90,7 @@ rot() {
     one put a text
     [ "$status" -eq 1 ]
     says "open -1: rados://meta/other as client.ckptd"
-    says "osd 'allow rwx pool=POOL namespace=NAMESPACE'"
+    says "osd 'allow rwx pool=meta namespace=other, allow rwx pool=data namespace=other'"
 }
 
 @test "an erasure-coded pool is refused for records, in words" {

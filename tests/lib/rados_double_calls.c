@@ -64,6 +64,19 @@ static int double_conf_set(rados_handle handle, const char *option,
     return 0;
 }
 
+static int double_conf_get(rados_handle handle, const char *option, char *value,
+                           size_t capacity)
+{
+    static const char hosts[] = "v2:192.0.2.1:3300";
+
+    (void)handle;
+    assert(strcmp(option, "mon_host") == 0);
+    if (capacity < sizeof hosts)
+        return -ENAMETOOLONG;
+    memcpy(value, hosts, sizeof hosts);
+    return 0;
+}
+
 static int double_connect(rados_handle handle)
 {
     struct client *client = handle;
@@ -466,6 +479,7 @@ const struct rados_api *rados_double_api(void)
         .create2 = double_create2,
         .conf_read_file = double_conf_read_file,
         .conf_set = double_conf_set,
+        .conf_get = double_conf_get,
         .connect = double_connect,
         .shutdown = double_shutdown,
         .ioctx_create = double_ioctx_create,

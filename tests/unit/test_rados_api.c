@@ -28,6 +28,7 @@ IS_SAME(version);
 IS_SAME(create2);
 IS_SAME(conf_read_file);
 IS_SAME(conf_set);
+IS_SAME(conf_get);
 IS_SAME(connect);
 IS_SAME(shutdown);
 IS_SAME(ioctx_create);

@@ -58,7 +58,13 @@ static void what_cannot_be_opened_is_told_with_its_cure(void **state)
         {"rados://meta/n?conf=/absent", 0, {0}, -ENOENT, "/absent"},
         {RADOS_HOME, 0, {.is_shut = true}, -ETIMEDOUT, "monitors"},
         {RADOS_HOME, 0, {.is_down = true}, -ETIMEDOUT, "OSDs"},
-        {RADOS_HOME, 0, {.is_forbidden = true}, -EACCES, "osd 'allow rwx"},
+        {RADOS_HOME, 0, {.is_forbidden = true}, -EACCES, "do not take the key"},
+        {RADOS_HOME, 0, {.is_shut = true}, -ETIMEDOUT, "v2:192.0.2.1:3300"},
+        {"rados://meta/n",
+         STORE_OPEN_CREATE,
+         {.is_full = true},
+         -ENOSPC,
+         "get-quota meta"},
         {RADOS_HOME, STORE_OPEN_LOCAL, {0}, -EREMOTE, "local"},
     };
 

@@ -5,6 +5,7 @@
  * seen, and for all but ok the fix. Exit 1 when a check failed.
  */
 #include "formats/record.h"
+#include "storage/rados_url.h"
 #include "tools/ckpt/check.h"
 #include "tools/ckpt/doctor.h"
 #include "tools/ckpt/marks.h"
@@ -84,7 +85,7 @@ static const char *local_name(const struct doctor *d, const char *home,
     char above[PATH_MAX], root[PATH_MAX];
     char *slash;
 
-    tool_local_path(d->tool, local, 1024);
+    (void)tool_local_path(d->tool, local, 1024);
     slash = strrchr(local, '/');
     if (!slash || !slash[1] || !realpath(home, root))
         return "";
@@ -108,8 +109,7 @@ static size_t names_in(struct store *s, const char *folder, const char *local)
     return count;
 }
 
-/* Is this directory a home, or can it become one? */
-static void check_identity(struct doctor *d, struct store *s, const char *path)
+void check_identity(struct doctor *d, struct store *s, const char *path)
 {
     struct record_store record;
     struct err err;
@@ -154,7 +154,11 @@ static void check_home(struct doctor *d)
               "use --home DIR or set CKPT_HOME");
         return;
     }
-    rc = store_file_open(path, 0, STORE_ENGINE_AUTO, &s, &err);
+    if (rados_url_is(path)) {
+        check_ceph(d);
+        return;
+    }
+    rc = store_home_open(path, 0, STORE_ENGINE_AUTO, &s, &err);
     if (rc) {
         found(d, "home", FINDING_FAIL, err.text, home_fix(rc));
         return;
@@ -162,7 +166,7 @@ static void check_home(struct doctor *d)
     d->is_open = true;
     check_identity(d, s, path);
     store_close(s);
-    rc = store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, &s, &err);
+    rc = store_home_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, &s, &err);
     if (rc) {
         found(d, "home", FINDING_FAIL, err.text, home_fix(rc));
         return;
@@ -179,7 +183,12 @@ static void check_local(struct doctor *d)
     struct store *s;
     struct err err;
 
-    tool_local_path(d->tool, path, sizeof path);
+    if (!tool_local_path(d->tool, path, sizeof path)) {
+        found(d, "local store", FINDING_WARN, NO_LOCAL,
+              "a trainer is refused without one, as segments cannot lie in "
+              "RADOS: set CKPT_LOCAL to a folder on a local drive");
+        return;
+    }
     if (access(path, F_OK) < 0) {
         (void)snprintf(seen, sizeof seen, "%s is not there yet", path);
         found(d, "local store", FINDING_OK, seen, "");
@@ -210,7 +219,8 @@ static void check_uring(struct doctor *d)
         disabled = 0;
     if (f)
         (void)fclose(f);
-    tool_local_path(d->tool, path, sizeof path);
+    if (!tool_local_path(d->tool, path, sizeof path))
+        (void)snprintf(path, sizeof path, "/");
     if (disabled) {
         found(d, "io_uring", FINDING_WARN,
               "switched off by sysctl kernel.io_uring_disabled",
@@ -362,13 +372,14 @@ int verb_doctor(struct tool *t)
     struct doctor d = {.tool = t};
 
     check_home(&d);
-    if (!d.is_open)
+    if (!d.is_open && d.has_failed)
         return EXIT_ERROR;
     check_local(&d);
     check_segments(&d);
     check_uring(&d);
     check_memlock(&d);
     check_daemon(&d);
-    check_runs(&d);
+    if (d.is_open)
+        check_runs(&d);
     return d.has_failed ? EXIT_ERROR : EXIT_FINE;
 }

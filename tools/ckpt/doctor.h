@@ -21,6 +21,10 @@ struct doctor {
 void found(struct doctor *d, const char *what, enum finding finding,
            const char *seen, const char *fix);
 
+/* doctor.c: is what was opened a home, or can it become one? */
+void check_identity(struct doctor *d, struct store *s, const char *path);
+/* doctor_ceph.c: the whole check of a home in RADOS. */
+void check_ceph(struct doctor *d);
 /* doctor_daemon.c: who answers on the daemon's socket, and in which mode? */
 void check_daemon(struct doctor *d);
 /* doctor_segments.c: segments with a damaged header, which nobody uses. */

@@ -90,7 +90,8 @@ void check_daemon(struct doctor *d)
     char path[1024], mode[700], seen[2000];
     int dir, fd, rc;
 
-    tool_local_path(d->tool, path, sizeof path);
+    if (!tool_local_path(d->tool, path, sizeof path))
+        return;
     dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (dir < 0 || fd < 0)

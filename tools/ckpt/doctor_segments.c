@@ -99,7 +99,10 @@ void check_segments(struct doctor *d)
     char path[1024];
     struct err err;
 
-    tool_local_path(d->tool, path, sizeof path);
+    if (!tool_local_path(d->tool, path, sizeof path)) {
+        free(page);
+        return; /* check_local() has said so */
+    }
     if (!page)
         found(d, "segment", FINDING_WARN, "no memory to look at segments",
               "try again");

@@ -201,7 +201,8 @@ int gc_segments(struct gc *g)
     char path[1024], lock[1100];
     int code = EXIT_FINE, fd;
 
-    tool_local_path(g->tool, path, sizeof path);
+    if (!tool_local_path(g->tool, path, sizeof path))
+        return EXIT_FINE;
     (void)snprintf(lock, sizeof lock, "%s/lock", path);
     fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)

@@ -93,7 +93,7 @@ void lease_take(struct lease *l, const struct tool *t, const char *run,
     (void)snprintf(l->run, sizeof l->run, "%s", run);
     if (getrandom(&l->id, sizeof l->id, 0) != (ssize_t)sizeof l->id)
         return;
-    if (store_file_open(t->options.home, STORE_OPEN_WRITE, STORE_ENGINE_THREADS,
+    if (store_home_open(t->options.home, STORE_OPEN_WRITE, STORE_ENGINE_THREADS,
                         &l->store, &err))
         return;
     (void)pthread_mutex_init(&l->lock, NULL);

@@ -12,13 +12,9 @@
 
 int marks_open(struct tool *t, struct store **out, struct err *err)
 {
-    const char *path = t->options.home;
-
     *out = NULL;
-    if (strncmp(path, "file://", 7) == 0)
-        path += 7;
-    return store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_THREADS, out,
-                           err);
+    return store_home_open(t->options.home, STORE_OPEN_WRITE,
+                           STORE_ENGINE_THREADS, out, err);
 }
 
 static int put(struct store *home, enum record_kind kind, const char *name,

@@ -370,7 +370,8 @@ int repair_save(struct repair *r)
     char path[1024];
     int code = EXIT_FINE, lock, rc;
 
-    tool_local_path(r->tool, path, sizeof path);
+    if (!tool_local_path(r->tool, path, sizeof path))
+        return complain(r->tool, EXIT_USAGE, NO_LOCAL);
     lock = take_lock(r->tool, path, &code);
     if (lock < 0)
         return code;

@@ -25,7 +25,8 @@ int segments_open(const struct tool *t, const struct manifest *m,
     int rc;
 
     *out = (struct segments){.manifest = m};
-    tool_local_path(t, out->path, sizeof out->path);
+    if (!tool_local_path(t, out->path, sizeof out->path))
+        return err_set(err, -ENOENT, NO_LOCAL);
     rc = store_file_open(out->path, 0, STORE_ENGINE_AUTO, &out->local, err);
     if (rc == 0)
         rc = read_uuid(out, err);

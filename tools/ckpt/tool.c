@@ -3,6 +3,7 @@
  */
 #include "tools/ckpt/tool.h"
 #include "common/text.h"
+#include "storage/rados_url.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -49,30 +50,31 @@ int exit_code_of(int result)
 int tool_open_home(struct tool *t, bool for_writing)
 {
     struct err err;
-    const char *path;
     int rc;
 
     if (!t->options.home || !*t->options.home)
         return complain(t, EXIT_USAGE,
-                        "no home given: use --home DIR or set CKPT_HOME");
-    path = text_home_path(t->options.home);
-    if (!path)
+                        "no home given: use --home HOME or set CKPT_HOME");
+    if (!text_home_path(t->options.home) && !rados_url_is(t->options.home))
         return complain(t, EXIT_USAGE,
-                        "home %s: this version knows directories only",
+                        "home %s: a home is a directory, file://PATH or "
+                        "rados://POOL/NAMESPACE",
                         t->options.home);
-    rc = store_file_open(path, for_writing ? STORE_OPEN_WRITE : 0,
+    rc = store_home_open(t->options.home, for_writing ? STORE_OPEN_WRITE : 0,
                          STORE_ENGINE_AUTO, &t->home, &err);
     return rc ? complain(t, exit_code_of(rc), "%s", err.text) : EXIT_FINE;
 }
 
-void tool_local_path(const struct tool *t, char *path, size_t capacity)
+bool tool_local_path(const struct tool *t, char *path, size_t capacity)
 {
     const char *home = t->options.home ? text_home_path(t->options.home) : NULL;
 
+    *path = '\0';
     if (t->options.local && *t->options.local)
         (void)snprintf(path, capacity, "%s", t->options.local);
-    else
-        (void)snprintf(path, capacity, "%s/local", home ? home : "");
+    else if (home)
+        (void)snprintf(path, capacity, "%s/local", home);
+    return *path;
 }
 
 int tool_wait(struct store *s, const bool *done)

@@ -55,8 +55,10 @@ int exit_code_of(int result);
 
 /* Opens t->home for reading (or writing); 0 or an exit code. */
 int tool_open_home(struct tool *t, bool for_writing);
-/* Folder of the local store: --local, CKPT_LOCAL, HOME/local. */
-void tool_local_path(const struct tool *t, char *path, size_t capacity);
+/* Folder of the local store: --local, CKPT_LOCAL, HOME/local. False, and "": a
+ * home that is no folder, and none was named. */
+bool tool_local_path(const struct tool *t, char *path, size_t capacity);
+#define NO_LOCAL "no local store is named (--local, CKPT_LOCAL)"
 
 int target_parse(const struct tool *t, const char *text, struct target *out);
 /* Names of the home's runs; other entries of runs/ are counted on stderr. 0 or
