@@ -222,6 +222,15 @@ int64_t tier_chunk(const struct manifest *tier, const struct manifest *m,
     return (int64_t)(r->first_chunk + (chunk - of->first_chunk));
 }
 
+uint64_t tier_source(const struct manifest *tier, const struct manifest *m,
+                     uint64_t chunk)
+{
+    uint32_t rank = tier->chunk[chunk].rank;
+
+    return rank_of(m, rank)->first_chunk +
+           (chunk - rank_of(tier, rank)->first_chunk);
+}
+
 uint64_t tier_file_chunks(const struct manifest *tier, uint32_t file,
                           uint64_t *first)
 {

@@ -34,6 +34,10 @@ int tier_check(const struct manifest *tier, const struct manifest *m,
 int64_t tier_chunk(const struct manifest *tier, const struct manifest *m,
                    uint64_t chunk) MUST_USE;
 
+/* The other way round; `tier` is a table of `m`. */
+uint64_t tier_source(const struct manifest *tier, const struct manifest *m,
+                     uint64_t chunk);
+
 /* Chunks of a file are consecutive: [*first, + count returned). */
 uint64_t tier_file_chunks(const struct manifest *tier, uint32_t file,
                           uint64_t *first);

@@ -26,16 +26,19 @@ enum save_status {
 struct catalog_save {
     struct save_id id;
     enum save_status status;
-    bool is_pinned, is_verified, is_leased;
-    bool is_damaged; /* it is on record that a scrub found bad bytes */
-    bool is_remote;  /* every byte is in the remote tier as well */
+    bool is_pinned : 1, is_verified : 1, is_leased : 1;
+    bool is_damaged : 1; /* it is on record that a scrub found bad bytes */
+    bool is_remote : 1;  /* every byte is in the remote tier as well */
+    bool is_drained : 1; /* what this daemon has of it is */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */
-    bool is_lost;
-    bool is_let_go; /* REMOVED, and this daemon holds no data for it any more */
-    bool has_decision;   /* REMOVED, but its COMMIT was still there: without its
-                            tomb it would be a checkpoint again */
-    uint32_t scrubbed_s; /* when this daemon last read it again; 0: never */
+    bool is_lost : 1;
+    bool is_let_go : 1;     /* REMOVED, and this daemon holds no data for it */
+    bool has_decision : 1;  /* REMOVED, but its COMMIT was still there: without
+                               its tomb it would be a checkpoint again */
+    uint8_t drain_failures; /* in a row; tried again not before */
+    uint32_t drain_at_s;    /* this, by our own clock */
+    uint32_t scrubbed_s;    /* when this daemon last read it again; 0: never */
     int32_t code;
     char *reason; /* see catalog_reason(); an entry's own, else NULL */
     uint64_t created_unix_ms;

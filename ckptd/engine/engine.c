@@ -8,7 +8,9 @@
  * flight; what stays undecided is settled by the next life's recovery. A timer
  * looks at intervals, because what is waited for ends in many places.
  */
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/load.h"
+#include "ckptd/engine/remote_write.h"
 #include "ckptd/engine/retain.h"
 #include "ckptd/engine/scrub.h"
 #include "ckptd/engine/save.h"
@@ -33,6 +35,9 @@ static void on_pool_open(void *arg, int result, const struct err *err)
     if (result == 0 && scrub_open(e))
         e->env->ops->log(e->env, LOG_LEVEL_WARN,
                          "no memory: checkpoints are not read again");
+    if (result == 0 && drain_open(e))
+        e->env->ops->log(e->env, LOG_LEVEL_WARN,
+                         "no memory: nothing goes to the remote tier");
     e->is_ready = result == 0;
     e->ready(e->ready_arg, result, err);
 }
@@ -62,6 +67,7 @@ int engine_open(struct env *env, struct engine **out,
         return err_set(err, -ENOMEM, "no memory for the engine");
     e->env = env;
     e->chunk_bytes = CHUNK_BYTES_DEFAULT;
+    e->remote_file_bytes = REMOTE_FILE_BYTES;
     e->ready = ready;
     e->ready_arg = arg;
     list_init(&e->homes);
@@ -107,6 +113,7 @@ void engine_close(struct engine *e)
     each_run(e, saves_close);
     each_run(e, retain_close);
     scrub_close(e);
+    drain_close(e);
     homes_close(e);
     save_departed_free(e);
     save_pipeline_close(e);
@@ -221,7 +228,7 @@ bool engine_is_working(const struct engine *e)
 bool engine_is_idle(const struct engine *e)
 {
     return list_is_empty(&e->sessions) && !is_at_work(e) &&
-           !any_run(e, has_undecided);
+           !any_run(e, has_undecided) && !any_run(e, drain_is_wanted);
 }
 
 static void abort_saves(struct run *run)
@@ -247,6 +254,7 @@ void engine_halt(struct engine *e)
     each_run(e, abort_saves);
     each_run(e, retain_stop);
     scrub_stop(e);
+    drain_stop(e);
     segpool_stop(e->pool);
 }
 
@@ -254,7 +262,7 @@ bool engine_is_quiet(const struct engine *e)
 {
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
            !any_run(e, commits_at_work) && !engine_is_retaining(e) &&
-           !scrub_is_busy(e) && !segpool_is_busy(e->pool);
+           !scrub_is_busy(e) && !drain_is_busy(e) && !segpool_is_busy(e->pool);
 }
 
 /* What this life leaves in the local store. */

@@ -27,7 +27,8 @@ struct engine {
     /* Of every arena and save; CHUNK_BYTES_DEFAULT unless set before the first
      * session (tests do). */
     uint32_t chunk_bytes;
-    struct list buffer_waits; /* struct buffer_wait, in order */
+    uint64_t remote_file_bytes; /* likewise: REMOTE_FILE_BYTES */
+    struct list buffer_waits;   /* struct buffer_wait, in order */
     bool is_serving_buffers;
     struct save_pipeline *pipeline;
     struct list departed; /* save_gone.c: ranks that left a generation */
@@ -39,6 +40,7 @@ struct engine {
     uint32_t stop_looks_left; /* asked twice: until it is over anyway */
     bool is_halted;
     struct scrub *scrub; /* NULL: switched off */
+    struct drain *drain;
 };
 
 /*

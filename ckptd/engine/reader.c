@@ -41,7 +41,8 @@ static uint64_t extent_of(const struct chunk_read *r)
 
 static void *extent_target(const struct chunk_read *r)
 {
-    return location_of(r)->codec == CODEC_RAW ? r->slot : r->buffer[0];
+    return r->as_stored || location_of(r)->codec == CODEC_RAW ? r->slot
+                                                              : r->buffer[0];
 }
 
 /* The first tensor with bytes in the chunk, for words. */
@@ -105,7 +106,7 @@ static void check_run(struct env_job *job)
     manifest_chunk_header(r->manifest, r->chunk, &want);
     if (!is_left_out("digest of a chunk"))
         r->result = chunk_check(extent_target(r), extent_of(r), &want, &r->err);
-    if (r->result || want.codec == CODEC_RAW)
+    if (r->result || r->as_stored || want.codec == CODEC_RAW)
         return;
     r->result = codec_decode(
         want.codec, want.codec_param, (uint8_t *)r->buffer[0] + PAGE_BYTES,
@@ -312,7 +313,7 @@ static bool from_memory(struct chunk_read *r)
     struct slots *slots;
     uint32_t index;
 
-    if (r->skip_memory ||
+    if (r->skip_memory || r->as_stored ||
         !slots_find(&r->engine->arenas, segment, c->number, &slots, &index))
         return false;
     if (slots->slot[index].raw_bytes != c->raw_bytes)

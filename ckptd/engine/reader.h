@@ -30,6 +30,9 @@ struct chunk_read {
     void *slot;
     void *buffer[2];
     bool skip_memory; /* read the media even if memory has it */
+    /* The extent as it lies in the local store is wanted, header page and all:
+     * at `slot`, checked, not decoded (so without buffers). */
+    bool as_stored;
     void (*done)(struct chunk_read *r, int result);
     void *owner;
     /* Out: */

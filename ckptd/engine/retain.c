@@ -11,6 +11,7 @@
 #include "ckptd/engine/retain_internal.h"
 
 #include "common/plant.h"
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/save.h"
 
@@ -105,7 +106,10 @@ static void remove_next(struct retention *t)
         bool is_base =
             saves_use_base(t->run, id) && !is_left_out("hold of a base");
 
-        if (is_read || is_base) {
+        bool is_drained =
+            drain_uses(t->run, id) && !is_left_out("hold of a drain");
+
+        if (is_read || is_base || is_drained) {
             try_later(t, RETRY_NS);
             continue;
         }

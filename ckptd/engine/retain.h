@@ -28,7 +28,9 @@
  * `victims` has room for c->save_count; returns how many. keep_last 0 with
  * keep_every 0 keeps all; keep_every keeps steps that are multiples of it. The
  * newest checkpoint and what is not older, pins, leases, parent and origin of
- * the newest generation are always kept; an unreadable save keeps everything;
+ * the newest generation are always kept, and so is the newest one that is in
+ * the remote tier: none goes but behind one of at least its durability; an
+ * unreadable save keeps everything;
  * a lost one does not count as one of the last. */
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims);

@@ -15,6 +15,7 @@
 #include "ckptd/engine/commit.h"
 
 #include "common/plant.h"
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/retain_internal.h"
 #include "ckptd/engine/save.h"
@@ -66,7 +67,7 @@ static void next_burial(struct retention *t)
         t->burying = s->id;
         if (is_running(t->run, &s->id) ||
             (loads_pending(t->run) && !is_left_out("hold of a load")) ||
-            saves_use_base(t->run, &s->id)) {
+            drain_uses(t->run, &s->id) || saves_use_base(t->run, &s->id)) {
             retain_later(t);
             continue;
         }

@@ -33,12 +33,13 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
 {
     struct save_id latest = catalog_latest(c);
     size_t newer = 0, count = 0;
+    bool has_remote = false; /* a newer one that is good */
 
     if (keep_last == 0 && keep_every == 0)
         return 0;
     for (size_t i = c->save_count; i-- > 0;) {
         const struct catalog_save *s = &c->save[i];
-        bool is_recent;
+        bool is_recent, is_last_remote;
 
         if (s->status == SAVE_UNREADABLE &&
             !is_left_out("stop at the unreadable"))
@@ -46,9 +47,12 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         if (s->status != SAVE_COMMITTED)
             continue;
         is_recent = newer < keep_last;
+        is_last_remote = s->is_remote && !has_remote;
+        has_remote |= s->is_remote;
         newer += is_sound(s);
         /* What is not older than `latest` has nothing newer behind it. */
         if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
+            (is_last_remote && !is_left_out("hold of the last remote one")) ||
             (keep_every && s->id.step % keep_every == 0) ||
             (s->is_pinned && !is_left_out("pin")) ||
             (s->is_leased && !is_left_out("lease")) ||

@@ -1,8 +1,8 @@
 /*
  * retain_remove.c - the end of one save.
  *
- *   tomb/SAVE (exclusively) -> references dropped -> decision, manifest parts,
- *   votes, intents, verified mark removed
+ *   tomb/SAVE (exclusively) -> references dropped -> files of the remote tier
+ *   removed -> all its records, the decision last
  *
  * A load that has not begun to read when this begins finds that the save is
  * REMOVED (load.c); one that has is waited for (retain.c). From the tomb on the
@@ -10,6 +10,7 @@
  * records if the daemon dies in between is swept by `ckpt gc`. The tomb stays
  * for the run's life, so that no late create revives the name.
  */
+#include "ckptd/engine/remote_remove.h"
 #include "ckptd/engine/retain_internal.h"
 
 #include "common/plant.h"
@@ -31,7 +32,7 @@ struct removal {
 /* The decision last: until then the rest can still be told apart. */
 static const char *const folders[] = {"manifest", "vote",    "intent",
                                       "verified", "damaged", "scrubbed",
-                                      "decision"};
+                                      "remote",   "decision"};
 
 static void next_folder(struct removal *r);
 static void next_record(struct removal *r);
@@ -109,6 +110,25 @@ static void next_folder(struct removal *r)
                folder_listed, r);
 }
 
+static void files_removed(void *arg, int result)
+{
+    struct removal *r = arg;
+
+    if (result)
+        removal_end(r, result);
+    else
+        next_folder(r);
+}
+
+/* Was it ever to be in the remote tier? */
+static bool may_be_remote(const struct run *run, const struct save_id *id)
+{
+    const struct catalog_generation *g =
+        catalog_generation_at(&run->catalog, id->generation);
+
+    return g && g->record.remote_every;
+}
+
 static void tomb_put(void *arg, int result)
 {
     struct removal *r = arg;
@@ -125,7 +145,10 @@ static void tomb_put(void *arg, int result)
                                 "run %s: step %" PRIu64
                                 " (generation %u) removed by the policy",
                                 run->name, r->id.step, r->id.generation);
-    next_folder(r);
+    if (may_be_remote(run, &r->id))
+        remote_remove(run, &r->id, files_removed, r);
+    else
+        next_folder(r);
 }
 
 void retain_let_go(struct retention *t, const struct save_id *id)

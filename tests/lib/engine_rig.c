@@ -86,6 +86,7 @@ int rig_boot(struct rig *g)
 
     if (rc == 0) {
         g->engine->chunk_bytes = RIG_CHUNK_BYTES;
+        g->engine->remote_file_bytes = RIG_REMOTE_FILE_BYTES;
         g->daemon->env.buffer_bytes = chunk_extent_bytes(RIG_CHUNK_BYTES);
         (void)test_run(g->world, LIMIT_MS, is_ready, g);
         assert(g->is_ready);
@@ -253,7 +254,8 @@ void rig_open(struct rig_rank *r, const char *token)
                              .world_size = r->world_size,
                              .codec = r->codec,
                              .keep_last = r->keep_last,
-                             .keep_every = r->keep_every};
+                             .keep_every = r->keep_every,
+                             .remote_every = r->remote_every};
     struct wr w = {0};
 
     wire_hello_encode(&hello, &w);
@@ -341,6 +343,7 @@ void rig_rank_shape(struct rig_rank *r, const struct rig_shape *shape)
     r->entropy = shape->entropy;
     r->keep_last = shape->keep_last;
     r->keep_every = shape->keep_every;
+    r->remote_every = shape->remote_every;
 }
 
 void rig_start(struct rig *g, const char *token, const struct rig_shape *shape,

@@ -16,6 +16,9 @@
 #define RIG_HOME        "/home"
 #define RIG_RUN         "run"
 #define RIG_CHUNK_BYTES CHUNK_BYTES_MIN
+/* A header page and three raw chunks. */
+#define RIG_REMOTE_FILE_BYTES                                                  \
+    (PAGE_BYTES + 3 * ((uint64_t)RIG_CHUNK_BYTES + PAGE_BYTES))
 
 struct rig {
     struct test_world *world;
@@ -66,7 +69,7 @@ struct rig_rank {
     char error_text[ERR_TEXT_BYTES];
     bool is_gone;
     uint32_t hold_after; /* gives no more than so many chunks per save */
-    uint32_t codec, keep_last, keep_every; /* for rig_open() */
+    uint32_t codec, keep_last, keep_every, remote_every; /* for rig_open() */
     double entropy;   /* 1: bytes do not compress; 0: they do */
     uint32_t changed; /* for saves from now on, see rig_save */
     uint64_t changed_seed;
@@ -124,7 +127,7 @@ struct rig_shape {
     uint64_t tensor_bytes;
     uint32_t codec; /* 0: AUTO, 1: RAW, 2: PLANES_LZ4 */
     double entropy;
-    uint32_t keep_last, keep_every;
+    uint32_t keep_last, keep_every, remote_every;
 };
 #define RIG_RANKS_MAX 8
 /* The part of it that rig_open() says. */

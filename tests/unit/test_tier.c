@@ -72,6 +72,7 @@ static void every_chunk_has_its_place(void **state)
         const struct mf_location *at;
 
         assert_int_equal(k, i);
+        assert_int_equal(tier_source(&w->tier, &w->m, i), r->first_chunk + i);
         manifest_chunk_header(&w->m, r->first_chunk + i, &a);
         manifest_chunk_header(&w->tier, (uint64_t)k, &b);
         assert_memory_equal(&a, &b, sizeof a);

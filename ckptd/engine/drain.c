@@ -1,0 +1,358 @@
+/*
+ * drain.c - see drain.h: which checkpoint, and the way of one.
+ *
+ * A look once a second; drain_end() looks again at once, so that a backlog is
+ * worked off without pauses.
+ */
+#include "ckptd/engine/drain_internal.h"
+
+#include "ckptd/engine/home_internal.h"
+#include "formats/tier.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define LOOK_NS ((uint64_t)1000 * 1000 * 1000)
+/* After a failure, twice as long after each more; and before others are asked
+ * once more. */
+#define AGAIN_S       2u
+#define AGAIN_DOUBLED 5 /* times at most */
+/* Bytes a second while a save, a load or retention is at work. */
+#define BESIDE_BYTES_S 256e6
+
+static const bool allowed[DRAIN_PHASES][DRAIN_PHASES] = {
+    [DRAIN_IDLE] = {[DRAIN_FETCHING] = true},
+    [DRAIN_FETCHING] =
+        {[DRAIN_BUILDING] = true, [DRAIN_LOOKING] = true, [DRAIN_IDLE] = true},
+    [DRAIN_BUILDING] =
+        {[DRAIN_WRITING] = true, [DRAIN_LOOKING] = true, [DRAIN_IDLE] = true},
+    [DRAIN_WRITING] = {[DRAIN_TABLE] = true, [DRAIN_IDLE] = true},
+    [DRAIN_TABLE] = {[DRAIN_LOOKING] = true, [DRAIN_IDLE] = true},
+    [DRAIN_LOOKING] = {[DRAIN_MARKING] = true, [DRAIN_IDLE] = true},
+    [DRAIN_MARKING] = {[DRAIN_IDLE] = true},
+};
+
+void drain_move(struct drain *d, enum drain_phase to)
+{
+    assert(allowed[d->phase][to]);
+    d->phase = to;
+}
+
+static struct env *env_of(const struct drain *d)
+{
+    return d->engine->env;
+}
+
+struct catalog_save *drain_save(const struct drain *d)
+{
+    struct catalog_save *s = catalog_find(&d->run->catalog, &d->id);
+
+    return s && s->status == SAVE_COMMITTED ? s : NULL;
+}
+
+/* By our own clock. */
+static uint32_t seconds(const struct engine *e)
+{
+    return (uint32_t)(env_now(e->env) / LOOK_NS);
+}
+
+/*
+ * Whose turn it is.
+ */
+
+/* Does the policy of its generation send it there? */
+static bool is_meant(const struct run *run, const struct catalog_save *s)
+{
+    const struct catalog_generation *g =
+        catalog_generation_at(&run->catalog, s->id.generation);
+
+    return s->status == SAVE_COMMITTED && !s->is_lost && g &&
+           g->record.remote_every && s->id.step % g->record.remote_every == 0;
+}
+
+static bool is_due(const struct run *run, const struct catalog_save *s,
+                   uint32_t now_s)
+{
+    return is_meant(run, s) && !s->is_remote && s->drain_at_s <= now_s;
+}
+
+/* What this daemon's share of is not there comes before what waits for others,
+ * what has not failed before what has; of equal ones the newest. */
+static bool is_before(const struct catalog_save *a,
+                      const struct catalog_save *b)
+{
+    if (a->is_drained != b->is_drained)
+        return b->is_drained;
+    if (a->drain_failures != b->drain_failures)
+        return a->drain_failures < b->drain_failures;
+    return save_id_compare(&a->id, &b->id) > 0;
+}
+
+static const struct catalog_save *best_of(const struct run *run, uint32_t now,
+                                          const struct catalog_save *best)
+{
+    for (size_t i = run->catalog.save_count; i-- > 0;) {
+        const struct catalog_save *s = &run->catalog.save[i];
+
+        if (is_due(run, s, now) && (!best || is_before(s, best)))
+            best = s;
+    }
+    return best;
+}
+
+/* The next one, and its run. */
+static const struct catalog_save *choose(const struct engine *e,
+                                         struct run **run)
+{
+    uint32_t now = seconds(e);
+    const struct catalog_save *best = NULL;
+
+    LIST_FOR_EACH (node, &e->homes) {
+        struct home *home = container_of(node, struct home, link);
+
+        LIST_FOR_EACH (at, &home->runs) {
+            struct run *r = container_of(at, struct run, link);
+            const struct catalog_save *s =
+                r->is_attached ? best_of(r, now, best) : best;
+
+            if (s != best)
+                *run = r;
+            best = s;
+        }
+    }
+    return best;
+}
+
+/*
+ * The way of one.
+ */
+
+static void look_later(struct drain *d, uint64_t ns)
+{
+    env_of(d)->ops->timer_set(env_of(d), &d->timer, env_now(env_of(d)) + ns);
+}
+
+static void drain_end(struct drain *d, int result, const char *what)
+{
+    struct catalog_save *s = drain_save(d);
+
+    if (result && result != -ECANCELED && s)
+        env_of(d)->ops->log(env_of(d), LOG_LEVEL_ERROR,
+                            "run %s step %" PRIu64
+                            " (generation %u): not in the remote tier yet: "
+                            "%s: %s; it is tried again",
+                            d->run->name, d->id.step, d->id.generation, what,
+                            err_text(result));
+    if (s && !s->is_remote) {
+        s->drain_at_s = seconds(d->engine) + (AGAIN_S << s->drain_failures);
+        if (result && s->drain_failures < AGAIN_DOUBLED)
+            s->drain_failures++;
+    }
+    held_manifest_put(d->held);
+    free(d->table);
+    d->held = NULL;
+    d->table = NULL;
+    drain_move(d, DRAIN_IDLE);
+    if (!d->is_stopping)
+        look_later(d, 0);
+}
+
+static void build_run(struct env_job *job)
+{
+    struct drain *d = container_of(job, struct drain, job);
+
+    d->result = tier_build(&d->held->manifest, &d->engine->env->local_uuid,
+                           d->file_bytes, &d->table, &d->table_bytes, &d->err);
+    if (d->result == 0)
+        d->result = manifest_open(d->table, d->table_bytes, &d->tier, &d->err);
+}
+
+static void built(struct env_job *job)
+{
+    struct drain *d = container_of(job, struct drain, job);
+
+    if (d->is_stopping || !drain_save(d)) {
+        drain_end(d, -ECANCELED, "");
+    } else if (d->result == -ENOENT) { /* no rank is ours */
+        drain_move(d, DRAIN_LOOKING);
+        drain_look(d);
+    } else if (d->result) {
+        drain_end(d, d->result, d->err.text);
+    } else {
+        drain_move(d, DRAIN_WRITING);
+        drain_write(d);
+    }
+}
+
+static void manifest_here(void *arg, int result, struct held_manifest *held,
+                          const struct err *err)
+{
+    struct drain *d = arg;
+    struct catalog_save *s = drain_save(d);
+
+    d->held = held;
+    if (result || d->is_stopping || !s) {
+        drain_end(d, result ? result : -ECANCELED, err->text);
+        return;
+    }
+    if (s->is_drained) { /* others had yet to */
+        drain_move(d, DRAIN_LOOKING);
+        drain_look(d);
+        return;
+    }
+    drain_move(d, DRAIN_BUILDING);
+    d->job.run = build_run;
+    d->job.done = built;
+    env_of(d)->ops->work(env_of(d), &d->job);
+}
+
+void drain_written(struct drain *d, int result)
+{
+    if (result == 0 && !drain_save(d))
+        result = -ECANCELED; /* it was removed meanwhile */
+    if (result) {
+        drain_end(d, result, d->err.text);
+        return;
+    }
+    drain_move(d, DRAIN_TABLE);
+    drain_put_table(d);
+}
+
+void drain_table_put(struct drain *d, int result)
+{
+    struct catalog_save *s = drain_save(d);
+
+    if (result || !s) {
+        drain_end(d, result ? result : -ECANCELED,
+                  "cannot write where it is (remote/)");
+        return;
+    }
+    s->is_drained = true;
+    drain_move(d, DRAIN_LOOKING);
+    drain_look(d);
+}
+
+void drain_looked(struct drain *d, int result, bool is_complete)
+{
+    if (result || !is_complete || d->is_stopping) {
+        drain_end(d, result, "cannot tell what others have");
+        return;
+    }
+    drain_move(d, DRAIN_MARKING);
+    drain_mark(d);
+}
+
+void drain_marked(struct drain *d, int result)
+{
+    struct catalog_save *s = drain_save(d);
+
+    if (result == 0 && s) {
+        s->is_remote = true;
+        env_of(d)->ops->log(env_of(d), LOG_LEVEL_INFO,
+                            "run %s step %" PRIu64
+                            " (generation %u) is REMOTE: every byte is in %s",
+                            d->run->name, d->id.step, d->id.generation,
+                            d->run->home->path);
+    }
+    drain_end(d, result, "cannot write that all of it is there");
+}
+
+static void look(struct env_timer *timer)
+{
+    struct drain *d = container_of(timer, struct drain, timer);
+    const struct catalog_save *next;
+
+    if (d->phase != DRAIN_IDLE || d->is_stopping)
+        return;
+    next = choose(d->engine, &d->run);
+    if (!next) {
+        look_later(d, LOOK_NS);
+        return;
+    }
+    d->id = next->id;
+    d->err = (struct err){0};
+    d->file_bytes = remote_file_bytes(d->run->home);
+    drain_move(d, DRAIN_FETCHING);
+    manifest_fetch(d->run, &d->id, manifest_here, d);
+}
+
+uint64_t drain_pace(struct drain *d, uint64_t bytes)
+{
+    struct env *env = env_of(d);
+    uint64_t now = env_now(env), start = max_u64(d->next_start_ns, now);
+    double rate = env->drain_bytes_s;
+
+    if (engine_is_working(d->engine) && (rate <= 0 || rate > BESIDE_BYTES_S))
+        rate = BESIDE_BYTES_S;
+    if (rate > 0)
+        d->next_start_ns = start + (uint64_t)((double)bytes / rate * 1e9);
+    return rate > 0 ? start - now : 0;
+}
+
+/*
+ * Life.
+ */
+
+int drain_open(struct engine *e)
+{
+    struct drain *d = calloc(1, sizeof *d);
+
+    if (!d)
+        return -ENOMEM;
+    d->engine = e;
+    d->timer.fire = look;
+    e->drain = d;
+    look_later(d, LOOK_NS);
+    return 0;
+}
+
+void drain_stop(struct engine *e)
+{
+    struct drain *d = e->drain;
+
+    if (!d || d->is_stopping)
+        return;
+    d->is_stopping = true;
+    e->env->ops->timer_stop(e->env, &d->timer);
+    drain_write_cancel(d);
+}
+
+bool drain_is_busy(const struct engine *e)
+{
+    return e->drain && e->drain->phase != DRAIN_IDLE;
+}
+
+/* Whoever ends now would leave it undone though it could be done. */
+static bool is_open(const struct run *run, const struct catalog_save *s)
+{
+    return is_meant(run, s) && !s->is_remote && !s->is_drained &&
+           s->drain_failures == 0;
+}
+
+bool drain_is_wanted(const struct run *run)
+{
+    for (size_t i = run->catalog.save_count; i-- > 0;)
+        if (is_open(run, &run->catalog.save[i]))
+            return true;
+    return false;
+}
+
+bool drain_uses(const struct run *run, const struct save_id *id)
+{
+    const struct drain *d = run->home->engine->drain;
+
+    return d && d->phase != DRAIN_IDLE && d->run == run &&
+           save_id_compare(&d->id, id) == 0;
+}
+
+void drain_close(struct engine *e)
+{
+    if (!e->drain)
+        return;
+    assert(e->drain->phase == DRAIN_IDLE);
+    e->env->ops->timer_stop(e->env, &e->drain->timer);
+    free(e->drain);
+    e->drain = NULL;
+}

@@ -1,0 +1,36 @@
+/*
+ * drain.h - committed checkpoints are copied to the home's remote tier.
+ *
+ *   IDLE -> FETCHING (manifest) -> BUILDING (this daemon's table) -> WRITING
+ *   (files, each read back) -> TABLE -> LOOKING (has every daemon?) -> MARKING
+ *   -> IDLE
+ *
+ * One checkpoint at a time, in the background: of those that their
+ * generation's remote_every wants, the newest first, so that one that was
+ * begun is finished and those that could not be kept up with are skipped.
+ * remote/SAVE.DAEMON says where this daemon's share is; remote/SAVE is there
+ * once every daemon of the save has said so: only then is it REMOTE. Whatever
+ * goes wrong is logged, and tried again after a while, others first; what is
+ * there and good by then is not written again. While a save, a load or
+ * retention is at work it goes on slowly.
+ *
+ * What is being drained is held against retention.
+ */
+#ifndef CKPTD_DRAIN_H
+#define CKPTD_DRAIN_H
+
+#include "ckptd/engine/home.h"
+
+/* -ENOMEM. */
+int drain_open(struct engine *e) MUST_USE;
+/* Start nothing more. Then drain_is_busy() turns false by and by. */
+void drain_stop(struct engine *e);
+bool drain_is_busy(const struct engine *e);
+/* Is this daemon's share of something to be drained that has not failed yet? */
+bool drain_is_wanted(const struct run *run);
+/* Is this save's local copy being read? */
+bool drain_uses(const struct run *run, const struct save_id *id);
+/* Not busy. */
+void drain_close(struct engine *e);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * drain_internal.h - between drain.c (which checkpoint, and its way) and
+ * drain_write.c (files, table, marks).
+ */
+#ifndef CKPTD_DRAIN_INTERNAL_H
+#define CKPTD_DRAIN_INTERNAL_H
+
+#include "ckptd/engine/drain.h"
+#include "ckptd/engine/manifest_hold.h"
+#include "ckptd/engine/remote_write.h"
+
+#define DRAIN_WRITERS 2
+
+enum drain_phase {
+    DRAIN_IDLE,
+    DRAIN_FETCHING,
+    DRAIN_BUILDING,
+    DRAIN_WRITING,
+    DRAIN_TABLE,
+    DRAIN_LOOKING,
+    DRAIN_MARKING,
+    DRAIN_PHASES,
+};
+
+struct drain {
+    struct engine *engine;
+    enum drain_phase phase;
+    bool is_stopping;
+    struct env_timer timer;
+    uint64_t next_start_ns; /* by the rate */
+    /* Under way: */
+    struct run *run;
+    struct save_id id;
+    struct held_manifest *held;
+    uint64_t file_bytes;
+    void *table; /* this daemon's, in bytes; `tier` is open on it */
+    size_t table_bytes;
+    struct manifest tier;
+    struct env_job job;
+    int result;
+    struct err err;
+    uint32_t next_file, writing;
+    struct remote_write writer[DRAIN_WRITERS];
+};
+
+void drain_move(struct drain *d, enum drain_phase to);
+/* The save, NULL if it is no checkpoint any more. */
+struct catalog_save *drain_save(const struct drain *d);
+/* For how long so many bytes have to wait; counts them. */
+uint64_t drain_pace(struct drain *d, uint64_t bytes);
+
+/* All files of the table, then drain_written(): d->err has the words. */
+void drain_write(struct drain *d);
+void drain_write_cancel(struct drain *d);
+void drain_written(struct drain *d, int result);
+
+/* remote/SAVE.DAEMON */
+void drain_put_table(struct drain *d);
+void drain_table_put(struct drain *d, int result);
+
+/* Have all daemons of the save written theirs? */
+void drain_look(struct drain *d);
+void drain_looked(struct drain *d, int result, bool is_complete);
+
+/* remote/SAVE */
+void drain_mark(struct drain *d);
+void drain_marked(struct drain *d, int result);
+
+#endif

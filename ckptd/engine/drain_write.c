@@ -1,0 +1,187 @@
+/*
+ * drain_write.c - what a drain writes: the files of its table, side by side,
+ * the table, and the mark that all daemons' shares are there.
+ */
+#include "ckptd/engine/drain_internal.h"
+#include "ckptd/engine/home_internal.h"
+
+#include "common/plant.h"
+#include "formats/tier.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct store *store_of(const struct drain *d)
+{
+    return d->run->home->store;
+}
+
+/*
+ * Files.
+ */
+
+static void write_more(struct drain *d);
+
+static uint64_t pace(struct remote_write *w, uint64_t bytes)
+{
+    return drain_pace(w->owner, bytes);
+}
+
+static void file_done(struct remote_write *w, int result)
+{
+    struct drain *d = w->owner;
+
+    d->writing--;
+    if (result && !d->err.code)
+        d->err = w->err;
+    free(w->window);
+    w->window = NULL;
+    write_more(d);
+}
+
+static void writer_start(struct drain *d, struct remote_write *w)
+{
+    w->window = aligned_alloc(PAGE_BYTES, REMOTE_WINDOW_BYTES);
+    if (!w->window) {
+        (void)err_set(&d->err, -ENOMEM, "no memory to copy");
+        return;
+    }
+    d->writing++;
+    w->run = d->run;
+    w->manifest = &d->held->manifest;
+    w->tier = &d->tier;
+    w->file = d->next_file++;
+    w->pace = pace;
+    w->done = file_done;
+    w->owner = d;
+    remote_write_begin(w);
+}
+
+/* The lowest file that is not there yet. */
+static uint32_t first_missing(const struct drain *d)
+{
+    uint32_t first = d->next_file;
+
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        if (d->writer[i].window && d->writer[i].file < first)
+            first = d->writer[i].file;
+    return first;
+}
+
+static void write_more(struct drain *d)
+{
+    if (d->is_stopping && !d->err.code)
+        (void)err_set(&d->err, -ECANCELED, "the daemon stops");
+    if (!drain_save(d) && !d->err.code)
+        (void)err_set(&d->err, -ECANCELED, "it was removed");
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        if (!d->err.code && d->next_file < d->tier.file_count &&
+            d->next_file < first_missing(d) + REMOTE_ROW_GAP &&
+            !d->writer[i].window)
+            writer_start(d, &d->writer[i]);
+    if (d->writing == 0)
+        drain_written(d, d->err.code);
+}
+
+void drain_write(struct drain *d)
+{
+    d->next_file = 0;
+    write_more(d);
+}
+
+void drain_write_cancel(struct drain *d)
+{
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        if (d->writer[i].window)
+            remote_write_cancel(&d->writer[i]);
+}
+
+/*
+ * The table.
+ */
+
+/* It says the same whoever wrote it: ours of an earlier life is as good. */
+static void table_done(void *arg, int result)
+{
+    drain_table_put(arg, result);
+}
+
+void drain_put_table(struct drain *d)
+{
+    const struct recio_place place = {.run = d->run->name,
+                                      .folder = "remote",
+                                      .id = d->id,
+                                      .daemon = d->tier.info.daemon};
+
+    recio_put_container(store_of(d), &place, d->table, d->table_bytes,
+                        table_done, d);
+}
+
+/*
+ * The others.
+ */
+
+static bool has_table(const struct drain *d, const struct store_names *names,
+                      const struct id128 *daemon)
+{
+    char want[SAVE_ID_TEXT_BYTES + ID_TEXT_BYTES + 1], save[SAVE_ID_TEXT_BYTES];
+    char id[ID_TEXT_BYTES];
+
+    (void)snprintf(want, sizeof want, "%s.%s", save_id_format(&d->id, save),
+                   id_format(daemon, id));
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->name[i], want) == 0)
+            return true;
+    return false;
+}
+
+/* Whether every rank's daemon has one. */
+static bool is_complete(const struct drain *d, const struct store_names *names)
+{
+    const struct manifest *m = &d->held->manifest;
+
+    for (uint64_t i = 0; i < m->rank_count; i++) {
+        if (i > 0 && id_equal(&m->rank[i].daemon, &m->rank[i - 1].daemon))
+            continue;
+        if (!has_table(d, names, &m->rank[i].daemon))
+            return false;
+    }
+    return true;
+}
+
+static void listed(void *arg, int result, struct store_names *names)
+{
+    struct drain *d = arg;
+
+    drain_looked(d, result,
+                 result == 0 && (is_complete(d, names) ||
+                                 is_left_out("shares of other daemons")));
+}
+
+void drain_look(struct drain *d)
+{
+    char name[RECORD_NAME_BYTES];
+
+    recio_list(store_of(d), name_run(name, d->run->name, "remote"), listed, d);
+}
+
+static void mark_done(void *arg, int result)
+{
+    drain_marked(arg, result == -EEXIST ? 0 : result);
+}
+
+void drain_mark(struct drain *d)
+{
+    struct env *env = run_env(d->run);
+    struct record_mark mark;
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+
+    mark_fill(env, &mark, &d->id);
+    (void)snprintf(mark.note, sizeof mark.note, "read back, the last by %.200s",
+                   env->host);
+    record_mark_encode(RECORD_REMOTE, &mark, &w);
+    recio_put(store_of(d), name_save(name, d->run->name, "remote", &d->id), &w,
+              mark_done, d);
+}

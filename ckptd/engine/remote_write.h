@@ -1,0 +1,98 @@
+/*
+ * remote_write.h - one file of the remote tier, written and read back.
+ *
+ *   blobs:    FILLING -> PUTTING -> READING -> CHECKING
+ *   segments: CREATING -> (FILLING -> WRITING)... -> SYNCING -> CLOSING ->
+ *             OPENING -> (READING -> CHECKING)... -> SHUTTING
+ *
+ * A store that can write in place takes a file as one large segment, any other
+ * as a blob. Either way it is filled window by window: extents are read from
+ * the local store to their places, checked, and handed over. Then all of it is
+ * read again and checked, also where a file of that name was there already (an
+ * earlier life's): only what is there and good counts. One that is bad is
+ * removed and written anew, once.
+ */
+#ifndef CKPTD_REMOTE_WRITE_H
+#define CKPTD_REMOTE_WRITE_H
+
+#include "ckptd/engine/home.h"
+#include "ckptd/engine/reader.h"
+
+/* Memory of one writer: what goes out at once, and the most that a blob has. */
+#define REMOTE_WINDOW_BYTES ((uint64_t)16 << 20)
+/* A file where the store has segments: few and large. */
+#define REMOTE_FILE_BYTES ((uint64_t)1 << 30)
+
+/* How large files of the remote tier are in this home. */
+uint64_t remote_file_bytes(const struct home *home);
+/* Whether they are segments of its store, else blobs. */
+bool remote_in_place(const struct home *home);
+
+#define REMOTE_READS 4 /* of extents, side by side */
+
+/* Of a daemon's files of a save the lowest ones are written first: none while
+ * one that is so much lower is not there. So whoever removes them needs no
+ * list of all that there is: after so many that are not there come no more. */
+#define REMOTE_ROW_GAP 8
+
+enum remote_phase {
+    REMOTE_IDLE,
+    REMOTE_CREATING,
+    REMOTE_FILLING,
+    REMOTE_PUTTING,
+    REMOTE_WRITING,
+    REMOTE_SYNCING,
+    REMOTE_CLOSING,
+    REMOTE_OPENING,
+    REMOTE_READING,
+    REMOTE_CHECKING,
+    REMOTE_SHUTTING,
+    REMOTE_REMOVING,
+    REMOTE_PHASES,
+};
+
+/*
+ * The caller allocates (zeroed) and fills the upper part, which may be used
+ * again once done() was called. `tier` is this daemon's table of `manifest`;
+ * `window` is page-aligned. pace() says for how many ns so many bytes have to
+ * wait before they may go. done() is never called from inside.
+ *
+ * Failures, with words: -CKPT_ECORRUPT or -EIO (the local copy is bad, or the
+ * remote one twice), and what the home's store answers.
+ */
+struct remote_write {
+    struct run *run;
+    const struct manifest *manifest, *tier;
+    uint32_t file;
+    uint8_t *window;
+    uint64_t (*pace)(struct remote_write *w, uint64_t bytes);
+    void (*done)(struct remote_write *w, int result);
+    void *owner;
+    /* Out: */
+    uint64_t written_bytes;
+    struct err err;
+    /* remote_write.c's own: */
+    enum remote_phase phase;
+    bool is_retried, is_cancelled, is_pacing;
+    uint64_t first, end;               /* chunks of the file */
+    uint64_t window_first, window_end; /* of those, in the window */
+    uint64_t window_at, window_bytes;  /* where it lies in the file */
+    uint64_t next_read;
+    uint32_t reading;
+    struct store_seg *seg;
+    struct store_req req;
+    struct env_timer timer;
+    struct env_job job;
+    struct remote_lane {
+        struct remote_write *w;
+        struct chunk_read read;
+        bool is_running;
+    } lane[REMOTE_READS];
+    char name[RECORD_NAME_BYTES];
+};
+
+void remote_write_begin(struct remote_write *w);
+/* Begin nothing more: done() follows with -ECANCELED unless it is done. */
+void remote_write_cancel(struct remote_write *w);
+
+#endif
