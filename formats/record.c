@@ -411,6 +411,17 @@ int record_decision_decode(const void *data, size_t bytes,
     return body_end(&r, rc == 0 && decision_is_good(v), RECORD_DECISION, err);
 }
 
+int record_decision_of(const struct save_id *id, const void *data, size_t bytes,
+                       struct record_decision *v, struct err *err)
+{
+    int rc = record_decision_decode(data, bytes, v, err);
+
+    if (rc == 0 && save_id_compare(&v->id, id) != 0)
+        rc = err_set(err, -CKPT_ECORRUPT,
+                     "decision record: it speaks of another save");
+    return rc;
+}
+
 void record_parts_encode(const struct record_parts *v, struct wr *w)
 {
     size_t begin = envelope_begin(w, RECORD_PARTS);

@@ -181,6 +181,10 @@ uint64_t record_decision_room(const struct record_decision *v);
 /* inline_bytes points into `data`, at a multiple of 8 from its start. */
 int record_decision_decode(const void *data, size_t bytes,
                            struct record_decision *v, struct err *err) MUST_USE;
+/* The same of what stands under the name of save `id`: -CKPT_ECORRUPT when it
+ * speaks of another. */
+int record_decision_of(const struct save_id *id, const void *data, size_t bytes,
+                       struct record_decision *v, struct err *err) MUST_USE;
 void record_parts_encode(const struct record_parts *v, struct wr *w);
 int record_parts_decode(const void *data, size_t bytes, struct record_parts *v,
                         struct err *err) MUST_USE;

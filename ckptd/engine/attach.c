@@ -200,7 +200,7 @@ static void decision_done(void *arg, int64_t result, void *data)
     if (result < 0)
         rc = err_set(&err, (int)result, "decision: %s", err_text((int)result));
     else
-        rc = record_decision_decode(data, (size_t)result, &d, &err);
+        rc = record_decision_of(&a->id, data, (size_t)result, &d, &err);
     if (rc < 0) {
         free(data);
         refer_unreadable(a, rc, err.text);

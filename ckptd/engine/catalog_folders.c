@@ -176,9 +176,7 @@ static void decision_record(struct catalog_load *l, const char *name,
         decision_unreadable(l, name, &id, (int)result, err_text((int)result));
         return;
     }
-    rc = record_decision_decode(data, (size_t)result, &d, &err);
-    if (rc == 0 && save_id_compare(&d.id, &id) != 0)
-        rc = err_set(&err, -CKPT_ECORRUPT, "it speaks of another save");
+    rc = record_decision_of(&id, data, (size_t)result, &d, &err);
     if (rc < 0) {
         decision_unreadable(l, name, &id, rc, err.text);
         return;

@@ -229,8 +229,7 @@ static void look_done(void *arg, int64_t result, void *data)
         !is_left_out("tomb of what is undecided"))
         commit_look_for_tomb(c);
     else if (c->phase == COMMIT_VOTING || result < 0 ||
-             record_decision_decode(data, (size_t)result, &d, &err) < 0 ||
-             save_id_compare(&d.id, &c->id) != 0)
+             record_decision_of(&c->id, data, (size_t)result, &d, &err) < 0)
         commit_step(c);
     else if (state_of(c)->has_voted &&
              !is_left_out("confirmation of a decision"))

@@ -158,7 +158,7 @@ static void attempt_done(void *arg, int64_t result, void *data)
         return;
     }
     if (rc == 0)
-        rc = record_decision_decode(data, (size_t)result, &d, &err);
+        rc = record_decision_of(&c->id, data, (size_t)result, &d, &err);
     else
         (void)err_set(&err, rc, "%s", err_text(rc));
     if (rc == -ENOENT)

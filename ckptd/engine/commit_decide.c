@@ -206,13 +206,10 @@ static void back_done(void *arg, int64_t result, void *data)
         free(data);
         return;
     }
-    if (rc == 0) {
-        rc = record_decision_decode(data, (size_t)result, &d, &err);
-        if (rc == 0 && save_id_compare(&d.id, &c->id) != 0)
-            rc = err_set(&err, -CKPT_ECORRUPT, "it speaks of another save");
-    } else {
+    if (rc == 0)
+        rc = record_decision_of(&c->id, data, (size_t)result, &d, &err);
+    else
         (void)err_set(&err, rc, "%s", err_text(rc));
-    }
     if (rc == 0 && d.decision == DECISION_COMMIT && !state_of(c)->has_voted)
         refuse_other(c, &d);
     else if (rc == 0 && state_of(c)->put_result == -EEXIST)

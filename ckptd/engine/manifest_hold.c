@@ -121,7 +121,8 @@ static void decision_read(void *arg, int64_t result, void *data)
     if (result < 0)
         (void)err_set(&f->err, (int)result, "decision: %s",
                       err_text((int)result));
-    else if (record_decision_decode(data, (size_t)result, &d, &f->err) == 0 &&
+    else if (record_decision_of(&f->id, data, (size_t)result, &d, &f->err) ==
+                 0 &&
              d.decision != DECISION_COMMIT)
         (void)err_set(&f->err, -ENOENT, "it was aborted: %s", d.reason);
     if (f->err.code)

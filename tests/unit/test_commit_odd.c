@@ -330,6 +330,29 @@ static void a_decision_of_something_else_is_none(void **state)
     }
 }
 
+/* The same when it is there before the save begins, which it then fails, as
+ * nobody can say what was decided; but its reason counts for nothing. */
+static void a_decision_of_something_else_ends_no_attempt(void **state)
+{
+    const struct save_id other = {.generation = 1, .attempt = 1, .step = 9};
+    struct test_world *w = test_world_new(7);
+    struct test_daemon *d[2];
+    struct test_commit v[2];
+
+    (void)state;
+    test_pair(w, d);
+    plant_decision(w, &first, &other, DECISION_ABORT);
+    test_begin_pair(d, 5, v);
+    (void)test_run(w, 30 * SECONDS, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(v[i].decision, DECISION_ABORT);
+        assert_int_equal(v[i].err.code, -CKPT_ECORRUPT);
+        assert_non_null(strstr(v[i].err.text, "speaks of another save"));
+        assert_null(strstr(v[i].err.text, "planted"));
+    }
+    test_end_pair(d);
+}
+
 /* Creation answers that it is there, and it is not. */
 static void a_name_that_is_there_and_is_not_is_tried_again(void **state)
 {
@@ -636,6 +659,7 @@ int main(void)
         cmocka_unit_test(a_name_that_is_committed_is_refused),
         cmocka_unit_test(a_commit_that_is_not_ours_is_refused),
         cmocka_unit_test(a_decision_of_something_else_is_none),
+        cmocka_unit_test(a_decision_of_something_else_ends_no_attempt),
         cmocka_unit_test(a_name_that_is_there_and_is_not_is_tried_again),
         cmocka_unit_test(an_intent_of_an_earlier_life_is_taken_over),
         cmocka_unit_test(two_of_one_step_at_once_are_one),

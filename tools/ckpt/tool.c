@@ -294,7 +294,7 @@ int tool_manifest(struct tool *t, const char *run, const struct save_id *id,
         rc = a.result < 0 ? (int)a.result : 0;
     if (rc)
         return complain(t, exit_code_of(rc), "%s: %s", name, err_text(rc));
-    rc = record_decision_decode(a.data, (size_t)a.result, &d, &err);
+    rc = record_decision_of(id, a.data, (size_t)a.result, &d, &err);
     if (rc == 0) {
         recio_get_manifest(t->home, run, &d, data_here, &b);
         rc = tool_wait(t->home, &b.is_done);
