@@ -215,8 +215,9 @@ int manifest_elsewhere(const struct manifest *m, uint32_t file, int code,
     if (stores > 1)
         return err_set(err, code,
                        "it is in another local store (%s%s), and the save is "
-                       "spread over %llu: in this version a load reads from "
-                       "one, so give all ranks of a job one CKPT_LOCAL",
+                       "spread over %llu: but for what is in the remote tier, "
+                       "a load reads from one, so give all ranks of a job one "
+                       "CKPT_LOCAL",
                        text, host, (unsigned long long)stores);
     return err_set(err, code,
                    "it is in another local store (%s%s): the daemon of that "

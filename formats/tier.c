@@ -167,13 +167,18 @@ static const struct mf_rank *rank_of(const struct manifest *m, uint32_t rank)
     return NULL;
 }
 
+/* The same extent, byte for byte, wherever it lies. */
 static bool is_same_chunk(const struct manifest *a, uint64_t i,
                           const struct manifest *b, uint64_t k)
 {
     const struct mf_chunk *x = &a->chunk[i], *y = &b->chunk[k];
+    const struct mf_location *at = &a->location[i], *of = &b->location[k];
 
     return x->number == y->number && x->raw_bytes == y->raw_bytes &&
-           digest_equal(&x->content, &y->content) &&
+           digest_equal(&x->content, &y->content) && at->codec == of->codec &&
+           at->codec_param == of->codec_param &&
+           at->payload_bytes == of->payload_bytes &&
+           at->stored_digest == of->stored_digest &&
            id_equal(&a->segment[x->segment].segment,
                     &b->segment[y->segment].segment);
 }
@@ -183,7 +188,8 @@ static int check_rank(const struct manifest *tier, const struct mf_rank *r,
 {
     const struct mf_rank *of = rank_of(m, r->rank);
 
-    if (!of || of->chunk_count != r->chunk_count)
+    if (!of || of->chunk_count != r->chunk_count ||
+        !id_equal(&of->daemon, &tier->info.daemon))
         return err_set(err, -CKPT_ECORRUPT,
                        "the remote table's rank %u is not the manifest's",
                        r->rank);
@@ -196,16 +202,33 @@ static int check_rank(const struct manifest *tier, const struct mf_rank *r,
     return 0;
 }
 
+/* Below the run's folder there is more than data. */
+static int check_files(const struct manifest *tier, struct err *err)
+{
+    static const char folder[] = "data/";
+
+    for (uint64_t i = 0; i < tier->file_count; i++)
+        if (tier->file[i].name_bytes < sizeof folder ||
+            memcmp(tier->blob + tier->file[i].name, folder,
+                   sizeof folder - 1) != 0)
+            return err_set(err, -CKPT_ECORRUPT,
+                           "the remote table's file %" PRIu64
+                           " is not in the folder of remote files",
+                           i);
+    return 0;
+}
+
 int tier_check(const struct manifest *tier, const struct manifest *m,
                struct err *err)
 {
-    int rc = 0;
+    int rc;
 
     if (tier->info.kind != MANIFEST_TIER ||
         !id_equal(&tier->info.run, &m->info.run) ||
         save_id_compare(&tier->info.id, &m->info.id) != 0)
         return err_set(err, -CKPT_ECORRUPT,
                        "what should be a remote table is of another save");
+    rc = check_files(tier, err);
     for (uint64_t i = 0; i < tier->rank_count && rc == 0; i++)
         rc = check_rank(tier, &tier->rank[i], m, err);
     return rc;

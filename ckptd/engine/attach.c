@@ -141,7 +141,8 @@ static void refer_lost(struct attaching *a, const struct err *why)
     struct env *env = run_env(a->run);
 
     env->ops->log(env, LOG_LEVEL_ERROR,
-                  "home %s: run %s: %s; that checkpoint cannot be loaded",
+                  "home %s: run %s: %s; without a copy in the remote tier that "
+                  "checkpoint cannot be loaded",
                   a->run->home->path, a->run->name, why->text);
     catalog_note_lost(&a->run->catalog, &a->id, why);
 }

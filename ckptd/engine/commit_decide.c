@@ -52,7 +52,8 @@ static int pool_note(struct commit *c, struct err *err)
     catalog_note_lost(&run->catalog, &c->id, err);
     commit_env(c)->ops->log(commit_env(c), LOG_LEVEL_ERROR,
                             "home %s: run %s: %s; that checkpoint is committed "
-                            "but cannot be loaded",
+                            "but cannot be loaded without a copy in the remote "
+                            "tier",
                             run->home->path, run->name, err->text);
     return 0; /* it does not come back by trying again */
 }

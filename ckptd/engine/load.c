@@ -160,12 +160,30 @@ static void tell_done(const struct load *l, const struct load_rank *r)
     session_send(r->session, WIRE_LOAD_DONE, 0, &w);
 }
 
+/* A job whose own copies are not what they should be is to know. */
+static void say_remote(struct load *l)
+{
+    struct env *env = l->engine->env;
+    size_t used = strlen(l->note);
+    char words[128];
+
+    (void)snprintf(words, sizeof words,
+                   "step %" PRIu64 ": %" PRIu64
+                   " bytes of it were read from the remote tier",
+                   l->id.step, l->remote_bytes);
+    env->ops->log(env, LOG_LEVEL_INFO, "run %s %s", l->run->name, words);
+    (void)snprintf(l->note + used, sizeof l->note - used, "%s%s",
+                   used ? "; " : "", words);
+}
+
 void load_finish(struct load *l)
 {
     struct load_rank *rank = l->rank;
     uint32_t count = l->rank_count;
 
     load_move(l, LOAD_DONE);
+    if (l->err.code == 0 && l->remote_bytes)
+        say_remote(l);
     for (uint32_t i = 0; i < count; i++) {
         slots_release(rank[i].slots, rank[i].number);
         slots_unuse(rank[i].slots);

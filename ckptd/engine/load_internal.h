@@ -12,6 +12,7 @@
 
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/manifest_hold.h"
+#include "ckptd/engine/remote_read.h"
 #include "formats/plan.h"
 
 /* Chunks being read, checked or gathered for one load at a time. */
@@ -67,6 +68,7 @@ struct load {
     uint32_t rank_count;
     size_t rank_capacity;
     struct held_manifest *held;
+    struct remote *remote; /* of `held`, while there is a plan */
     struct plan plan;
     size_t next_chunk;
     uint32_t running; /* lanes */
@@ -75,6 +77,7 @@ struct load {
     bool is_wish_failed; /* falling back would not help */
     char note[512];      /* what was passed over */
     uint64_t read_bytes;
+    uint64_t remote_bytes; /* of those of this attempt: from the remote tier */
     uint64_t progress_ns;
     struct env_timer timer, members_timer;
     struct recording *recording; /* load_record.c, in RECORDING */

@@ -53,6 +53,8 @@ static void lane_end(struct load_lane *lane)
     lane->is_running = false;
     l->running--;
     l->read_bytes += lane->read.read_bytes;
+    if (lane->read.is_remote)
+        l->remote_bytes += lane->read.read_bytes;
     if (l->err.code)
         load_attempt_failed(l);
     else
@@ -242,6 +244,7 @@ static bool lane_start(struct load *l, struct load_lane *lane)
     lane->read = (struct chunk_read){.engine = l->engine,
                                      .manifest = &l->held->manifest,
                                      .chunk = chunk,
+                                     .remote = l->remote,
                                      .done = chunk_done,
                                      .owner = lane};
     lane->wait.want = chunk_read_buffers(&l->held->manifest, chunk) +
@@ -327,6 +330,13 @@ static int plan(struct load *l)
 void load_plan(struct load *l)
 {
     l->next_chunk = 0;
+    l->remote_bytes = 0;
+    l->remote = remote_new(l->run, &l->held->manifest);
+    if (!l->remote) {
+        (void)err_set(&l->err, -ENOMEM, "no memory for a load");
+        load_attempt_failed(l);
+        return;
+    }
     if (plan(l)) {
         /* A wish that does not fit the checkpoint fits no older one either;
          * tables that contradict each other are the checkpoint's fault. */
@@ -345,6 +355,8 @@ void load_plan(struct load *l)
 void load_read_free(struct load *l)
 {
     assert(l->running == 0);
+    remote_free(l->remote);
+    l->remote = NULL;
     plan_free(&l->plan);
     l->plan = (struct plan){0};
     l->next_chunk = 0;

@@ -4,6 +4,10 @@
  *   memory: hold the slot -> copy and digest on a worker -> unhold
  *   media:  open the segment -> read the extent -> check, decode, digest on a
  *           worker -> done
+ *   remote: the same, of what remote_read.c brings
+ *
+ * What was wrong with the local copy is kept until the remote one is there: it
+ * is logged then, or told together with what is wrong with that.
  *
  * A raw extent is read straight into the caller's slot, since a slot has an
  * extent's shape; an encoded one goes through the first buffer, with the second
@@ -91,35 +95,162 @@ static void read_end(struct chunk_read *r)
     r->done(r, r->result);
 }
 
-/*
- * Media.
- */
-
-static void check_run(struct env_job *job)
+/* What has been read into extent_target(). */
+static int check(const struct chunk_read *r, struct err *err)
 {
-    struct chunk_read *r = container_of(job, struct chunk_read, job);
     const struct mf_chunk *c = &r->manifest->chunk[r->chunk];
     uint8_t *raw = (uint8_t *)r->slot + PAGE_BYTES;
     struct chunk_header want;
     struct digest content;
+    int rc = 0;
 
     manifest_chunk_header(r->manifest, r->chunk, &want);
     if (!is_left_out("digest of a chunk"))
-        r->result = chunk_check(extent_target(r), extent_of(r), &want, &r->err);
-    if (r->result || r->as_stored || want.codec == CODEC_RAW)
-        return;
-    r->result = codec_decode(
-        want.codec, want.codec_param, (uint8_t *)r->buffer[0] + PAGE_BYTES,
-        want.payload_bytes, raw, c->raw_bytes, r->buffer[1]);
-    if (r->result) {
-        (void)err_set(&r->err, r->result, "its payload does not decode");
-        return;
-    }
+        rc = chunk_check(extent_target(r), extent_of(r), &want, err);
+    if (rc || r->as_stored || want.codec == CODEC_RAW)
+        return rc;
+    rc = codec_decode(want.codec, want.codec_param,
+                      (uint8_t *)r->buffer[0] + PAGE_BYTES, want.payload_bytes,
+                      raw, c->raw_bytes, r->buffer[1]);
+    if (rc)
+        return err_set(err, rc, "its payload does not decode");
     content = hash_128(raw, c->raw_bytes);
     if (!digest_equal(&content, &c->content) &&
         !is_left_out("digest of what was decoded"))
-        r->result = err_set(&r->err, -CKPT_ECORRUPT,
-                            "decoded bytes do not match their digest");
+        return err_set(err, -CKPT_ECORRUPT,
+                       "decoded bytes do not match their digest");
+    return 0;
+}
+
+static void check_run(struct env_job *job)
+{
+    struct chunk_read *r = container_of(job, struct chunk_read, job);
+
+    r->result = check(r, &r->err);
+}
+
+static void nothing_run(struct env_job *job)
+{
+    (void)job;
+}
+
+static void failed_done(struct env_job *job)
+{
+    read_end(container_of(job, struct chunk_read, job));
+}
+
+/* Not from inside the call that began it. */
+static void end_later(struct chunk_read *r)
+{
+    r->job.run = nothing_run;
+    r->job.done = failed_done;
+    r->engine->env->ops->work(r->engine->env, &r->job);
+}
+
+/*
+ * The remote tier.
+ */
+
+/* A failure that is nobody's fault outweighs one of the checkpoint's: an older
+ * one is no better, and this one may be good. */
+static int worse(int local, int remote)
+{
+    bool is_copys = remote == -ENOENT || remote == -EIO ||
+                    remote == -CKPT_ECORRUPT || remote == -CKPT_EVERSION;
+
+    return is_copys ? local : remote;
+}
+
+static void remote_failed(struct chunk_read *r)
+{
+    size_t used = strlen(r->err.text);
+
+    (void)snprintf(r->err.text + used, sizeof r->err.text - used, "; %s",
+                   r->fetch.err.text);
+    r->result = r->err.code = worse(r->result, r->fetch.err.code);
+    end_later(r);
+}
+
+/* What is here is not good, and a copy was. Of a file that nobody here can read
+ * that is said once, and of another store's it is no fault. */
+static void say_replaced(struct chunk_read *r)
+{
+    struct env *env = r->engine->env;
+    bool is_other = !id_equal(&file_of(r)->store, &env->local_uuid);
+
+    if (is_other && !remote_is_news(r->remote, UINT32_MAX))
+        return;
+    if (!is_other && r->is_file_lost &&
+        !remote_is_news(r->remote, location_of(r)->file))
+        return;
+    env->ops->log(env, is_other ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  "%s; read from the remote tier instead", r->err.text);
+}
+
+static void remote_check_run(struct env_job *job)
+{
+    struct chunk_read *r = container_of(job, struct chunk_read, job);
+
+    (void)check(r, &r->fetch.err);
+}
+
+static void remote_check_done(struct env_job *job)
+{
+    struct chunk_read *r = container_of(job, struct chunk_read, job);
+
+    if (r->fetch.err.code) {
+        remote_read_place(&r->fetch);
+        remote_failed(r);
+        return;
+    }
+    say_replaced(r);
+    r->err = (struct err){0};
+    r->result = 0;
+    r->is_remote = true;
+    read_end(r);
+}
+
+static void remote_here(struct remote_read *fetch, int result)
+{
+    struct chunk_read *r = fetch->owner;
+    struct env *env = r->engine->env;
+
+    if (result) {
+        remote_failed(r);
+        return;
+    }
+    r->read_bytes = extent_of(r);
+    r->job.run = remote_check_run;
+    r->job.done = remote_check_done;
+    env->ops->work(env, &r->job);
+}
+
+/* r->err says what is wrong with what is here. */
+static void from_remote(struct chunk_read *r)
+{
+    if (r->segment)
+        segpool_put(r->segment);
+    r->segment = NULL;
+    if (!r->remote || r->result == -ECANCELED) {
+        end_later(r);
+        return;
+    }
+    r->fetch = (struct remote_read){.remote = r->remote,
+                                    .chunk = r->chunk,
+                                    .extent = extent_target(r),
+                                    .done = remote_here,
+                                    .owner = r};
+    remote_read_begin(&r->fetch);
+}
+
+/*
+ * Media.
+ */
+
+static void local_failed(struct chunk_read *r)
+{
+    name_place(r, r->engine->env->local_path);
+    from_remote(r);
 }
 
 static void check_done(struct env_job *job)
@@ -127,8 +258,9 @@ static void check_done(struct env_job *job)
     struct chunk_read *r = container_of(job, struct chunk_read, job);
 
     if (r->result)
-        name_place(r, r->engine->env->local_path);
-    read_end(r);
+        local_failed(r);
+    else
+        read_end(r);
 }
 
 /* Drives have many names for what is lost (-EIO, -ENODATA for a bad sector,
@@ -141,7 +273,7 @@ static int read_code(int result)
 static void look_closed(struct store_req *req, int64_t result)
 {
     (void)result; /* nothing was written */
-    read_end(req->owner);
+    from_remote(req->owner);
 }
 
 /* The size of a file whose end may have been met; r->result is set. */
@@ -157,7 +289,7 @@ static void size_known(struct store_req *req, int64_t size)
                       "lies behind the end of its file: it was truncated");
     name_place(r, env->local_path);
     if (size < 0) {
-        read_end(r);
+        from_remote(r);
         return;
     }
     r->req = (struct store_req){.op = STORE_SEG_CLOSE,
@@ -184,8 +316,7 @@ static void extent_read(struct store_req *req, int64_t result)
             store_submit(env->local, &r->req);
             return;
         }
-        name_place(r, env->local_path);
-        read_end(r);
+        local_failed(r);
         return;
     }
     r->read_bytes = extent_of(r);
@@ -194,43 +325,19 @@ static void extent_read(struct store_req *req, int64_t result)
     env->ops->work(env, &r->job);
 }
 
-static void nothing_run(struct env_job *job)
-{
-    (void)job;
-}
-
-static void failed_done(struct env_job *job)
-{
-    read_end(container_of(job, struct chunk_read, job));
-}
-
-/* Fail, but not from inside the call that began it. */
-static void fail_later(struct chunk_read *r, int result, const struct err *err)
-{
-    struct env *env = r->engine->env;
-
-    r->err = *err;
-    r->result = result;
-    name_place(r, env->local_path);
-    r->job.run = nothing_run;
-    r->job.done = failed_done;
-    env->ops->work(env, &r->job);
-}
-
 static void segment_open(void *arg, int result, struct segment *segment,
                          const struct err *err)
 {
     struct chunk_read *r = arg;
     struct env *env = r->engine->env;
-    struct err gone;
 
-    if (result == -ENOENT) { /* for a load that code is a missing tensor */
-        (void)err_set(&gone, -EIO, "its segment is gone");
-        fail_later(r, gone.code, &gone);
-        return;
-    }
     if (result) {
-        fail_later(r, result, err);
+        r->err = *err;
+        if (result == -ENOENT) /* for a load that code is a missing tensor */
+            result = err_set(&r->err, -EIO, "its segment is gone");
+        r->result = result;
+        r->is_file_lost = true;
+        local_failed(r);
         return;
     }
     r->segment = segment;
@@ -247,17 +354,14 @@ static void segment_open(void *arg, int result, struct segment *segment,
 static void from_media(struct chunk_read *r)
 {
     const struct mf_file *f = file_of(r);
-    struct err err;
 
-    if (!id_equal(&f->store, &r->engine->env->local_uuid)) {
-        (void)manifest_elsewhere(r->manifest, (uint32_t)(f - r->manifest->file),
-                                 -EIO, &err);
-        fail_later(r, err.code, &err);
-        return;
-    }
-    if (f->name_bytes >= sizeof r->file) {
-        (void)err_set(&err, -CKPT_ECORRUPT, "file name too long");
-        fail_later(r, err.code, &err);
+    if (!id_equal(&f->store, &r->engine->env->local_uuid))
+        r->result = manifest_elsewhere(r->manifest, location_of(r)->file, -EIO,
+                                       &r->err);
+    else if (f->name_bytes >= sizeof r->file)
+        r->result = err_set(&r->err, -CKPT_ECORRUPT, "file name too long");
+    if (r->result) {
+        local_failed(r);
         return;
     }
     memcpy(r->file, r->manifest->blob + f->name, f->name_bytes);
@@ -340,16 +444,16 @@ static bool fits(const struct chunk_read *r)
 
 void chunk_read_begin(struct chunk_read *r)
 {
-    struct err err;
-
     r->err = (struct err){0};
     r->result = 0;
     r->read_bytes = 0;
+    r->is_remote = r->is_file_lost = false;
     if (!fits(r)) {
-        (void)err_set(&err, -CKPT_EVERSION,
-                      "its chunk is larger than this daemon's (%u bytes)",
-                      r->engine->chunk_bytes);
-        fail_later(r, err.code, &err);
+        r->result = err_set(&r->err, -CKPT_EVERSION,
+                            "its chunk is larger than this daemon's (%u bytes)",
+                            r->engine->chunk_bytes);
+        name_place(r, r->engine->env->local_path);
+        end_later(r);
         return;
     }
     if (!from_memory(r))

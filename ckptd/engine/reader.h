@@ -2,13 +2,14 @@
  * reader.h - one chunk from where its newest good copy is, verified.
  *
  * Sources in order: a slot of an arena that still holds it (slots.h: memory),
- * the local store's segment. A copy that fails is logged in words and the next
- * is tried.
+ * the local store's segment, and the remote tier, if the caller names one
+ * (remote_read.h). A copy that fails is logged in words and the next is tried.
  */
 #ifndef CKPTD_READER_H
 #define CKPTD_READER_H
 
 #include "ckptd/engine/engine.h"
+#include "ckptd/engine/remote_read.h"
 #include "formats/manifest.h"
 
 /*
@@ -19,9 +20,10 @@
  * tells), held by the caller from begin to done. done() is never called from
  * inside chunk_read_begin().
  *
- * Failures, with words that name step, rank, tensor, file and offset:
- * -CKPT_ECORRUPT, -EIO (also: the segment is gone, truncated, or on another
- * node).
+ * Failures, with words that name step, rank, tensor, and of each copy file,
+ * offset and cause: -CKPT_ECORRUPT, -EIO (also: the segment is gone, truncated,
+ * or on another node). Others say nothing of the checkpoint: there was no
+ * memory, or a home with a copy did not answer.
  */
 struct chunk_read {
     struct engine *engine;
@@ -29,14 +31,16 @@ struct chunk_read {
     uint64_t chunk;
     void *slot;
     void *buffer[2];
-    bool skip_memory; /* read the media even if memory has it */
     /* The extent as it lies in the local store is wanted, header page and all:
      * at `slot`, checked, not decoded (so without buffers). */
     bool as_stored;
+    bool skip_memory;      /* read the media even if memory has it */
+    struct remote *remote; /* NULL: what is here counts alone */
     void (*done)(struct chunk_read *r, int result);
     void *owner;
     /* Out: */
     uint64_t read_bytes; /* from media */
+    bool is_remote;      /* it was read from the remote tier */
     struct err err;
     /* reader.c's own: */
     struct env_job job;
@@ -46,6 +50,8 @@ struct chunk_read {
     struct slots *cached;
     uint32_t cached_index;
     int result;
+    bool is_file_lost; /* what failed is true of all of the file */
+    struct remote_read fetch;
 };
 
 void chunk_read_begin(struct chunk_read *r);

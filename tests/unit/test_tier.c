@@ -185,6 +185,60 @@ static void tables_of_others_are_refused(void **state)
     assert_int_equal(tier_check(&w->tier, &other, &err), -CKPT_ECORRUPT);
 }
 
+/* Of the same chunks, but not of the bytes that are in the local store. */
+static void other_bytes_are_refused(void **state)
+{
+    const struct world *w = *state;
+    uint64_t last = w->m.chunk_count - 1;
+    struct mf_location locations[64];
+    struct manifest other = w->m;
+    struct mf_rank ranks[2];
+    struct err err;
+
+    assert_true(w->m.chunk_count <= 64);
+    other.location = locations;
+    for (int what = 0; what < 4; what++) {
+        memcpy(locations, w->m.location, (last + 1) * sizeof locations[0]);
+        locations[last].codec ^= what == 0;
+        locations[last].codec_param += what == 1;
+        locations[last].payload_bytes -= what == 2;
+        locations[last].stored_digest ^= (uint64_t)(what == 3) << 63;
+        assert_int_equal(tier_check(&w->tier, &other, &err), -CKPT_ECORRUPT);
+    }
+    /* Another daemon's rank. */
+    other = w->m;
+    memcpy(ranks, w->m.rank, sizeof ranks);
+    other.rank = ranks;
+    ranks[1].daemon.b[0] ^= 1;
+    assert_int_equal(tier_check(&w->tier, &other, &err), -CKPT_ECORRUPT);
+    assert_non_null(strstr(err.text, "rank 1"));
+}
+
+/* Whoever opens its files opens nothing else of the run. */
+static void files_elsewhere_are_refused(void **state)
+{
+    const struct world *w = *state;
+    struct manifest other = w->tier;
+    struct mf_file files[64];
+    char *blob = malloc(w->tier.blob_bytes);
+    struct err err;
+
+    assert_non_null(blob);
+    memcpy(blob, w->tier.blob, w->tier.blob_bytes);
+    other.blob = blob;
+    blob[w->tier.file[1].name] = 'v';
+    assert_int_equal(tier_check(&other, &w->m, &err), -CKPT_ECORRUPT);
+    assert_non_null(strstr(err.text, "file 1"));
+    blob[w->tier.file[1].name] = 'd';
+    assert_int_equal(tier_check(&other, &w->m, &err), 0);
+    assert_true(w->tier.file_count <= 64);
+    memcpy(files, w->tier.file, w->tier.file_count * sizeof files[0]);
+    other.file = files;
+    files[0].name_bytes = 5; /* the folder itself */
+    assert_int_equal(tier_check(&other, &w->m, &err), -CKPT_ECORRUPT);
+    free(blob);
+}
+
 /* Only of a checkpoint or a vote are there tensors. */
 static void a_table_with_tensors_is_none(void **state)
 {
@@ -212,6 +266,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_has_no_rank_has_no_table, begin,
                                         end),
         cmocka_unit_test_setup_teardown(tables_of_others_are_refused, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(other_bytes_are_refused, begin, end),
+        cmocka_unit_test_setup_teardown(files_elsewhere_are_refused, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_table_with_tensors_is_none, begin,
                                         end),
