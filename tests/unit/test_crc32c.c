@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -63,6 +64,26 @@ static void pieces_add_up_at_any_alignment(void **state)
     }
 }
 
+static void long_ones_are_as_short_ones_add_up(void **state)
+{
+    enum { BYTES = 20000 };
+    uint8_t *data = malloc(BYTES + 9);
+
+    (void)state;
+    assert_non_null(data);
+    for (size_t i = 0; i < BYTES + 9; i++)
+        data[i] = (uint8_t)((i * 2654435761U) >> 13);
+    for (size_t from = 0; from < 9; from++) {
+        for (size_t bytes = 0; bytes <= BYTES; bytes += 1 + bytes % 61) {
+            uint32_t first = (uint32_t)(bytes * 40503 + from);
+
+            assert_int_equal(crc32c(first, data + from, bytes),
+                             crc32c_portable(first, data + from, bytes));
+        }
+    }
+    free(data);
+}
+
 static void every_flipped_bit_shows(void **state)
 {
     uint8_t data[64] = "a record of some length, and then zeros";
@@ -81,6 +102,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vectors_of_iscsi_hold),
         cmocka_unit_test(pieces_add_up_at_any_alignment),
+        cmocka_unit_test(long_ones_are_as_short_ones_add_up),
         cmocka_unit_test(every_flipped_bit_shows),
     };
 
