@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
@@ -98,6 +99,20 @@ static struct {
     struct rados_api api; /* constant once loaded */
 } library = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* What is written is copied by librados into memory of its own. By default that
+ * is given back to the kernel with each object and asked for anew, page by
+ * page, which was seen to cost twice what the copying does. So it is kept: of
+ * allocations up to 32 MiB (an object has 16 at most), 128 MiB (twice what is
+ * under way at once). Where that is refused, it costs what it did. */
+static void keep_freed_memory(void)
+{
+    /* glibc's takes the lock of what it changes. */
+    (void)mallopt(M_MMAP_THRESHOLD, // NOLINT(concurrency-mt-unsafe): see above
+                  32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, // NOLINT(concurrency-mt-unsafe): see above
+                  128 << 20);
+}
+
 int rados_api_load(const struct rados_api **out, struct err *err)
 {
     int rc = 0;
@@ -105,6 +120,8 @@ int rados_api_load(const struct rados_api **out, struct err *err)
     (void)pthread_mutex_lock(&library.lock);
     if (!library.is_loaded)
         rc = rados_api_load_from("librados.so.2", &library.api, err);
+    if (rc == 0 && !library.is_loaded)
+        keep_freed_memory();
     library.is_loaded = rc == 0;
     (void)pthread_mutex_unlock(&library.lock);
     *out = rc == 0 ? &library.api : NULL;

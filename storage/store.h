@@ -308,6 +308,7 @@ struct store_rados_options {
     uint32_t connect_timeout_ms; /* 0: 10,000 */
     uint32_t op_timeout_ms;      /* 0: 10,000 */
     uint32_t give_up_ms;         /* 0: 30,000 */
+    bool puts_unread; /* for timings alone: what was created is not read back */
 };
 
 /* `options` may be NULL. */

@@ -141,6 +141,7 @@ struct rados_store {
     struct rados_url url; /* its data pool known */
     unsigned flags;
     uint32_t connect_timeout_ms, op_timeout_ms, give_up_ms;
+    bool puts_unread;
     rados_handle cluster;
     rados_handle io[RADOS_POOLS];
     struct id128 nonce; /* random at open; bytes 8 to 14 count */

@@ -230,6 +230,7 @@ struct rados_store *rados_new(const struct store_rados_options *options,
     rados->connect_timeout_ms = options->connect_timeout_ms;
     rados->op_timeout_ms = options->op_timeout_ms;
     rados->give_up_ms = options->give_up_ms;
+    rados->puts_unread = options->puts_unread;
     if (rados->connect_timeout_ms == 0)
         rados->connect_timeout_ms = 10000;
     if (rados->op_timeout_ms == 0)

@@ -189,8 +189,10 @@ static void put_created(struct rados_op *op)
 
     job->outcome = op->result;
     rados_op_fini(op);
-    if (job->outcome == 0 || job->outcome == -EEXIST ||
-        job->outcome == -ETIMEDOUT)
+    if (job->outcome == 0 && job->rados->puts_unread)
+        rados_job_end(job, 0);
+    else if (job->outcome == 0 || job->outcome == -EEXIST ||
+             job->outcome == -ETIMEDOUT)
         put_look(job);
     else if (is_refusal(job->outcome))
         end_without_key(job, job->outcome);
@@ -217,8 +219,10 @@ static void put_create(struct rados_op *op)
     }
     if (!rados_job_begin(job, job->pool, job->object, false))
         return;
+    /* Here, so that the copy that follows finds the bytes in the cache. */
+    if (job->attempts++ == 0)
+        job->seal.crc = crc32c(0, job->req->buf, job->req->len);
     seal_encode(&job->seal, job->object, seal);
-    job->attempts++;
     op->bytes = job->req->len;
     api->write_op_create(op->steps, RADOS_CREATE_EXCLUSIVE, NULL);
     api->write_op_write_full(op->steps, job->req->buf ? job->req->buf : "",
@@ -325,7 +329,6 @@ void rados_put_submit(struct rados_job *job)
     job->seal.nonce = rados->nonce;
     put_u64(job->seal.nonce.b + 8, ++rados->nonce_count);
     job->seal.bytes = req->len;
-    job->seal.crc = crc32c(0, req->buf, req->len);
     put_register(job);
 }
 

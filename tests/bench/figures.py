@@ -7,7 +7,7 @@ one slice, one after the other in either order, and closes. `bytes_ours` and
 
 import shutil
 
-from parts import (CHUNK_BYTES, EXTENT_BYTES, LOAD_DEPTH, MIB, SAVE_DEPTH,
+from parts import (CHUNK_BYTES, EXTENT_BYTES, LOAD_DEPTH, MIB, SAVE_DEPTH, Ceph,
                    Daemon, Rank, can_drop_caches, drop_caches, fio)
 from stats import median
 
@@ -25,7 +25,7 @@ def milliseconds(samples):
 class Figure:
     """What all have in common. `floor`: what this version is held to."""
 
-    needs_fio = False
+    needs = ()  # programs
     floor = None
     unit = "ms"
     better = "lower"
@@ -98,7 +98,7 @@ class Saving(Figure):
 class PersistRaw(Saving):
     id = "persist_raw"
     target, better, unit, floor = 0.97, "higher", "GB/s", 0.8
-    needs_fio = True
+    needs = ("fio",)
     reference_is = f"{IO}, depth {SAVE_DEPTH}: overwrite of a file on the " \
         "same disk, then fsync"
     bytes_ours = SLICE_BYTES
@@ -122,7 +122,7 @@ class PersistRaw(Saving):
 class RestoreCold(Figure):
     id = "restore_cold"
     target, better, unit, floor = 0.95, "higher", "GB/s", 0.8
-    needs_fio = True
+    needs = ("fio",)
     reference_is = f"{IO}, depth {LOAD_DEPTH}: read of the same segment"
     bytes_ours = SLICE_BYTES
     extents = SLICE_BYTES // CHUNK_BYTES
@@ -210,12 +210,95 @@ class SmallSave(Saving):
         return f"{DATA}, 1 MiB state in 8 tensors; {self.phase_note()}"
 
 
-FIGURES = (PersistRaw, RestoreCold, StallLazy, SmallSave)
+class Rados(Figure):
+    """Objects into a cluster's memory and out of it."""
+
+    target, better, unit = 0.97, "higher", "GB/s"
+    needs = ("ceph-mon", "ceph-osd", "rados")
+    object_bytes, count, depth = 4 * MIB, 64, 16
+    bytes_ours = bytes_reference = object_bytes * count
+    shape = "64 objects of 4 MiB, 16 under way, one OSD in memory"
+
+    def open(self):
+        self.rank = Ceph(self.place, self.object_bytes, self.count, self.depth)
+        # What the tool takes to start, which is not in its seconds.
+        self.start_cpu = median(
+            [self.rank.rados("lspools")[1] for _ in range(5)])
+        self.cpu = {"ours": [], "theirs": []}
+
+    def timed(self, whose, action):
+        """Its seconds; the processor's, its own and with the OSD's, are kept."""
+        before = self.rank.osd_cpu()
+        seconds, cpu = action()
+        cpu = max(0, cpu - self.start_cpu) if whose == "theirs" else cpu
+        self.cpu[whose].append((cpu, cpu + self.rank.osd_cpu() - before))
+        return seconds
+
+    def cpu_note(self):
+        def per_gb(whose, which):
+            return median([pair[which] for pair in self.cpu[whose]]) / (
+                self.bytes_ours / 1e9)
+        words = [f"{name} {per_gb('ours', i):.2f} s/GB, rados bench "
+                 f"{per_gb('theirs', i):.2f}" for i, name in
+                 enumerate(("processor time of the client", "with the OSD's"))]
+        return "; ".join(words)
+
+
+class RadosPut(Rados):
+    id = "rados_put"
+    reference_is = f"rados bench write: {Rados.shape}"
+
+    def open(self):
+        super().open()
+        self.read_back = []
+        for _ in range(2):  # the cluster's memory is touched first
+            self.ours()
+            self.reference()
+
+    def ours(self):
+        seconds = self.timed("ours", lambda: self.rank.ask("send"))
+        self.rank.ask("remove")
+        self.read_back.append(self.rank.ask("put")[0] / seconds)
+        self.rank.ask("remove")
+        return seconds
+
+    def reference(self):
+        seconds = self.timed("theirs", lambda: self.rank.rados_bench("write"))
+        self.rank.rados("cleanup")
+        return seconds
+
+    def note(self):
+        return (f"{DATA}, catalogue, checksum and seal in our time, reading "
+                f"back apart: with it {median(self.read_back):.2f} times as "
+                f"long; {self.cpu_note()}")
+
+
+class RadosGet(Rados):
+    id = "rados_get"
+    reference_is = f"rados bench seq, which compares: {Rados.shape}"
+
+    def open(self):
+        super().open()
+        self.rank.ask("put")
+        self.rank.rados_bench("write")
+        self.ours()
+        self.reference()
+
+    def ours(self):
+        return self.timed("ours", lambda: self.rank.ask("get"))
+
+    def reference(self):
+        return self.timed("theirs", lambda: self.rank.rados_bench("seq"))
+
+    def note(self):
+        return f"{DATA}, checksums compared; {self.cpu_note()}"
+
+
+FIGURES = (PersistRaw, RestoreCold, StallLazy, SmallSave, RadosPut, RadosGet)
 
 
 def why_not(figure):
     """What this machine lacks for it, or None."""
-    if figure.needs_fio and not shutil.which("fio"):
-        return "fio is not installed"
-    return None
+    missing = [name for name in figure.needs if not shutil.which(name)]
+    return "not installed: " + ", ".join(missing) if missing else None
 

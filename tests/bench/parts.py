@@ -8,6 +8,7 @@ started here is ended here; whatever fails raises Failure with words.
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -106,21 +107,24 @@ class Daemon:
             self.process.wait()
 
 
-class Rank:
-    def __init__(self, place, state_bytes):
-        self.process = subprocess.Popen(
-            [os.path.join(build_folder(), "bench", "rank"), place.home,
-             str(state_bytes)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=dict(os.environ, CKPT_LINGER="0"))
+class Driven:
+    """A program that is told what to do, line by line."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True,
+                                        **options)
         self._answer("start")
 
     def _answer(self, what):
-        line = self.process.stdout.readline().split(None, 1)
+        line = self.process.stdout.readline()
+        while line.startswith("#"):  # words of what has started it
+            line = self.process.stdout.readline()
+        line = line.split(None, 1)
         if not line or line[0] != "ok":
             words = line[1].strip() if len(line) > 1 else "it has ended"
             self.stop()
-            raise Failure(f"rank, {what}: {words}")
+            raise Failure(f"{what}: {words}")
         return [float(word) for word in line[1].split()] if line[1:] else []
 
     def ask(self, command):
@@ -136,6 +140,62 @@ class Rank:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+
+class Rank(Driven):
+    def __init__(self, place, state_bytes):
+        super().__init__([os.path.join(build_folder(), "bench", "rank"),
+                          place.home, str(state_bytes)],
+                         env=dict(os.environ, CKPT_LINGER="0"))
+
+
+class Ceph(Driven):
+    """A cluster with all in memory, and build/bench/objects on it."""
+
+    CLUSTER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..",
+                           "ceph", "cluster.py")
+
+    def __init__(self, place, object_bytes, count, depth):
+        self.dir = place.path("ceph")
+        self.bytes, self.count, self.depth = object_bytes, count, depth
+        super().__init__([self.CLUSTER, self.dir, "speed", "--",
+                          os.path.join(build_folder(), "bench", "objects"),
+                          str(object_bytes), str(count), str(depth)])
+
+    def osd_cpu(self):
+        """Seconds that its OSD has computed."""
+        with open(self.dir + "/osd.0.pid") as file:
+            pid = file.read()
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rados(self, *words):
+        """(what it says, the processor's seconds that it took)"""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            ["rados", "-c", self.dir + "/ceph.conf", "--id", "ckptd", "-p",
+             "meta", "-N", "ckpt-bench", "--run-name", "run", *words],
+            capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode:
+            raise Failure(f"rados {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout, (after.ru_utime + after.ru_stime -
+                             before.ru_utime - before.ru_stime)
+
+    def rados_bench(self, kind):
+        """(seconds, the processor's seconds) for `count` objects."""
+        words = ["bench", "600", kind, "-t", str(self.depth), "--format",
+                 "json"]
+        if kind == "write":
+            words += ["-b", str(self.bytes), "-O", str(self.bytes),
+                      "--max-objects", str(self.count), "--no-cleanup"]
+        text, cpu = self.rados(*words)
+        told = json.loads(text[text.index("{"):])
+        done = told.get("total_writes_made") or told.get("total_reads_made")
+        if int(done) != self.count:
+            raise Failure(f"rados bench: {done} objects, not {self.count}")
+        return float(told["total_time_run"]), cpu
 
 
 def fio(path, kind, extents, depth, offset=0):

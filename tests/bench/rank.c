@@ -26,6 +26,7 @@
  *   file PATH            time to write the state to a file: write, fsync,
  *                        rename, fsync of the folder
  */
+#include "tests/bench/state.h"
 #include "trainer/ckpt.h"
 
 #include <errno.h>
@@ -33,12 +34,9 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -65,51 +63,6 @@ struct rank {
     struct ckpt_error error;
 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/*
- * The numbers.
- */
-
-/* Uniform in (0, 1]. */
-static double uniform(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return (double)((*state >> 11) + 1) / 9007199254740992.0;
-}
-
-static uint16_t to_bf16(double value)
-{
-    float single = (float)value;
-    uint32_t bits;
-
-    memcpy(&bits, &single, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* Standard deviation 0.02, as weights have at their start. */
-static void fill_gaussian(uint8_t *to, size_t bytes)
-{
-    uint64_t state = 0x9e3779b97f4a7c15;
-
-    for (size_t i = 0; i + 4 <= bytes; i += 4) {
-        double radius = 0.02 * sqrt(-2 * log(uniform(&state)));
-        double angle = 2 * M_PI * uniform(&state);
-        uint16_t pair[2] = {to_bf16(radius * cos(angle)),
-                            to_bf16(radius * sin(angle))};
-
-        memcpy(to + i, pair, sizeof pair);
-    }
-}
-
 static uint8_t *window(const struct rank *r)
 {
     return r->row + r->step % WINDOWS * WINDOW_SHIFT;
@@ -129,18 +82,6 @@ static void place_tensors(struct rank *r, uint8_t *base,
             .data = base + i * each,
             .capture = capture,
         };
-}
-
-static uint8_t *memory(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (p == MAP_FAILED)
-        return NULL;
-    (void)madvise(p, bytes, MADV_HUGEPAGE);
-    memset(p, 1, bytes);
-    return p;
 }
 
 static int rank_init(struct rank *r, const char *home, const char *bytes)

@@ -7,6 +7,8 @@ clusters run side by side.
 
     cluster.py DIR run -- COMMAND...   start, run the command, stop; the
                                        command's exit status
+    cluster.py DIR speed -- COMMAND... the same with one OSD that has all in its
+                                       memory, and no namespaces: for timings
     cluster.py DIR in MEMBER -- COMMAND...     in the namespace of client, mon.a,
                                        osd.N or router
     cluster.py DIR start | stop        by hand, without namespaces
@@ -109,6 +111,15 @@ osd_scrub_begin_hour = 0
 osd_scrub_end_hour = 0
 osd_recovery_sleep = 0
 """
+FAST = """[global]
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+mon_allow_pool_size_one = true
+ms_async_op_threads = 3
+[osd]
+osd_objectstore = memstore
+memstore_device_bytes = 8589934592
+"""
 ADDRESS = """[{name}]
 public_addr = {addr}
 cluster_addr = {addr}
@@ -130,6 +141,8 @@ class Cluster:
         self.conf = self.dir + "/ceph.conf"
         self.tied = False  # daemons die with this process
         self.made = False  # the folder is this process's
+        self.is_fast = False
+        self.pools = POOLS
         self.net = None
         if os.path.exists(self.dir + "/net"):
             self.net = Network.find(self.dir + "/net")
@@ -246,6 +259,7 @@ class Cluster:
         with open(self.conf, "w") as file:
             file.write(CONF.format(fsid=self.fsid, mon=self.mon, port=6789,
                                    dir=self.dir, arch=arch))
+            file.write(FAST if self.is_fast else "")
             for name in DAEMONS:
                 file.write(ADDRESS.format(name=name, addr=address[name]))
 
@@ -297,7 +311,7 @@ class Cluster:
 
     def make_osds(self, client):
         making = []
-        for i in range(OSDS):
+        for i in range(1 if self.is_fast else OSDS):
             ident = str(uuid.uuid4())
             self.command(client, prefix="osd new", uuid=ident, id=i)
             os.mkdir(f"{self.dir}/osd.{i}")
@@ -313,20 +327,24 @@ class Cluster:
             self.launch(f"osd.{i}")
 
     def make_pools(self, client):
+        self.command(client, prefix="osd pool create", pool="meta", pg_num=8,
+                     pgp_num=8, pool_type="replicated")
+        if "data" in self.pools:
+            self.make_erasure_coded(client)
+        for pool in self.pools:
+            self.command(client, prefix="osd pool application enable",
+                         pool=pool, app="ckptd")
+
+    def make_erasure_coded(self, client):
         self.command(client, prefix="osd erasure-code-profile set",
                      name="ckpt", profile=["k=2", "m=1",
                                            "crush-failure-domain=osd"])
-        self.command(client, prefix="osd pool create", pool="meta", pg_num=8,
-                     pgp_num=8, pool_type="replicated")
         self.command(client, prefix="osd pool create", pool="data", pg_num=8,
                      pgp_num=8, pool_type="erasure",
                      erasure_code_profile="ckpt")
         # One OSD of three may die.
         self.command(client, prefix="osd pool set", pool="data",
                      var="min_size", val="2")
-        for pool in POOLS:
-            self.command(client, prefix="osd pool application enable",
-                         pool=pool, app="ckptd")
 
     # Talking to it.
 
@@ -349,7 +367,7 @@ class Cluster:
         import rados
         until = time.monotonic() + limit
         with self.admin() as client:
-            for pool in POOLS:
+            for pool in self.pools:
                 with client.open_ioctx(pool) as io:
                     io.set_namespace("probe")
                     for i in range(24):
@@ -438,7 +456,7 @@ class Cluster:
     def start_run(self):
         began = time.monotonic()
         self.make_dir()
-        reason = why_not()
+        reason = "it is for timings" if self.is_fast else why_not()
         if not reason:
             self.net = Network.make((CLIENT,) + DAEMONS)
             self.net.publish(self.dir + "/net")
@@ -447,7 +465,7 @@ class Cluster:
         os.environ.update(
             CKPT_CEPH_DIR=self.dir, CKPT_CEPH_CONF=self.conf,
             CKPT_CEPH_USER=USER, CKPT_CEPH_NO_NET=reason or "",
-            CKPT_TEST_RADOS="rados://meta/ckpt?data_pool=data&"
+            CKPT_TEST_RADOS=f"rados://meta/ckpt?data_pool={self.pools[-1]}&"
             f"conf={self.conf}&user={USER}")
         print(f"# figure: a cluster in {time.monotonic() - began:.1f} s",
               flush=True)
@@ -472,7 +490,9 @@ def main():
         die(2, __doc__)
     cluster = Cluster(sys.argv[1])
     verb, rest = sys.argv[2], sys.argv[3:]
-    if verb == "run" and len(rest) > 1 and rest[0] == "--":
+    if verb in ("run", "speed") and len(rest) > 1 and rest[0] == "--":
+        if verb == "speed":
+            cluster.is_fast, cluster.pools = True, POOLS[:1]
         sys.exit(cluster.run(rest[1:]))
     if verb == "in" and len(rest) > 2 and rest[1] == "--":
         cluster.enter(rest[0])

@@ -133,6 +133,15 @@ FAULTS = {"kills": kill, "hangs": hang, "blackouts": blackout,
           "partitions": partition, "monitors": monitor, "fulls": full}
 
 
+def complaints(cluster):
+    """What the daemons found wrong."""
+    for name in DAEMONS:
+        with open(f"{cluster.dir}/{name}.log", errors="replace") as log:
+            found = [line for line in log if "[ERR]" in line]
+        for line in found[-20:]:
+            print(f"{name}: {line.rstrip()}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("load")
@@ -158,6 +167,8 @@ def main():
                 sys.exit(load.returncode or 1)
         load.send_signal(signal.SIGTERM)
         status = load.wait(timeout=240)
+        if status != 0:
+            complaints(cluster)
     finally:
         if load.poll() is None:
             load.kill()

@@ -402,6 +402,25 @@ static void what_is_spoilt_on_its_way_is_told_by_put(void **state)
                      -CKPT_ECORRUPT);
 }
 
+static void a_store_for_timings_does_not_read_what_it_puts(void **state)
+{
+    const struct store_rados_options options = {
+        .api = rados_double_api(), .give_up_ms = 300, .puts_unread = true};
+    struct store *store;
+    struct err err;
+
+    assert_int_equal(
+        store_rados_open(RADOS_HOME, STORE_OPEN_WRITE, &options, &store, &err),
+        0);
+    rule("r:f/a", false, 1, RULE_NOT_DONE, -EIO);
+    assert_int_equal(do_put(store, "f/a", "x"), 0);
+    assert_int_equal(do_put(*state, "f/a", "y"), -EIO);
+    rados_double_weather(&fair);
+    assert_int_equal(do_put(*state, "f/a", "y"), -EEXIST);
+    assert_record(store, "f/a", "x");
+    store_close(store);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -423,6 +442,7 @@ int main(void)
         ON_DOUBLE(what_rots_is_not_handed_over),
         cmocka_unit_test(a_seal_holds_for_its_object_alone),
         ON_DOUBLE(what_is_spoilt_on_its_way_is_told_by_put),
+        ON_DOUBLE(a_store_for_timings_does_not_read_what_it_puts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
