@@ -42,17 +42,18 @@
 #include "formats/extra.h"
 #include "formats/trust.h"
 
-#define WIRE_MAGIC          ((uint32_t)0x31574b43) /* "CKW1" */
-#define WIRE_VERSION_LOW    ((uint16_t)1)
-#define WIRE_VERSION_HIGH   ((uint16_t)1)
-#define WIRE_HEADER_BYTES   16
-#define WIRE_PAYLOAD_MAX    ((uint32_t)16 << 20)
-#define WIRE_TABLE_MAX      ((uint64_t)256 << 20) /* of all frames of a table */
-#define WIRE_PIECES_MAX     64
-#define WIRE_PIECE_BYTES    ((uint64_t)1 << 30) /* at most, per piece */
-#define WIRE_FLAG_MORE      1             /* TABLE: another frame follows */
-#define WIRE_FEATURE_TRUST  ((uint64_t)1) /* SAVE may carry struct trust */
-#define WIRE_FEATURE_REMOTE ((uint64_t)2) /* OPEN may carry remote_every */
+#define WIRE_MAGIC         ((uint32_t)0x31574b43) /* "CKW1" */
+#define WIRE_VERSION_LOW   ((uint16_t)1)
+#define WIRE_VERSION_HIGH  ((uint16_t)1)
+#define WIRE_HEADER_BYTES  16
+#define WIRE_PAYLOAD_MAX   ((uint32_t)16 << 20)
+#define WIRE_TABLE_MAX     ((uint64_t)256 << 20) /* of all frames of a table */
+#define WIRE_PIECES_MAX    64
+#define WIRE_PIECE_BYTES   ((uint64_t)1 << 30) /* at most, per piece */
+#define WIRE_FLAG_MORE     1             /* TABLE: another frame follows */
+#define WIRE_FEATURE_TRUST ((uint64_t)1) /* SAVE may carry struct trust */
+/* OPEN may carry remote_every; LIST_OK says states, to a rank that has it. */
+#define WIRE_FEATURE_REMOTE ((uint64_t)2)
 
 enum wire_type {
     WIRE_ERROR = 1,
@@ -320,13 +321,17 @@ struct wire_info {
         created_unix_ms;
 };
 
-/* LIST has no payload. LIST_OK: u32 count, then wire_info each. DESCRIBE:
- * save_id and u64 index. DESCRIBE_OK: one table (table.h) of one entry. */
+/* LIST has no payload. LIST_OK: u32 count, then wire_info each. To a rank with
+ * WIRE_FEATURE_REMOTE: bit 31 of count is set, and {u32 state, u32 node_count}
+ * each follow. DESCRIBE: save_id and u64 index. DESCRIBE_OK: one table
+ * (table.h) of one entry. */
 struct wire_list_ok {
     uint32_t count;
     const uint8_t *infos;
+    const uint8_t *states; /* NULL: are not said */
 };
-#define WIRE_INFO_BYTES 56
+#define WIRE_INFO_BYTES       56
+#define WIRE_INFO_STATE_BYTES 8
 
 struct wire_describe {
     struct save_id id;

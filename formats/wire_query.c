@@ -60,18 +60,28 @@ int wire_info_decode(struct rd *r, struct wire_info *v)
     return r->bad ? -EBADMSG : 0;
 }
 
+/* With `count`: states follow. */
+#define LIST_HAS_STATES ((uint32_t)1 << 31)
+
 void wire_list_ok_encode(const struct wire_list_ok *v, struct wr *w)
 {
-    wr_u32(w, v->count);
+    wr_u32(w, v->count | (v->states ? LIST_HAS_STATES : 0));
     wr_bytes(w, v->infos, (size_t)v->count * WIRE_INFO_BYTES);
+    if (v->states)
+        wr_bytes(w, v->states, (size_t)v->count * WIRE_INFO_STATE_BYTES);
 }
 
 int wire_list_ok_decode(const void *data, size_t bytes, struct wire_list_ok *v)
 {
     struct rd r = rd_init(data, bytes);
+    uint32_t has_states;
 
-    v->count = rd_u32(&r);
+    has_states = rd_u32(&r);
+    v->count = has_states & ~LIST_HAS_STATES;
     v->infos = wire_get_items(&r, v->count, WIRE_INFO_BYTES);
+    v->states = NULL;
+    if (has_states & LIST_HAS_STATES)
+        v->states = wire_get_items(&r, v->count, WIRE_INFO_STATE_BYTES);
     return wire_end(&r, true);
 }
 

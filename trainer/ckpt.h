@@ -325,6 +325,11 @@ struct ckpt_info {
     uint64_t logical_bytes, stored_bytes;
     uint64_t tensor_count, rank_count;
     uint64_t created_unix_ms;
+    /* CKPT_REMOTE: in the home, whatever becomes of nodes. CKPT_COMMITTED: lost
+     * with the local store of any of node_count nodes (0: an older daemon,
+     * which does not tell either). */
+    enum ckpt_state state;
+    uint32_t node_count;
 };
 
 CKPT_API_VOID void ckpt_options_init(struct ckpt_options *options);

@@ -40,11 +40,13 @@ static int read_infos(const struct request *r, struct ckpt_info *infos,
                       size_t capacity, struct err *err)
 {
     struct wire_list_ok v;
-    struct rd rd;
+    struct rd rd, states;
 
     if (wire_list_ok_decode(r->payload, r->bytes, &v) || v.count > INT_MAX)
         return err_set(err, -EBADMSG, "the daemon's answer is damaged");
     rd = rd_init(v.infos, (size_t)v.count * WIRE_INFO_BYTES);
+    states = rd_init(v.states,
+                     v.states ? (size_t)v.count * WIRE_INFO_STATE_BYTES : 0);
     for (uint32_t i = 0; i < v.count && i < capacity; i++) {
         struct wire_info info;
 
@@ -57,7 +59,12 @@ static int read_infos(const struct request *r, struct ckpt_info *infos,
             .tensor_count = info.tensor_count,
             .rank_count = info.rank_count,
             .created_unix_ms = info.created_unix_ms,
+            .state = CKPT_COMMITTED, /* by a daemon that knows no other */
         };
+        if (v.states) {
+            infos[i].state = (enum ckpt_state)rd_u32(&states);
+            infos[i].node_count = rd_u32(&states);
+        }
     }
     return (int)v.count;
 }

@@ -167,36 +167,49 @@ void load_values(struct session *s, uint64_t request_id,
  * LIST and DESCRIBE.
  */
 
+struct list_answer {
+    struct wire_list_ok ok;
+    struct wr infos, states;
+};
+
+static void list_one(const struct catalog_save *save, struct list_answer *a)
+{
+    const struct wire_info info = {.id = save->id,
+                                   .logical_bytes = save->logical_bytes,
+                                   .stored_bytes = save->stored_bytes,
+                                   .tensor_count = save->tensor_count,
+                                   .rank_count = save->rank_count,
+                                   .created_unix_ms = save->created_unix_ms};
+
+    a->ok.count++;
+    wire_info_encode(&info, &a->infos);
+    wr_u32(&a->states,
+           save->is_remote ? WIRE_STATE_REMOTE : WIRE_STATE_COMMITTED);
+    wr_u32(&a->states, save->node_count);
+}
+
 void load_list(struct session *s, uint64_t request_id)
 {
     const struct catalog *c = &s->run->catalog;
-    struct wire_list_ok v = {0};
-    struct wr infos = {0}, w = {0};
+    struct list_answer a = {0};
+    struct wr w = {0};
 
-    for (size_t i = c->save_count; i-- > 0;) {
-        const struct catalog_save *save = &c->save[i];
-        struct wire_info info = {.id = save->id,
-                                 .logical_bytes = save->logical_bytes,
-                                 .stored_bytes = save->stored_bytes,
-                                 .tensor_count = save->tensor_count,
-                                 .rank_count = save->rank_count,
-                                 .created_unix_ms = save->created_unix_ms};
-
-        if (save->status != SAVE_COMMITTED ||
-            infos.bytes + WIRE_INFO_BYTES > WIRE_PAYLOAD_MAX / 2)
-            continue;
-        wire_info_encode(&info, &infos);
-        v.count++;
-    }
-    v.infos = infos.data;
-    if (!infos.failed) /* else there are fewer than v.count */
-        wire_list_ok_encode(&v, &w);
-    if (infos.failed || w.failed)
+    for (size_t i = c->save_count; i-- > 0;)
+        if (c->save[i].status == SAVE_COMMITTED &&
+            a.infos.bytes + WIRE_INFO_BYTES <= WIRE_PAYLOAD_MAX / 2)
+            list_one(&c->save[i], &a);
+    a.ok.infos = a.infos.data;
+    if (s->features & WIRE_FEATURE_REMOTE)
+        a.ok.states = a.states.data;
+    if (!a.infos.failed && !a.states.failed) /* else there are fewer of them */
+        wire_list_ok_encode(&a.ok, &w);
+    if (a.infos.failed || a.states.failed || w.failed)
         session_error(s, request_id, -ENOMEM, "no memory for the list");
     else
         session_send(s, WIRE_LIST_OK, request_id, &w);
     wr_free(&w);
-    wr_free(&infos);
+    wr_free(&a.infos);
+    wr_free(&a.states);
 }
 
 /* The index-th tensor that users see; tensor_count when there is none. */

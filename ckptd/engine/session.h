@@ -57,6 +57,7 @@ struct session {
     struct engine *engine;
     env_peer peer;
     enum session_state state;
+    uint64_t features; /* of the rank's library */
     struct wire_open open;
     struct run *run;
     uint32_t generation;

@@ -32,6 +32,7 @@ void session_hello(struct session *s, const struct wire_header *h,
         session_end(s);
         return;
     }
+    s->features = v.features;
     ok.version = v.high < WIRE_VERSION_HIGH ? v.high : WIRE_VERSION_HIGH;
     ok.features = WIRE_FEATURE_TRUST | WIRE_FEATURE_REMOTE;
     ok.daemon = env->local_uuid;

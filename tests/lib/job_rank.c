@@ -356,9 +356,10 @@ static int do_list(struct rank *r, const char *word)
 
     (void)word;
     for (int i = 0; i < count && i < 64; i++)
-        used +=
-            (size_t)snprintf(text + used, sizeof text - used, " %" PRIu64 "/%u",
-                             info[i].id.step, info[i].id.generation);
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 " %" PRIu64 "/%u%s", info[i].id.step,
+                                 info[i].id.generation,
+                                 info[i].state == CKPT_REMOTE ? "=REMOTE" : "");
     if (count >= 0)
         say(r, "ok count=%d%s", count, text);
     return count < 0 ? count : 0;

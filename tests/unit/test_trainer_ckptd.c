@@ -93,6 +93,8 @@ static void awkward_state_comes_back(void **unused)
     state_save(ctx, &s, 2, 2);
     assert_int_equal(ckpt_list(ctx, &info, 1, &error), 2);
     assert_int_equal(info.id.step, 2);
+    assert_int_equal(info.state, CKPT_COMMITTED);
+    assert_int_equal(info.node_count, 1);
     ckpt_close(ctx);
     ctx = open_run("awkward");
     state_clear(&s);

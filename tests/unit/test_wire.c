@@ -88,7 +88,8 @@ static const struct wire_load_done load_done = {18, ID, 0, 2, 1 << 30, "note"};
 static const struct wire_values values = {ID};
 static const struct wire_values_ok values_ok = {
     ID, {{{"dp", 4}}, 1}, noise, noise + 8, 8, 4};
-static const struct wire_list_ok list_ok = {1, noise};
+static const struct wire_list_ok list_ok = {1, noise, NULL};
+static const struct wire_list_ok states_ok = {1, noise, noise};
 static const struct wire_describe describe = {ID, 5};
 static const struct wire_describe_ok describe_ok = {noise, 20};
 static const struct wire_close close_message = {0};
@@ -126,6 +127,7 @@ static const struct message messages[] = {
     MESSAGE(values, values, false),
     MESSAGE(values_ok, values_ok, false),
     MESSAGE(list_ok, list_ok, false),
+    MESSAGE(list_ok, states_ok, false),
     MESSAGE(describe, describe, false),
     MESSAGE(describe_ok, describe_ok, true),
     MESSAGE(close, close_message, false),

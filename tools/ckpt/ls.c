@@ -6,43 +6,16 @@
  * the reason.
  */
 #include "tools/ckpt/out.h"
-#include "tools/ckpt/tool.h"
+#include "tools/ckpt/state.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-static const char *const status_text[] = {
-    [SAVE_UNDECIDED] = "UNDECIDED",   [SAVE_COMMITTED] = "COMMITTED",
-    [SAVE_ABORTED] = "ABORTED",       [SAVE_REMOVED] = "REMOVED",
-    [SAVE_UNREADABLE] = "UNREADABLE",
-};
-
-/* A record that cannot be read need not be damaged. */
-static const char *state_text(const struct catalog_save *s)
-{
-    if (s->status == SAVE_UNREADABLE && exit_code_of(s->code) == EXIT_CORRUPT)
-        return "CORRUPT";
-    return status_text[s->status];
-}
-
 static const char *const headings[] = {
     "RUN",     "STEP",  "GEN",    "STATE",   "LOGICAL", "STORED",
     "TENSORS", "RANKS", "LAYOUT", "CREATED", "NOTES",   "FAILURE DOMAIN",
 };
-
-static const char *domain_text(const struct catalog_save *s, char *text,
-                               size_t capacity)
-{
-    if (s->status != SAVE_COMMITTED)
-        (void)snprintf(text, capacity, "-");
-    else if (s->node_count <= 1)
-        (void)snprintf(text, capacity, "node-local: lost with its node");
-    else
-        (void)snprintf(text, capacity, "node-local: lost with any of %u nodes",
-                       s->node_count);
-    return text;
-}
 
 static const char *notes_text(const struct catalog_save *s, bool is_latest,
                               char *text, size_t capacity)
@@ -61,19 +34,19 @@ static const char *notes_text(const struct catalog_save *s, bool is_latest,
     return text;
 }
 
-static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
-                       bool is_latest)
+static json_t *as_json(const struct tool *t, const struct catalog *c,
+                       const struct catalog_save *s, bool is_latest)
 {
-    char layout[256], domain[128], created[32];
+    char layout[256], domain[1200], created[32];
 
     layout_text(&s->layout, layout, sizeof layout);
     return json_pack(
-        "{s:i, s:s, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:s, "
+        "{s:i, s:s, s:I, s:i, s:i, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, "
         "s:b, s:b, s:b, s:b, s:o, s:o}",
         "schema", 1, "run", c->run, "step", (json_int_t)s->id.step,
         "generation", (int)s->id.generation, "attempt", (int)s->id.attempt,
         "state", state_text(s), "failure_domain",
-        domain_text(s, domain, sizeof domain), "logical_bytes",
+        json_words(domain_text(t, s, domain, sizeof domain)), "logical_bytes",
         (json_int_t)s->logical_bytes, "stored_bytes",
         (json_int_t)s->stored_bytes, "tensors", (json_int_t)s->tensor_count,
         "ranks", (int)s->rank_count, "layout", layout, "created",
@@ -85,8 +58,9 @@ static json_t *as_json(const struct catalog *c, const struct catalog_save *s,
         json_words(s->status == SAVE_COMMITTED ? catalog_reason(s) : ""));
 }
 
-static void as_row(struct out_table *table, const struct catalog *c,
-                   const struct catalog_save *s, bool is_latest)
+static void as_row(const struct tool *t, struct out_table *table,
+                   const struct catalog *c, const struct catalog_save *s,
+                   bool is_latest)
 {
     char layout[256], text[1200];
 
@@ -102,7 +76,7 @@ static void as_row(struct out_table *table, const struct catalog *c,
     table_cell(table, "%s", layout);
     table_cell(table, "%s", time_text(s->created_unix_ms, text));
     table_cell(table, "%s", notes_text(s, is_latest, text, sizeof text));
-    table_cell(table, "%s", domain_text(s, text, sizeof text));
+    table_cell(table, "%s", domain_text(t, s, text, sizeof text));
 }
 
 static int list_run(struct tool *t, const char *run, struct out_table *table)
@@ -124,8 +98,8 @@ static int list_run(struct tool *t, const char *run, struct out_table *table)
              !catalog_on_branch(&c, &latest, &s->id)))
             continue;
         if (!t->options.json)
-            as_row(table, &c, s, is_latest);
-        else if (!json_line(as_json(&c, s, is_latest)))
+            as_row(t, table, &c, s, is_latest);
+        else if (!json_line(as_json(t, &c, s, is_latest)))
             worst = complain(t, EXIT_ERROR, "cannot print run %s", run);
     }
     catalog_free(&c);

@@ -3,7 +3,7 @@
  */
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
-#include "tools/ckpt/tool.h"
+#include "tools/ckpt/state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -89,7 +89,7 @@ static json_t *tensor_json(const struct manifest *m, const struct mf_tensor *t)
 static int show_json(struct tool *t, const struct target *target,
                      const struct manifest *m, const char *damage)
 {
-    char layout[256], created[32];
+    char layout[256], created[32], domain[1200];
     json_t *tensors = json_array(), *notes = json_object(), *all;
 
     layout_text(&m->layout, layout, sizeof layout);
@@ -107,7 +107,7 @@ static int show_json(struct tool *t, const struct target *target,
     }
     all = json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:I, s:i, s:s, s:i, s:I, s:I, s:I, s:s, "
-        "s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:s, s:o}",
         "schema", 1, "run", target->run, "step", (json_int_t)m->info.id.step,
         "generation", (int)m->info.id.generation, "attempt",
         (int)m->info.id.attempt, "parent_step", (json_int_t)m->info.parent.step,
@@ -117,19 +117,23 @@ static int show_json(struct tool *t, const struct target *target,
         (json_int_t)m->info.stored_bytes, "written_bytes",
         (json_int_t)m->info.written_bytes, "created",
         time_text(m->info.created_unix_ms, created), "tensors", tensors,
-        "values", values_json(m), "notes", notes, "damaged",
-        json_words(damage));
+        "values", values_json(m), "notes", notes, "damaged", json_words(damage),
+        "state", state_text(&target->save), "failure_domain",
+        json_words(domain_text(t, &target->save, domain, sizeof domain)));
     return json_line(all) ? EXIT_FINE : complain(t, EXIT_ERROR, "cannot print");
 }
 
-static void print_head(const struct target *target, const struct manifest *m,
-                       const char *damage)
+static void print_head(const struct tool *t, const struct target *target,
+                       const struct manifest *m, const char *damage)
 {
-    char layout[256], text[32];
+    char layout[256], text[32], domain[1200];
 
     layout_text(&m->layout, layout, sizeof layout);
     (void)printf("%s@%" PRIu64 "  generation %u, attempt %u\n", target->run,
                  m->info.id.step, m->info.id.generation, m->info.id.attempt);
+    out_words("state    %s: %s", state_text(&target->save),
+              domain_text(t, &target->save, domain, sizeof domain));
+    (void)putchar('\n');
     if (m->info.parent.generation)
         (void)printf("parent   step %" PRIu64 " of generation %u\n",
                      m->info.parent.step, m->info.parent.generation);
@@ -237,7 +241,7 @@ static int show(struct tool *t, const struct target *target,
 
         return code ? code : print_regions(m, tensor);
     }
-    print_head(target, m, damage);
+    print_head(t, target, m, damage);
     return print_tensors(t, m);
 }
 

@@ -340,6 +340,9 @@ int tool_target(struct tool *t, struct target *target, void **data,
     if (code == 0)
         code = tool_find_save(t, &c, target, &id);
     if (code == 0)
+        target->save = *catalog_find(&c, &id);
+    target->save.reason = NULL;
+    if (code == 0)
         code = tool_manifest(t, target->run, &id, data, m);
     catalog_free(&c);
     return code;

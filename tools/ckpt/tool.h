@@ -45,6 +45,8 @@ struct target {
     uint64_t step;
     uint32_t generation; /* @STEP/GEN; 0: the newest that has it */
     const char *tensor;  /* NULL: none */
+    /* tool_target(): what is on record of it, but for its reason. */
+    struct catalog_save save;
 };
 
 /* "ckpt VERB: words" on stderr, cleaned (text.h); returns `code`. */

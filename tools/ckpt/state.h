@@ -1,0 +1,16 @@
+/*
+ * state.h - a save's state and its failure domain in words, the same in every
+ * verb: no state is shown without what it can be lost with.
+ */
+#ifndef TOOLS_CKPT_STATE_H
+#define TOOLS_CKPT_STATE_H
+
+#include "tools/ckpt/tool.h"
+
+/* "COMMITTED", "REMOTE", "ABORTED", ...; static. */
+const char *state_text(const struct catalog_save *s);
+/* What has to go for it to be lost; "-" for what is no checkpoint. */
+const char *domain_text(const struct tool *t, const struct catalog_save *s,
+                        char *text, size_t capacity);
+
+#endif
