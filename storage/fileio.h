@@ -37,7 +37,10 @@ enum fileio_kind {
     FILEIO_TRUNCATE,  /* fd, len: cuts the file off behind len */
     FILEIO_LINK,      /* the file `fd` gets the name path2 in dir fd2; its old
                          name is `path` in dir_fd, or none (NULL, O_TMPFILE) */
+    FILEIO_RENAME,    /* `path` in dir fd takes the name path2 in dir fd2,
+                         whoever had it */
     FILEIO_UNLINK,    /* dir fd, path */
+    FILEIO_RMDIR,     /* dir fd, path: an empty folder, else -ENOTEMPTY */
     FILEIO_MKDIR,     /* dir fd, path; mode 0700 */
     FILEIO_STAT,      /* fd; fills *stat */
     FILEIO_ROOM,      /* fd, len: -ENOSPC when its file system has less to give

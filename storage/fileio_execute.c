@@ -132,6 +132,10 @@ static int64_t execute_once(struct fileio_op *op)
         from = fileio_link_from(op);
         return result_of(
             linkat(from.dir_fd, from.path, op->fd2, op->path2, from.flags));
+    case FILEIO_RENAME:
+        return result_of(renameat(op->fd, op->path, op->fd2, op->path2));
+    case FILEIO_RMDIR:
+        return result_of(unlinkat(op->fd, op->path, AT_REMOVEDIR));
     case FILEIO_UNLINK:
         return result_of(unlinkat(op->fd, op->path, 0));
     case FILEIO_MKDIR:

@@ -147,6 +147,8 @@ static void prepare(struct fileio_uring *u, struct io_uring_sqe *sqe,
                             STATX_BASIC_STATS | STATX_DIOALIGN, op->stat);
         break;
     case FILEIO_TRUNCATE:
+    case FILEIO_RENAME:
+    case FILEIO_RMDIR:
     case FILEIO_ROOM:
     case FILEIO_LOCK:
     case FILEIO_LIST:

@@ -38,7 +38,10 @@
  * change is on media; so is the name of a segment that was opened for writing,
  * whoever created it. So do -EEXIST of a PUT (the record that is there is whole
  * and durable: whoever acts on another's record may PUT first) and -ENOENT of a
- * REMOVE. After any other error the outcome is unknown: read it back. A GET may
+ * REMOVE. None of that is ever said on the strength of a sync that was repeated
+ * after one that failed: then -EEXIST means that the record was given its name
+ * anew, and what cannot be said is -EIO, for as long as the store is open.
+ * After any other error the outcome is unknown: read it back. A GET may
  * show a record whose PUT has not yet finished making its name durable. What is
  * unknown stays so: a PUT that answered -ETIMEDOUT can still create its record
  * later.

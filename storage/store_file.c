@@ -43,7 +43,7 @@ struct file_job *file_job_start(struct store_file *file, struct store_req *req)
     job->req = req;
     job->dir_fd = job->fd = job->walk_fd = -1;
     job->tries = 0;
-    job->is_stale = false;
+    job->is_stale = job->is_made = job->is_linked = false;
     job->folder_failures = file->folder_failures;
     job->done_bytes = 0;
     job->tmp[0] = '\0';
@@ -152,27 +152,6 @@ void file_job_sync(struct file_job *job, enum fileio_kind kind, int fd,
         file_job_on_fd(job, kind, fd, next);
 }
 
-static void folder_synced(struct file_job *job, int64_t result)
-{
-    struct store_file *file = job->file;
-
-    if (result < 0) {
-        file->folder_failures++;
-        file_forget_durable(file); /* a new name in it is not */
-    } else if (job->folder_failures != file->folder_failures &&
-               !is_left_out("failure of a folder's sync")) {
-        result = -EIO;
-    }
-    job->after_sync(job, result);
-}
-
-void file_job_sync_folder(struct file_job *job, const char *what,
-                          file_step *next)
-{
-    job->after_sync = next;
-    file_job_sync(job, FILEIO_FSYNC, job->dir_fd, what, folder_synced);
-}
-
 /*
  * The table of operations.
  */
@@ -279,6 +258,7 @@ static void file_close(struct store *store)
 
     file_segment_close_all(file);
     file_forget_durable(file);
+    file_doubts_free(file);
     file->io->ops->close(file->io);
     (void)close(file->root_fd);
     free(file->path);
@@ -318,6 +298,9 @@ static struct store_file *file_new(const char *path, unsigned flags,
     file->flags = flags;
     file->root_fd = -1;
     list_init(&file->segments);
+    list_init(&file->doubts);
+    list_init(&file->syncing);
+    list_init(&file->to_sync);
     list_init(&file->free_jobs);
     for (size_t i = 0; i < ARRAY_LEN(file->job); i++) {
         file->job[i].file = file;

@@ -7,6 +7,8 @@
  *   store_file_trial.c    what a store for writing needs is tried out
  *   store_file_path.c     parent folders, made durable once
  *   store_file_fresh.c    names in folders that other machines change as well
+ *   store_file_sync.c     folders, synced, and in doubt when that failed
+ *   store_file_mend.c     names that are in doubt, given anew
  *   store_file_publish.c  temporaries, and giving them their name exclusively
  *   store_file_judge.c    who won, when the answer to that does not tell
  *   store_file_record.c   PUT GET LIST REMOVE STAT
@@ -26,7 +28,7 @@
 #include <stdio.h>
 
 #define FILE_THREADS      4
-#define FILE_DURABLE_MAX  128
+#define FILE_DURABLE_MAX  512
 #define FILE_TMP_PREFIX   ".tmp-"
 #define FILE_TMP_BYTES    64 /* of a temporary's name, with the NUL */
 #define FILE_RECORD_BYTES ((uint64_t)16 << 20)
@@ -39,7 +41,9 @@ typedef void file_step(struct file_job *job, int64_t result);
 
 struct file_job {
     struct fileio_op op; /* the one under way */
-    struct list link;    /* of the free jobs */
+    struct list link;    /* of the free jobs, or of those with a sync of a
+                            folder, whoever carries it out */
+    struct list sharers; /* jobs that are told what this one's sync is */
     struct store_file *file;
     struct store_req *req;
     file_step *next;  /* takes the primitive's result */
@@ -48,11 +52,14 @@ struct file_job {
     file_step *after_sync;
     file_step *after_fresh;
     file_step *after_judge;
+    file_step *after_mend;
     int dir_fd;     /* the parent: own, root_fd, or -1 */
     int fd;         /* the file: own, or -1 */
     int walk_fd;    /* the folder below dir_fd while walking, or -1 */
     int leaf_flags; /* of file_open_leaf() */
     bool is_stale;  /* what was found was stale: ask anew */
+    bool is_linked; /* fd got its name */
+    bool is_made;   /* the folder that the walk has reached: by this job */
     uint32_t tries, walk_tries;
     uint32_t folder_failures; /* the store's, when it began */
     uint64_t ino;             /* of fd, while who won is judged */
@@ -61,6 +68,8 @@ struct file_job {
     int64_t outcome;     /* of file_job_end() */
     int64_t answer;      /* of linkat() */
     size_t walk_at, walk_end;
+    size_t sync_bytes; /* of req->name: the folder that is synced */
+    char *copy;        /* while a name is given anew */
     struct statx stat;
     const char *leaf;              /* within req->name */
     char tmp[FILE_TMP_BYTES];      /* the temporary's name, or "" */
@@ -86,7 +95,10 @@ struct store_file {
     struct list free_jobs;
     char *durable[FILE_DURABLE_MAX]; /* folders known to be on media */
     uint32_t durable_next;
-    uint32_t folder_failures; /* syncs of folders that failed */
+    uint32_t folder_failures;     /* syncs of folders that failed */
+    struct list doubts;           /* the folders */
+    bool doubts_all;              /* no memory to note which */
+    struct list syncing, to_sync; /* jobs: store_file_sync.c */
     struct file_job job[FILEIO_DEPTH];
 };
 
@@ -125,10 +137,27 @@ void file_job_lock(struct file_job *job, int how, file_step *next);
  * out. */
 void file_job_sync(struct file_job *job, enum fileio_kind kind, int fd,
                    const char *what, file_step *next);
-/* The same of the folder job->dir_fd. Of several at once one may take the error
- * of all: a failure fails all that began before it. */
-void file_job_sync_folder(struct file_job *job, const char *what,
+/* store_file_sync.c. FSYNC of the folder job->dir_fd, which is req->name[0,
+ * bytes): a failure fails all that began before it. */
+void file_job_sync_folder(struct file_job *job, size_t bytes, const char *what,
                           file_step *next);
+/* A sync of it has failed, and what had been named there by then may be lost.
+ */
+bool file_is_in_doubt(const struct store_file *file, const char *name,
+                      size_t bytes);
+void file_doubts_free(struct store_file *file);
+/* Of req->name, once job->leaf is set. */
+static inline size_t file_parent_bytes(const struct file_job *job)
+{
+    size_t bytes = (size_t)(job->leaf - job->req->name);
+
+    return bytes ? bytes - 1 : 0;
+}
+
+/* store_file_mend.c. The record `leaf` in dir_fd gets its name anew, by means
+ * of job->fd, and that is durable: 0, or -ESTALE when it is gone and one should
+ * start again. */
+void file_mend(struct file_job *job, file_step *after);
 
 /* store_file_root.c. Opens file->root_fd and fills what the probes find. */
 int file_root_open(struct store_file *file, struct err *err) MUST_USE;
@@ -154,6 +183,9 @@ void file_open_parent(struct file_job *job, bool make, file_step *after);
 /* Without `make`; and the names that are in the folder are durable. */
 void file_open_names(struct file_job *job, file_step *after);
 void file_forget_durable(struct store_file *file);
+/* Are the names in folder[0, bytes) durable? Not known any more. */
+void file_forget_names(struct store_file *file, const char *folder,
+                       size_t bytes);
 
 /* store_file_fresh.c. The folder req->name[0, bytes), with all that this
  * machine remembers of the way to it made void: sets job->dir_fd, which is the

@@ -12,10 +12,12 @@
  * The names in a folder are another matter: a name may have been given by a
  * process that died before it had synced the folder. A PUT syncs it anyhow;
  * for who opens by a name that was there, file_open_names() does so once, and
- * remembers it as "folder/". A sync that fails makes the store forget, and
- * fails all that had begun by then: it may have taken the error of all.
+ * remembers it as "folder/". What it remembers stays true when a later sync
+ * fails; what it does not, is in doubt from then on (store_file_sync.c).
  */
 #include "storage/store_file.h"
+
+#include "common/plant.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +63,44 @@ void file_forget_durable(struct store_file *file)
     file->durable_next = 0;
 }
 
+/* What stands for the names in a folder; "" for those in the root. */
+static void names_key(char *key, const char *folder, size_t bytes)
+{
+    memcpy(key, folder, bytes);
+    if (bytes)
+        key[bytes++] = '/';
+    key[bytes] = '\0';
+}
+
+static void forget_if(struct store_file *file, const char *path, bool below)
+{
+    size_t bytes = strlen(path);
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < FILE_DURABLE_MAX && file->durable[i]; i++) {
+        char *each = file->durable[i];
+        bool goes = strncmp(each, path, bytes) == 0 &&
+                    (each[bytes] == '\0' || (below && each[bytes] == '/'));
+
+        if (goes)
+            free(each);
+        else
+            file->durable[kept++] = each;
+    }
+    for (uint32_t i = kept; i < FILE_DURABLE_MAX; i++)
+        file->durable[i] = NULL;
+    file->durable_next = kept % FILE_DURABLE_MAX;
+}
+
+void file_forget_names(struct store_file *file, const char *folder,
+                       size_t bytes)
+{
+    char key[STORE_NAME_MAX + 2];
+
+    names_key(key, folder, bytes);
+    forget_if(file, key, false);
+}
+
 /*
  * The walk: dir_fd is the folder that is reached, path[walk_at, walk_end) the
  * component below it, and path up to walk_end is cut off there by a NUL.
@@ -91,6 +131,7 @@ static void walk_down(struct file_job *job)
     job->dir_fd = job->walk_fd;
     job->walk_fd = -1;
     job->walk_tries = 0;
+    job->is_made = false;
     if (job->walk_end == parent_bytes) {
         job->after(job, 0);
         return;
@@ -110,6 +151,28 @@ static void walk_synced(struct file_job *job, int64_t result)
     walk_down(job);
 }
 
+/* The folder was there when we came, and its name may never become durable:
+ * while it is empty it can be made anew. */
+static void walk_emptied(struct file_job *job, int64_t result)
+{
+    if (result == 0 || result == -ENOENT)
+        walk_open(job);
+    else
+        walk_fail(job, -EIO);
+}
+
+static void walk_again(struct file_job *job)
+{
+    if (job->walk_tries++ >= FILE_TRIES_MAX) {
+        walk_fail(job, -EIO);
+        return;
+    }
+    (void)close(job->walk_fd);
+    job->walk_fd = -1;
+    job->op.path = job->path + job->walk_at;
+    file_job_on_fd(job, FILEIO_RMDIR, job->dir_fd, walk_emptied);
+}
+
 static void walk_looked(struct file_job *job, int64_t result)
 {
     if (result < 0)
@@ -122,6 +185,7 @@ static void walk_looked(struct file_job *job, int64_t result)
  * from what it remembers (store_file_fresh.c). */
 static void walk_made(struct file_job *job, int64_t result)
 {
+    job->is_made = result == 0;
     if (result == -EEXIST && job->file->is_shared) {
         job->op.stat = &job->stat;
         file_job_on_fd(job, FILEIO_STAT, job->dir_fd, walk_looked);
@@ -132,15 +196,21 @@ static void walk_made(struct file_job *job, int64_t result)
 
 static void walk_opened(struct file_job *job, int64_t result)
 {
+    size_t above = job->walk_at ? job->walk_at - 1 : 0;
+
     if (result >= 0) {
         job->walk_fd = (int)result;
         if (is_durable(job->file, job->path))
             walk_down(job);
+        else if (!job->is_made && !is_left_out("folders made anew") &&
+                 file_is_in_doubt(job->file, job->req->name, above))
+            walk_again(job);
         else
-            file_job_sync_folder(job, "sync of a new folder", walk_synced);
+            file_job_sync_folder(job, above, "sync of a new folder",
+                                 walk_synced);
     } else if ((result == -ENOENT || result == -ESTALE) &&
                job->walk_tries++ < FILE_TRIES_MAX) {
-        file_forget_durable(job->file);
+        forget_if(job->file, job->path, true);
         job->op.path = job->path + job->walk_at;
         file_job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
     } else {
@@ -195,18 +265,19 @@ static void names_synced(struct file_job *job, int64_t result)
 
 static void names_opened(struct file_job *job, int64_t result)
 {
-    size_t bytes = (size_t)(job->leaf - job->req->name);
+    size_t bytes = file_parent_bytes(job);
 
     if (result < 0) {
         job->after_names(job, result);
         return;
     }
-    memcpy(job->path, job->req->name, bytes); /* "folder/", or "" */
-    job->path[bytes] = '\0';
+    names_key(job->path, job->req->name, bytes); /* "folder/", or "" */
     if (is_durable(job->file, job->path))
         job->after_names(job, 0);
+    else if (file_is_in_doubt(job->file, job->req->name, bytes))
+        job->after_names(job, -EIO);
     else
-        file_job_sync_folder(job, "sync of a name that was there",
+        file_job_sync_folder(job, bytes, "sync of a name that was there",
                              names_synced);
 }
 

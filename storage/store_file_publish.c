@@ -11,7 +11,8 @@
  *
  * The name is durable when the folder has been fsynced. The loser of a race
  * syncs it too, so that it never acts on a winner that a crash would undo. Who
- * the loser is, store_file_judge.c finds out.
+ * the loser is, store_file_judge.c finds out. Where a sync has failed before,
+ * it gives the name anew instead (store_file_mend.c).
  */
 #include "storage/store_file.h"
 
@@ -78,6 +79,7 @@ bool file_job_may_retry(struct file_job *job)
     file_forget_durable(job->file);
     file_job_close_fds(job);
     job->tmp[0] = '\0';
+    job->is_linked = false;
     job->done_bytes = 0;
     return true;
 }
@@ -90,15 +92,34 @@ static void dir_synced(struct file_job *job, int64_t result)
 static void sync_dir(struct file_job *job, int64_t outcome)
 {
     job->outcome = outcome;
-    file_job_sync_folder(
-        job, outcome == 0 ? "sync of a new name" : "sync of another's name",
-        dir_synced);
+    job->is_linked = outcome == 0;
+    file_job_sync_folder(job, file_parent_bytes(job),
+                         outcome == 0 ? "sync of a new name"
+                                      : "sync of another's name",
+                         dir_synced);
+}
+
+/* A segment that is there is nobody's to rely on, by this answer. */
+static void found_another(struct file_job *job)
+{
+    enum store_op op = job->req->op;
+
+    if ((op == STORE_PUT || op == STORE_BLOB_PUT) &&
+        !is_left_out("new names for what is in doubt") &&
+        file_is_in_doubt(job->file, job->req->name, file_parent_bytes(job))) {
+        job->outcome = -EEXIST;
+        file_mend(job, dir_synced);
+    } else {
+        sync_dir(job, -EEXIST);
+    }
 }
 
 static void link_judged(struct file_job *job, int64_t result)
 {
-    if (result == 0 || result == -EEXIST)
-        sync_dir(job, result);
+    if (result == 0)
+        sync_dir(job, 0);
+    else if (result == -EEXIST)
+        found_another(job);
     else
         job->after(job, result);
 }

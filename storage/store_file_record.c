@@ -245,8 +245,15 @@ static void remove_done(struct file_job *job, int64_t result)
         file_job_end(job, result);
         return;
     }
+    /* Whether it is gone for good cannot be known where a sync has failed. */
+    if (result == -ENOENT && !is_left_out("no word of what is gone") &&
+        file_is_in_doubt(job->file, job->req->name, file_parent_bytes(job))) {
+        file_job_end(job, -EIO);
+        return;
+    }
     job->outcome = result;
-    file_job_sync_folder(job, "sync of a removal", remove_synced);
+    file_job_sync_folder(job, file_parent_bytes(job), "sync of a removal",
+                         remove_synced);
 }
 
 static void remove_in_parent(struct file_job *job, int64_t result)

@@ -198,9 +198,32 @@ static void again_unlocked(struct file_job *job, int64_t result)
         file_job_on_fd(job, FILEIO_CLOSE, job->fd, again_closed);
 }
 
+/* Its name may be there, though not for good, and would pass for one of those
+ * that are: it is empty, and nobody else's yet. If it stays, what is in the
+ * folder is as doubtful as that. */
+static void create_undone(struct file_job *job, int64_t result)
+{
+    if (result < 0 && result != -ENOENT)
+        file_forget_names(job->file, job->req->name, file_parent_bytes(job));
+    if (job->outcome == -ESTALE && file_job_may_retry(job))
+        create_start(job);
+    else
+        file_job_end(job, job->outcome);
+}
+
+static void create_undo(struct file_job *job, int64_t result)
+{
+    job->outcome = result;
+    job->op.path = job->leaf;
+    file_job_on_fd(job, FILEIO_UNLINK, job->dir_fd, create_undone);
+}
+
 static void create_published(struct file_job *job, int64_t result)
 {
-    if (result == -ESTALE && file_job_may_retry(job))
+    if (result < 0 && job->is_linked &&
+        !is_left_out("undoing what may not last"))
+        create_undo(job, result);
+    else if (result == -ESTALE && file_job_may_retry(job))
         create_start(job);
     else if (result == 0 && job->file->is_shared && job->tmp[0])
         file_job_lock(job, LOCK_UN, again_unlocked);
@@ -296,11 +319,14 @@ static void open_in_parent(struct file_job *job, int64_t result)
 
 static void open_in_fresh(struct file_job *job, int64_t result)
 {
+    if (result == 0 &&
+        file_is_in_doubt(job->file, job->req->name, file_parent_bytes(job)))
+        result = -EIO;
     if (result < 0)
         open_fail(job, result);
     else
-        file_job_sync_folder(job, "sync of a name that was there",
-                             open_in_parent);
+        file_job_sync_folder(job, file_parent_bytes(job),
+                             "sync of a name that was there", open_in_parent);
 }
 
 static void open_to_write(struct file_job *job)

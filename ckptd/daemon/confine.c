@@ -88,6 +88,8 @@ static const uint32_t allowed[] = {
     SYS_fallocate,
     SYS_mkdirat,
     SYS_linkat,
+    SYS_renameat,
+    SYS_renameat2,
     SYS_unlinkat,
     SYS_getdents64,
     SYS_readlinkat,

@@ -209,8 +209,8 @@ bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
     return first == -EIO && second == -EIO;
 }
 
-/* Two new segments share a folder, and one sync of it fails: whoever is told
- * that its name is durable must find it. */
+/* Two new segments share a folder, and one sync of it fails, of those at once
+ * perhaps: whoever is told that its name is durable must find it. */
 bool contract_failed_folder(uint64_t seed, char why[WHY_BYTES])
 {
     struct asked first = {.name = "seg/000001"};
@@ -224,6 +224,7 @@ bool contract_failed_folder(uint64_t seed, char why[WHY_BYTES])
                                .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
                                .len = SEG_BYTES});
     b.disk->fail_folder_syncs = 1;
+    b.disk->answers_in_any_order = seed % 2;
     for (uint32_t i = 0; i < ARRAY_LEN(p); i++) {
         struct asked *a = &p[i].create;
 

@@ -17,7 +17,8 @@
  * of 512 are. That is more than any real file system takes away. A file that
  * has a name but nothing synced is empty or full of zeros; there never are
  * another file's old bytes in it. A sync that fails loses what was pending for
- * it: no later one makes that durable.
+ * it: no later one makes that durable, until the same name is given or taken
+ * away anew.
  *
  * Failures of memory end the test by assert().
  */
@@ -125,6 +126,7 @@ struct disk {
     bool is_open_to_others;    /* who may write to its folders */
     uint32_t fail_syncs; /* the n-th sync of a file from now fails; 0: none */
     uint32_t fail_folder_syncs; /* the same of folders */
+    const char *failing_folder; /* ... of this name; NULL: of any */
     uint32_t fail_writes;       /* the same of writes */
     uint32_t lost_links;        /* of links made: its answer gets lost, and the
                                    repetition says EEXIST */

@@ -42,6 +42,7 @@ int __real_fstat(int fd, struct stat *stat);
 int __real_fstatfs(int fd, struct statfs *stat);
 int __real_fsync(int fd);
 int __real_flock(int fd, int operation);
+int __real_renameat(int from_fd, const char *from, int to_fd, const char *to);
 int __real_unlinkat(int fd, const char *path, int flags);
 long __real_syscall(long number, ...);
 
@@ -62,6 +63,7 @@ int __wrap_fallocate(int fd, int mode, off_t off, off_t len);
 int __wrap_ftruncate(int fd, off_t len);
 int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
                   int flags);
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to);
 int __wrap_unlinkat(int fd, const char *path, int flags);
 ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t off);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t off);
@@ -246,15 +248,35 @@ int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
     return 0;
 }
 
+/* In one step for all who look; a crash may leave both names, and the old file
+ * under the new one, but never nothing there. */
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    uint32_t folder, node;
+
+    if (!disk_fd_is_ours(from_fd))
+        return __real_renameat(from_fd, from, to_fd, to);
+    folder = disk_file_of(from_fd)->node;
+    node = image_find(&disk_now->live, folder, from);
+    if (node == UINT32_MAX)
+        return fails(ENOENT);
+    disk_give_name(disk_now, disk_file_of(to_fd)->node, to, node);
+    disk_take_name(disk_now, folder, from);
+    return 0;
+}
+
 int __wrap_unlinkat(int fd, const char *path, int flags)
 {
-    uint32_t folder;
+    uint32_t folder, node;
 
     if (!disk_fd_is_ours(fd))
         return __real_unlinkat(fd, path, flags);
     folder = disk_file_of(fd)->node;
-    if (image_find(&disk_now->live, folder, path) == UINT32_MAX)
+    node = image_find(&disk_now->live, folder, path);
+    if (node == UINT32_MAX)
         return fails(ENOENT);
+    if ((flags & AT_REMOVEDIR) && disk_now->live.node[node].entry_count > 0)
+        return fails(ENOTEMPTY);
     disk_take_name(disk_now, folder, path);
     return 0;
 }

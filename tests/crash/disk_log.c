@@ -9,7 +9,8 @@
  *
  * Of one file, and of one folder, what is durable always comes before what is
  * pending (a sync covers all that went before it), so that laying the pending
- * part on top keeps the order; only a file's shortening may be passed by.
+ * part on top keeps the order; only a file's shortening may be passed by, and
+ * what a failed sync lost.
  */
 #include "tests/crash/disk_internal.h"
 
@@ -206,7 +207,11 @@ void disk_give_name(struct disk *disk, uint32_t folder, const char *name,
 {
     struct disk_op *op = disk_log(disk, DISK_NAME);
 
+    uint32_t old = image_find(&disk->live, folder, name);
+
     name = disk_name(name);
+    if (old != UINT32_MAX)
+        disk->live.node[old].links--;
     entry_add(&disk->live, folder, name, node);
     disk->live.node[node].links++;
     disk->live.node[node].parent = folder;
@@ -233,18 +238,37 @@ void disk_take_name(struct disk *disk, uint32_t folder, const char *name)
     op->node = node;
 }
 
-int disk_sync(struct disk *disk, uint32_t node, bool is_data_only)
+static bool has_name(const struct disk *disk, uint32_t node, const char *name)
+{
+    return image_find(&disk->live, disk->live.node[node].parent, name) == node;
+}
+
+/* Is it this sync's turn to fail? */
+static bool is_failing(struct disk *disk, uint32_t node)
 {
     uint32_t *left = disk->live.node[node].is_folder ? &disk->fail_folder_syncs
                                                      : &disk->fail_syncs;
-    bool fails = *left > 0 && --*left == 0;
+
+    if (*left == 0 ||
+        (left == &disk->fail_folder_syncs && disk->failing_folder &&
+         !has_name(disk, node, disk->failing_folder)))
+        return false;
+    return --*left == 0;
+}
+
+int disk_sync(struct disk *disk, uint32_t node, bool is_data_only)
+{
+    bool fails = is_failing(disk, node);
     struct disk_op *op = disk_log(disk, DISK_SYNC);
 
     if (op) {
         op->node = node;
         op->is_data_only = is_data_only;
         op->is_failed = fails;
-        op->mark = min_u64(disk->mark, disk->op_count - 1);
+        /* What it loses is not up to when it was asked for. */
+        op->mark = disk->op_count - 1;
+        if (!fails)
+            op->mark = (uint32_t)min_u64(disk->mark, op->mark);
     }
     return fails ? -EIO : 0;
 }
@@ -317,6 +341,25 @@ static void node_known(struct image *image, const struct disk *disk,
                              disk->live.node[image->node_count].is_folder);
 }
 
+/* What a failed sync lost of a name is of no account once a later change of
+ * that name is durable. */
+static uint32_t outlive(struct disk_walk *w, uint32_t count,
+                        const struct disk_op *by)
+{
+    uint32_t kept = 0;
+
+    if (by->kind != DISK_NAME && by->kind != DISK_UNNAME)
+        return count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct disk_op *op = &w->disk->op[w->pending[i]];
+        bool is_name = op->kind == DISK_NAME || op->kind == DISK_UNNAME;
+
+        if (!is_name || op->folder != by->folder || op->name != by->name)
+            w->pending[kept++] = w->pending[i];
+    }
+    return kept;
+}
+
 bool disk_walk_next(struct disk_walk *w)
 {
     const struct disk *disk = w->disk;
@@ -334,10 +377,12 @@ bool disk_walk_next(struct disk_walk *w)
     for (uint32_t i = 0; i < w->pending_count; i++) {
         const struct disk_op *each = &disk->op[w->pending[i]];
 
-        if (each->durable <= w->at)
+        if (each->durable <= w->at) {
             apply(&w->durable, each, NULL);
-        else
+            kept = outlive(w, kept, each);
+        } else {
             w->pending[kept++] = w->pending[i];
+        }
     }
     w->pending_count = kept;
     return true;

@@ -6,7 +6,7 @@ CRASH_OBJ := $(call obj,$(filter-out tests/crash/crash.c tests/crash/planted.c,\
 	$(call src,tests/crash)))
 # What disk_calls.c stands in for, and scenes_fence.c.
 CRASH_CALLS := open openat mkdir mkdirat close fcntl fstat fstatfs statx fsync \
-	fdatasync flock fallocate ftruncate linkat unlinkat pread pwrite \
+	fdatasync flock fallocate ftruncate linkat renameat unlinkat pread pwrite \
 	getrandom syscall fdopendir readdir rewinddir closedir LZ4_compress_default
 CRASH_WRAP := $(addprefix -Wl$(comma)--wrap=,$(CRASH_CALLS))
 # Whatever asks common/plant.h, with the one of tests/crash/planted in its

@@ -118,6 +118,28 @@ static void retention(struct play *play)
     life_end(&life);
 }
 
+/* The same, and one sync of a folder fails; what it was for is tried again. A
+ * tomb that is found then, and never becomes durable, would be the worst. */
+static void retention_failing(struct play *play)
+{
+    static const char *const folders[] = {"tomb", "decision", "seg", RIG_RUN};
+    uint32_t number = (uint32_t)play->seed - 1;
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 10, 1);
+    play->disk->failing_folder = folders[number % ARRAY_LEN(folders)];
+    play->disk->fail_folder_syncs = 1 + number / ARRAY_LEN(folders);
+    for (uint64_t step = 20; step <= 50; step += 10) {
+        (void)life_save(&life, step, step);
+        (void)life_wait(&life);
+        (void)life_until(&life, is_quiet, &life);
+    }
+    assert(play->disk->fail_folder_syncs == 0);
+    commit(play, &life, 60, 6);
+    life_end(&life);
+}
+
 /* Less and less of old segments lives, until they are rewritten. */
 static void compaction(struct play *play)
 {
@@ -394,6 +416,11 @@ const struct scenario scenarios[] = {
          {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4, .keep_last = 1},
      .run = retention,
      .seeds = 4},
+    {.name = "retention-failing",
+     .shape =
+         {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
+     .run = retention_failing,
+     .seeds = 8},
     {.name = "compaction",
      .shape =
          {.ranks = 1, .daemons = 1, .tensors = 6, .slots = 4, .keep_last = 1},

@@ -10,6 +10,8 @@
 #include "storage/store_file.h"
 #include "tests/lib/store_kinds.h"
 
+#include <dirent.h>
+
 #define LOG_MAX 512
 
 struct double_io {
@@ -22,6 +24,8 @@ struct double_io {
     uint32_t nth;          /* how many of them from now; 0: none */
     int error;             /* or 0: short */
     bool is_persistent;
+    enum fileio_kind always_kind; /* of what fails besides, always */
+    int always_error;             /* or 0: nothing */
 };
 
 static struct double_io *double_of(struct fileio *io)
@@ -48,7 +52,11 @@ static void double_submit(struct fileio *io, struct fileio_op *op)
 
     assert_true(d->count < LOG_MAX);
     d->log[d->count++] = op->kind;
-    if (!goes_wrong(d, op)) {
+    if (d->always_error && op->kind == d->always_kind) {
+        list_init(&op->link);
+        op->result = d->always_error;
+        list_append(&d->failed, &op->link);
+    } else if (!goes_wrong(d, op)) {
         d->below->ops->submit(d->below, op);
     } else if (d->error) {
         list_init(&op->link);
@@ -186,6 +194,14 @@ static void make_fail(struct double_fixture *fixture, enum fileio_kind kind,
     fixture->d.is_persistent = false;
 }
 
+/* Besides: every operation of this kind. */
+static void make_fail_too(struct double_fixture *fixture, enum fileio_kind kind,
+                          int error)
+{
+    fixture->d.always_kind = kind;
+    fixture->d.always_error = error;
+}
+
 static size_t logged(const struct double_io *d, enum fileio_kind kind)
 {
     size_t count = 0;
@@ -316,10 +332,153 @@ static void a_failed_sync_of_the_folder_fails_put_and_remove(void **state)
     make_fail(fixture, FILEIO_FSYNC, 1, -EIO);
     assert_int_equal(do_record(fixture->store, STORE_REMOVE, "r/a", NULL, 0),
                      -EIO);
-    fixture->d.count = 0;
+    /* What the failure lost no later sync brings back. */
     assert_int_equal(do_record(fixture->store, STORE_REMOVE, "r/a", NULL, 0),
-                     -ENOENT);
-    assert_int_equal(logged(&fixture->d, FILEIO_FSYNC), 1);
+                     -EIO);
+    assert_int_equal(do_put(fixture->store, "r/a", "anew"), 0);
+    assert_int_equal(do_record(fixture->store, STORE_REMOVE, "r/a", NULL, 0),
+                     0);
+}
+
+static size_t entries_of(const struct double_fixture *fixture,
+                         const char *folder)
+{
+    char path[600];
+    size_t count = 0;
+    DIR *dir;
+
+    (void)snprintf(path, sizeof path, "%s/%s", fixture->dir, folder);
+    dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    (void)closedir(dir);
+    return count - 2; /* "." and ".." */
+}
+
+/* As long as another's or our own earlier record is there, it is whole. */
+static void a_record_in_doubt_gets_its_name_anew(void **state)
+{
+    static const enum fileio_kind expect[] = {
+        FILEIO_OPEN, FILEIO_OPEN, FILEIO_WRITE, FILEIO_FDATASYNC, FILEIO_LINK,
+        /* EEXIST: not ours */
+        FILEIO_STAT,
+        /* its bytes */
+        FILEIO_OPEN, FILEIO_STAT, FILEIO_READ, FILEIO_TRUNCATE, FILEIO_WRITE,
+        FILEIO_FSYNC,
+        /* under a temporary name, and under its own */
+        FILEIO_LOCK, FILEIO_LINK, FILEIO_RENAME, FILEIO_FSYNC};
+    struct double_fixture *fixture = *state;
+    char first[2000];
+
+    memset(first, '1', sizeof first);
+    first[sizeof first - 1] = '\0';
+    assert_int_equal(do_put(fixture->store, "r/a", "a"), 0);
+    make_fail(fixture, FILEIO_FSYNC, 1, -EIO);
+    assert_int_equal(do_put(fixture->store, "r/b", first), -EIO);
+    fixture->d.count = 0;
+    assert_int_equal(do_put(fixture->store, "r/b", "another"), -EEXIST);
+    assert_log(&fixture->d, expect, ARRAY_LEN(expect));
+    assert_record(fixture->store, "r/b", first);
+    /* What is created after the failure is as good as ever. */
+    fixture->d.count = 0;
+    assert_int_equal(do_put(fixture->store, "r/c", "c"), 0);
+    assert_int_equal(logged(&fixture->d, FILEIO_RENAME), 0);
+    for (size_t i = 5; i < ARRAY_LEN(expect); i++) {
+        uint32_t nth = 1;
+
+        for (size_t k = 0; k < i; k++)
+            nth += expect[k] == expect[i];
+        make_fail(fixture, expect[i], nth, -ENOSPC);
+        assert_int_equal(do_put(fixture->store, "r/b", "another"), -ENOSPC);
+        assert_int_equal(fixture->d.nth, 0);
+        assert_record(fixture->store, "r/b", first);
+        assert_int_equal(entries_of(fixture, "r"), 3);
+        assert_int_equal(entries_of(fixture, "."), 1);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        make_fail(fixture, i ? FILEIO_WRITE : FILEIO_READ, 1 + i,
+                  0); /* short */
+        assert_int_equal(do_put(fixture->store, "r/b", "another"), -EEXIST);
+        assert_int_equal(fixture->d.nth, 0);
+        assert_record(fixture->store, "r/b", first);
+    }
+}
+
+/* The store goes on with what it knows to be durable. */
+static void a_folder_in_doubt_is_made_anew_while_it_is_empty(void **state)
+{
+    struct double_fixture *fixture = *state;
+    char path[600];
+
+    assert_int_equal(do_put(fixture->store, "r/old/a", "a"), 0);
+    make_fail(fixture, FILEIO_FSYNC, 1, -EIO);
+    assert_int_equal(do_put(fixture->store, "r/new/a", "a"), -EIO);
+    fixture->d.count = 0;
+    assert_int_equal(do_put(fixture->store, "r/new/a", "a"), 0);
+    assert_int_equal(logged(&fixture->d, FILEIO_RMDIR), 1);
+    assert_int_equal(logged(&fixture->d, FILEIO_MKDIR), 1);
+    assert_int_equal(do_put(fixture->store, "r/old/b", "b"), 0);
+    /* One that others have made, and filled, before. */
+    (void)snprintf(path, sizeof path, "%s/r/full", fixture->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/r/full/x", fixture->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(do_put(fixture->store, "r/full/a", "a"), -EIO);
+    assert_int_equal(entries_of(fixture, "r/full"), 1);
+}
+
+static void a_segment_whose_name_may_not_last_is_undone(void **state)
+{
+    struct double_fixture *fixture = *state;
+    struct store *store = fixture->store;
+    struct store_seg *seg;
+
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE | STORE_SEG_CREATE,
+                             PAGE_BYTES, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    make_fail(fixture, FILEIO_FSYNC, 2, -EIO);
+    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
+                             PAGE_BYTES, &seg),
+                     -EIO);
+    assert_int_equal(entries_of(fixture, "s"), 1);
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
+                             PAGE_BYTES, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+}
+
+/* It stays, and might pass for one of those that are durable. */
+static void what_cannot_be_undone_puts_all_names_in_doubt(void **state)
+{
+    struct double_fixture *fixture = *state;
+    struct store *store = fixture->store;
+    struct store_seg *seg;
+
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE | STORE_SEG_CREATE,
+                             PAGE_BYTES, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    make_fail(fixture, FILEIO_FSYNC, 2, -EIO);
+    make_fail_too(fixture, FILEIO_UNLINK, -EIO);
+    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
+                             PAGE_BYTES, &seg),
+                     -EIO);
+    assert_int_equal(entries_of(fixture, "s"), 2);
+    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE, 0, &seg), -EIO);
+    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg), -EIO);
+    assert_int_equal(do_open(store, "s/1", 0, 0, &seg), PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
 }
 
 /* Its name is given by then: a PUT that began anew would lose to itself. */
@@ -495,6 +654,10 @@ int main(void)
         WITH_DOUBLE(a_put_that_fails_before_the_link_leaves_nothing),
         WITH_DOUBLE(a_failed_sync_of_bytes_is_not_followed_by_a_link),
         WITH_DOUBLE(a_failed_sync_of_the_folder_fails_put_and_remove),
+        WITH_DOUBLE(a_record_in_doubt_gets_its_name_anew),
+        WITH_DOUBLE(a_folder_in_doubt_is_made_anew_while_it_is_empty),
+        WITH_DOUBLE(a_segment_whose_name_may_not_last_is_undone),
+        WITH_DOUBLE(what_cannot_be_undone_puts_all_names_in_doubt),
         WITH_DOUBLE(a_folder_that_is_stale_after_the_link_is_no_lost_race),
         WITH_DOUBLE(short_writes_and_reads_are_finished),
         WITH_DOUBLE(a_segment_whose_sync_failed_is_never_trusted_again),
