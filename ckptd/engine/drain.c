@@ -152,8 +152,10 @@ static void drain_end(struct drain *d, int result, const char *what)
     }
     held_manifest_put(d->held);
     free(d->table);
+    free(d->others);
     d->held = NULL;
     d->table = NULL;
+    d->others = NULL;
     drain_move(d, DRAIN_IDLE);
     if (!d->is_stopping)
         look_later(d, 0);

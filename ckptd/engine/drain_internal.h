@@ -36,6 +36,9 @@ struct drain {
     void *table; /* this daemon's, in bytes; `tier` is open on it */
     size_t table_bytes;
     struct manifest tier;
+    struct id128 *others; /* daemons of the save but this one */
+    uint32_t other_count, next_other;
+    void *other_table; /* of the one that is being confirmed */
     struct env_job job;
     int result;
     struct err err;
@@ -58,7 +61,7 @@ void drain_written(struct drain *d, int result);
 void drain_put_table(struct drain *d);
 void drain_table_put(struct drain *d, int result);
 
-/* Have all daemons of the save written theirs? */
+/* Have all daemons of the save written theirs, durably? */
 void drain_look(struct drain *d);
 void drain_looked(struct drain *d, int result, bool is_complete);
 
