@@ -1,8 +1,8 @@
 /*
  * drain.c - see drain.h: which checkpoint, and the way of one.
  *
- * A look once a second; drain_end() looks again at once, so that a backlog is
- * worked off without pauses.
+ * A look when something was committed or is over, and then once a second while
+ * there is what waits for its time, or for others.
  */
 #include "ckptd/engine/drain_internal.h"
 
@@ -125,6 +125,22 @@ static const struct catalog_save *choose(const struct engine *e,
     return best;
 }
 
+/* Is something not there yet, be it that it cannot be for now? */
+static bool is_any_left(const struct engine *e)
+{
+    LIST_FOR_EACH (node, &e->homes) {
+        struct home *home = container_of(node, struct home, link);
+
+        LIST_FOR_EACH (at, &home->runs) {
+            const struct run *run = container_of(at, struct run, link);
+
+            if (best_of(run, UINT32_MAX, NULL))
+                return true;
+        }
+    }
+    return false;
+}
+
 /*
  * The way of one.
  */
@@ -152,10 +168,8 @@ static void drain_end(struct drain *d, int result, const char *what)
     }
     held_manifest_put(d->held);
     free(d->table);
-    free(d->others);
     d->held = NULL;
     d->table = NULL;
-    d->others = NULL;
     drain_move(d, DRAIN_IDLE);
     if (!d->is_stopping)
         look_later(d, 0);
@@ -270,7 +284,8 @@ static void look(struct env_timer *timer)
         return;
     next = choose(d->engine, &d->run);
     if (!next) {
-        look_later(d, LOOK_NS);
+        if (is_any_left(d->engine))
+            look_later(d, LOOK_NS);
         return;
     }
     d->id = next->id;
@@ -306,8 +321,15 @@ int drain_open(struct engine *e)
     d->engine = e;
     d->timer.fire = look;
     e->drain = d;
-    look_later(d, LOOK_NS);
     return 0;
+}
+
+void drain_run(const struct run *run)
+{
+    struct drain *d = run->home->engine->drain;
+
+    if (d && !d->is_stopping && d->phase == DRAIN_IDLE)
+        look_later(d, 0);
 }
 
 void drain_stop(struct engine *e)

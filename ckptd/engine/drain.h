@@ -23,6 +23,8 @@
 
 /* -ENOMEM. */
 int drain_open(struct engine *e) MUST_USE;
+/* Something of this run was committed, or it was attached: look at it. */
+void drain_run(const struct run *run);
 /* Start nothing more. Then drain_is_busy() turns false by and by. */
 void drain_stop(struct engine *e);
 bool drain_is_busy(const struct engine *e);

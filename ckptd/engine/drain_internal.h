@@ -36,9 +36,6 @@ struct drain {
     void *table; /* this daemon's, in bytes; `tier` is open on it */
     size_t table_bytes;
     struct manifest tier;
-    struct id128 *others; /* daemons of the save but this one */
-    uint32_t other_count, next_other;
-    void *other_table; /* of the one that is being confirmed */
     struct env_job job;
     int result;
     struct err err;

@@ -136,97 +136,29 @@ static bool has_table(const struct drain *d, const struct store_names *names,
     return false;
 }
 
-/*
- * Theirs were only seen, and may not be durable yet: creating them once more
- * answers that they are there, and stay.
- */
-
-static struct recio_place place_of(const struct drain *d)
-{
-    return (struct recio_place){.run = d->run->name,
-                                .folder = "remote",
-                                .id = d->id,
-                                .daemon = d->others[d->next_other]};
-}
-
-static void confirm_next(struct drain *d);
-
-static void confirmed(void *arg, int result)
-{
-    struct drain *d = arg;
-
-    free(d->other_table);
-    d->other_table = NULL;
-    if (result) {
-        drain_looked(d, result, false);
-        return;
-    }
-    d->next_other++;
-    confirm_next(d);
-}
-
-static void other_read(void *arg, int64_t result, void *data)
-{
-    struct drain *d = arg;
-    const struct recio_place place = place_of(d);
-
-    d->other_table = data;
-    if (result < 0)
-        confirmed(d, (int)result);
-    else
-        recio_put_container(store_of(d), &place, data, (uint64_t)result,
-                            confirmed, d);
-}
-
-static void confirm_next(struct drain *d)
-{
-    const struct recio_place place = place_of(d);
-
-    if (d->next_other == d->other_count || is_left_out("tables of others"))
-        drain_looked(d, 0, true);
-    else
-        recio_get_container(store_of(d), &place, other_read, d);
-}
-
-/* All daemons of the save but this one. -ENOMEM. */
-static int others_find(struct drain *d)
-{
-    const struct manifest *m = &d->held->manifest;
-    uint32_t count = 0;
-
-    free(d->others);
-    d->others = calloc(m->rank_count + 1, sizeof *d->others);
-    if (!d->others)
-        return -ENOMEM;
-    d->other_count = tier_daemons(m, d->others, (uint32_t)m->rank_count);
-    for (uint32_t i = 0; i < d->other_count; i++)
-        if (!id_equal(&d->others[i], &d->engine->env->local_uuid))
-            d->others[count++] = d->others[i];
-    d->other_count = count;
-    d->next_other = 0;
-    return 0;
-}
-
+/* Whether every rank's daemon has one. */
 static bool is_complete(const struct drain *d, const struct store_names *names)
 {
-    for (uint32_t i = 0; i < d->other_count; i++)
-        if (!has_table(d, names, &d->others[i]))
+    const struct manifest *m = &d->held->manifest;
+
+    for (uint64_t i = 0; i < m->rank_count; i++) {
+        if (i > 0 && id_equal(&m->rank[i].daemon, &m->rank[i - 1].daemon))
+            continue;
+        if (!has_table(d, names, &m->rank[i].daemon))
             return false;
+    }
     return true;
 }
 
+/* Theirs were only seen, and may not be durable yet. But the mark goes into the
+ * same folder, and what makes its name durable makes theirs. */
 static void listed(void *arg, int result, struct store_names *names)
 {
     struct drain *d = arg;
 
-    if (result == 0)
-        result = others_find(d);
-    if (result)
-        drain_looked(d, result, false);
-    else if (is_complete(d, names) || is_left_out("shares of other daemons"))
-        confirm_next(d);
-    else
-        drain_looked(d, 0, false);
+    drain_looked(d, result,
+                 result == 0 && (is_complete(d, names) ||
+                                 is_left_out("shares of other daemons")));
 }
 
 void drain_look(struct drain *d)

@@ -10,6 +10,7 @@
  * and freed, from its timer alone.
  */
 #include "ckptd/engine/join_internal.h"
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/retain.h"
 #include "common/plant.h"
 
@@ -319,6 +320,7 @@ static void read_done(void *arg, int result, const struct err *err)
         return;
     }
     retain_tombs(j->run);
+    drain_run(j->run);
     joining_look(j);
 }
 

@@ -18,6 +18,7 @@
 
 #include "common/plant.h"
 #include "ckptd/engine/join_internal.h"
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/retain.h"
 
 #include <errno.h>
@@ -348,6 +349,7 @@ static void refresh_done(void *arg, int result, const struct err *err)
         return;
     }
     retain_tombs(j->run);
+    drain_run(j->run);
     if (g && g->record.generation != j->closing) { /* one was made meanwhile */
         joining_move(j, JOINING_READ);
         joining_look(j);

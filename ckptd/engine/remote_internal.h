@@ -27,8 +27,9 @@ bool remote_has_header(const struct remote_write *w);
 uint64_t remote_place(const struct remote_write *w, uint64_t chunk);
 uint64_t remote_extent(const struct remote_write *w, uint64_t chunk);
 
-/* remote_back.c: opens the segment first; or reads the window of a blob. */
-void remote_open_again(struct remote_write *w);
+/* remote_back.c: opens the segment first (and syncs it, if an earlier life has
+ * written it); or reads the window of a blob. */
+void remote_open_again(struct remote_write *w, bool is_anothers);
 void remote_read_window(struct remote_write *w);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "ckptd/engine/remote_internal.h"
 
+#include "common/plant.h"
 #include "formats/tier.h"
 
 #include <assert.h>
@@ -22,7 +23,10 @@ static const bool allowed[REMOTE_PHASES][REMOTE_PHASES] = {
                         [REMOTE_CLOSING] = true},
     [REMOTE_SYNCING] = {[REMOTE_CLOSING] = true},
     [REMOTE_CLOSING] = {[REMOTE_OPENING] = true, [REMOTE_REMOVING] = true},
-    [REMOTE_OPENING] = {[REMOTE_READING] = true, [REMOTE_REMOVING] = true},
+    [REMOTE_OPENING] = {[REMOTE_READING] = true,
+                        [REMOTE_ADOPTING] = true,
+                        [REMOTE_REMOVING] = true},
+    [REMOTE_ADOPTING] = {[REMOTE_READING] = true, [REMOTE_SHUTTING] = true},
     [REMOTE_READING] = {[REMOTE_CHECKING] = true,
                         [REMOTE_SHUTTING] = true,
                         [REMOTE_REMOVING] = true},
@@ -148,8 +152,8 @@ static void closed(struct store_req *req, int64_t result)
     if (result < 0)
         remote_fail(w, (int)result, "cannot be closed");
     if (!w->err.code) {
-        remote_open_again(w);
-    } else if (w->is_cancelled) { /* the next life sees to it */
+        remote_open_again(w, false);
+    } else if (w->err.code == -ECANCELED) { /* the next life sees to it */
         remote_end(w);
     } else {
         remote_move(w, REMOTE_REMOVING);
@@ -184,7 +188,10 @@ static void window_written(struct store_req *req, int64_t result)
     w->written_bytes += w->window_bytes;
     if (w->window_end == w->end) {
         remote_move(w, REMOTE_SYNCING);
-        remote_submit(w, STORE_SYNC, synced);
+        if (is_left_out("sync of a remote file"))
+            close_it(w);
+        else
+            remote_submit(w, STORE_SYNC, synced);
         return;
     }
     remote_window_set(w, w->window_end);
@@ -297,7 +304,7 @@ static void created(struct store_req *req, int64_t result)
     struct remote_write *w = req->owner;
 
     if (result == -EEXIST) { /* of an earlier life: is it whole? */
-        remote_open_again(w);
+        remote_open_again(w, true);
         return;
     }
     if (result < 0) {

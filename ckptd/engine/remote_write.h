@@ -4,6 +4,8 @@
  *   blobs:    FILLING -> PUTTING -> READING -> CHECKING
  *   segments: CREATING -> (FILLING -> WRITING)... -> SYNCING -> CLOSING ->
  *             OPENING -> (READING -> CHECKING)... -> SHUTTING
+ *             one that is there: CREATING -> OPENING -> ADOPTING (sync) ->
+ *             READING
  *
  * A store that can write in place takes a file as one large segment, any other
  * as a blob. Either way it is filled window by window: extents are read from
@@ -44,6 +46,7 @@ enum remote_phase {
     REMOTE_SYNCING,
     REMOTE_CLOSING,
     REMOTE_OPENING,
+    REMOTE_ADOPTING,
     REMOTE_READING,
     REMOTE_CHECKING,
     REMOTE_SHUTTING,

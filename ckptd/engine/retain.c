@@ -106,8 +106,7 @@ static void remove_next(struct retention *t)
         bool is_base =
             saves_use_base(t->run, id) && !is_left_out("hold of a base");
 
-        bool is_drained =
-            drain_uses(t->run, id) && !is_left_out("hold of a drain");
+        bool is_drained = drain_uses(t->run, id);
 
         if (is_read || is_base || is_drained) {
             try_later(t, RETRY_NS);

@@ -15,6 +15,7 @@
  *
  * A save that is over is freed by save_reap(), never while it is being used.
  */
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/retain.h"
 #include "ckptd/engine/save_internal.h"
 
@@ -149,8 +150,10 @@ static void save_over(struct save *v)
         tell_committed(v);
     parts_progress(v);
     save_part_ended(v);
-    if (v->is_committed)
+    if (v->is_committed) {
         retain_run(v->run);
+        drain_run(v->run);
+    }
     save_admit_waiting(v->run);
 }
 

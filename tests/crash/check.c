@@ -13,6 +13,7 @@ struct check {
     struct promises mine; /* what is saved here */
     const struct promises *promised;
     uint32_t at;
+    bool is_local_gone;           /* all that counts is what is REMOTE */
     const struct promise *newest; /* of what was promised */
     const struct promise *parent;
     char *why;
@@ -35,12 +36,20 @@ static int order(const struct promise *a, const struct promise *b)
     return save_id_compare(&a->id, &b->id);
 }
 
-static const struct promise *newest_of(const struct promises *p, uint32_t at)
+/* Must it load now? */
+static bool must_load(const struct check *c, const struct promise *s)
 {
+    return c->is_local_gone ? is_promised_remote(s, c->at)
+                            : is_promised(s, c->at);
+}
+
+static const struct promise *newest_of(const struct check *c)
+{
+    const struct promises *p = c->promised;
     const struct promise *newest = NULL;
 
     for (uint32_t i = 0; i < p->count; i++)
-        if (is_promised(&p->save[i], at) &&
+        if (must_load(c, &p->save[i]) &&
             (!newest || order(&p->save[i], newest) > 0))
             newest = &p->save[i];
     return newest;
@@ -130,7 +139,7 @@ static bool check_others(struct check *c)
         const struct promise *s = &p->save[i];
         struct rig_load *l[LIFE_RANKS_MAX];
 
-        if (!is_promised(s, c->at))
+        if (!must_load(c, s))
             continue;
         promised++;
         life_load(&c->life, &s->id, l);
@@ -144,6 +153,27 @@ static bool check_others(struct check *c)
         return fails(c, "I3: %u of %u committed ones are left", there,
                      promised);
     return true;
+}
+
+/* Every local store is gone. What ranks load then is what was REMOTE, or newer
+ * and whole; and each that was is there but for what the policy let go. */
+static bool check_remote(struct check *c)
+{
+    struct rig_load *l[LIFE_RANKS_MAX];
+    const struct promise *s;
+
+    life_load(&c->life, NULL, l);
+    s = l[0]->is_done && !l[0]->code
+            ? promise_of((struct promises *)(uintptr_t)c->promised, &l[0]->id)
+            : NULL;
+    if (!s || order(s, c->newest) < 0)
+        return fails(c,
+                     "step %" PRIu64 " was REMOTE; without the local stores "
+                     "step %" PRIu64 " was loaded: %s",
+                     c->newest->id.step, s ? s->id.step : 0, l[0]->text);
+    if (!life_load_is_right(&c->life, l, s, c->why, WHY_BYTES))
+        return false;
+    return check_others(c);
 }
 
 /* Two new ones, so that recycled segments are written to as well. */
@@ -188,35 +218,70 @@ static bool check_all(struct check *c)
 {
     if (!join(c))
         return fails(c, "ranks cannot join: %s", c->life.r[0]->error_text);
-    c->newest = newest_of(c->promised, c->at);
+    c->newest = newest_of(c);
+    if (c->is_local_gone)
+        return check_remote(c);
     return check_parent(c) && check_resumed(c) && check_others(c) &&
            check_goes_on(c);
+}
+
+static bool check_disk(struct check *c, struct disk *disk, uint64_t seed)
+{
+    bool ok;
+
+    c->why[0] = '\0';
+    c->mine.shape = c->promised->shape;
+    life_begin(&c->life, disk, &c->mine, seed);
+    ok = check_all(c);
+    life_end(&c->life);
+    return ok;
 }
 
 bool crash_check_disk(struct disk *disk, const struct promises *promised,
                       uint32_t at, uint64_t seed, char why[WHY_BYTES])
 {
-    struct check c = {.promised = promised,
-                      .at = at,
-                      .why = why,
-                      .mine = {.shape = promised->shape}};
+    struct check c = {.promised = promised, .at = at, .why = why};
+
+    return check_disk(&c, disk, seed);
+}
+
+static bool check_image(struct check *c, const struct image *left,
+                        uint64_t seed)
+{
+    struct disk *disk = disk_new(seed, left);
+    struct disk *before = disk_the(disk);
+    bool ok = check_disk(c, disk, seed);
+
+    (void)disk_the(before);
+    disk_free(disk);
+    return ok;
+}
+
+/* The same without any local store. */
+static bool check_home_alone(struct check *c, const struct image *left,
+                             uint64_t seed)
+{
+    struct image home;
     bool ok;
 
-    why[0] = '\0';
-    life_begin(&c.life, disk, &c.mine, seed);
-    ok = check_all(&c);
-    life_end(&c.life);
+    image_copy(&home, left);
+    image_remove(&home, 0, "local-a");
+    image_remove(&home, 0, "local-b");
+    c->is_local_gone = true;
+    ok = check_image(c, &home, seed);
+    image_free(&home);
     return ok;
 }
 
 bool crash_check(const struct image *left, const struct promises *promised,
                  uint32_t at, uint64_t seed, char why[WHY_BYTES])
 {
-    struct disk *disk = disk_new(seed, left);
-    struct disk *before = disk_the(disk);
-    bool ok = crash_check_disk(disk, promised, at, seed, why);
+    struct check c = {.promised = promised, .at = at, .why = why};
+    struct check remote = c;
+    bool is_remote = false;
 
-    (void)disk_the(before);
-    disk_free(disk);
-    return ok;
+    for (uint32_t i = 0; i < promised->count; i++)
+        is_remote |= is_promised_remote(&promised->save[i], at);
+    return check_image(&c, left, seed) &&
+           (!is_remote || check_home_alone(&remote, left, seed));
 }

@@ -10,6 +10,9 @@
  *       under way, all from the same, at the first attempt
  *   and a new save commits and loads, and what was resumed from still does.
  *
+ * If something was REMOTE by then: without any local store ranks load that, or
+ * a newer one, in the same way.
+ *
  * Under a policy of retention older ones may be gone, cleanly (-ENOENT), but
  * never so many that fewer than the policy keeps are left.
  */

@@ -64,6 +64,8 @@ uint32_t image_add_node(struct image *image, bool is_folder);
 /* A node's number, or UINT32_MAX. */
 uint32_t image_find(const struct image *image, uint32_t folder,
                     const char *name);
+/* The name of a file or folder is gone, if it was there. */
+void image_remove(struct image *image, uint32_t folder, const char *name);
 /* Equal trees have equal hashes, however they came to be. */
 uint64_t image_hash(const struct image *image);
 

@@ -278,6 +278,19 @@ uint32_t image_find(const struct image *image, uint32_t folder,
     return UINT32_MAX;
 }
 
+void image_remove(struct image *image, uint32_t folder, const char *name)
+{
+    struct disk_node *n = &image->node[folder];
+
+    for (uint32_t i = 0; i < n->entry_count; i++) {
+        if (strcmp(n->entry[i].name, name) != 0)
+            continue;
+        image->node[n->entry[i].node].links--;
+        n->entry[i] = n->entry[--n->entry_count];
+        return;
+    }
+}
+
 static uint64_t tree_hash(const struct image *image, uint32_t folder)
 {
     const struct disk_node *n = &image->node[folder];

@@ -61,7 +61,8 @@ static uint64_t promises_hash(const struct promises *p, uint32_t at)
     for (uint32_t i = 0; i < p->count; i++)
         flags[i] = (uint8_t)((p->save[i].begun <= at) |
                              (p->save[i].committed <= at) << 1 |
-                             (p->save[i].aborted <= at) << 2);
+                             (p->save[i].aborted <= at) << 2 |
+                             (p->save[i].remote <= at) << 3);
     return hash_64(flags, sizeof flags);
 }
 
@@ -192,11 +193,12 @@ static void tell_promises(const struct promises *p, uint32_t at)
     for (uint32_t i = 0; i < p->count; i++) {
         const struct promise *s = &p->save[i];
 
-        (void)printf("  step %" PRIu64 " of generation %" PRIu32 ": %s%s%s\n",
+        (void)printf("  step %" PRIu64 " of generation %" PRIu32 ": %s%s%s%s\n",
                      s->id.step, s->id.generation,
                      s->begun <= at ? "begun" : "not begun",
                      s->committed <= at ? ", COMMITTED" : "",
-                     s->aborted <= at ? ", ABORTED" : "");
+                     s->aborted <= at ? ", ABORTED" : "",
+                     s->remote <= at ? ", REMOTE" : "");
     }
 }
 

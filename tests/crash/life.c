@@ -27,6 +27,26 @@ struct turning {
     void *arg;
 };
 
+/* Does a daemon take it for REMOTE? */
+static void note_remote(struct life *life, struct promise *s)
+{
+    for (uint32_t i = 0; i < life->promises->shape.daemons; i++) {
+        LIST_FOR_EACH (node, &life->g[i]->engine->homes) {
+            struct home *home = container_of(node, struct home, link);
+
+            LIST_FOR_EACH (at, &home->runs) {
+                const struct run *run = container_of(at, struct run, link);
+                const struct catalog_save *c =
+                    catalog_find(&run->catalog, &s->id);
+
+                if (run->is_attached && c && c->is_remote)
+                    s->remote =
+                        (uint32_t)min_u64(s->remote, life->disk->op_count);
+            }
+        }
+    }
+}
+
 /* What the ranks have been told by now. */
 static void note_promises(struct life *life)
 {
@@ -49,6 +69,8 @@ static void note_promises(struct life *life)
                 s->aborted =
                     (uint32_t)min_u64(s->aborted, life->disk->op_count);
         }
+        if (p->shape.remote_every)
+            note_remote(life, s);
     }
 }
 
@@ -231,6 +253,7 @@ bool life_join(struct life *life, const char *token)
             rig_rank_new(life->g[shape->is_at_first ? 0 : i % shape->daemons],
                          i, shape->ranks);
         life->r[i]->keep_last = shape->keep_last;
+        life->r[i]->remote_every = shape->remote_every;
         life->r[i]->codec = shape->is_packed ? 2 : 1;
         life->r[i]->entropy = shape->is_packed ? 0 : 1;
         rig_open(life->r[i], token);
@@ -289,7 +312,8 @@ struct promise *life_save_begin(struct life *life, uint64_t step)
         .changed_seed = life->changed_seed,
         .begun = life->disk->op_count,
         .committed = DISK_NEVER,
-        .aborted = DISK_NEVER};
+        .aborted = DISK_NEVER,
+        .remote = DISK_NEVER};
     return s;
 }
 

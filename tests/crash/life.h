@@ -24,7 +24,7 @@ struct life_shape {
     uint32_t tensors; /* of one chunk each */
     uint32_t names;   /* tiny ones with long names, for a large manifest */
     uint32_t slots;   /* of a rank's arena */
-    uint32_t keep_last;
+    uint32_t keep_last, remote_every;
     bool is_packed;   /* bytes that compress, encoded */
     bool is_at_first; /* all ranks are the first daemon's */
 };
@@ -34,7 +34,8 @@ struct promise {
     uint64_t seed[LIFE_RANKS_MAX]; /* of each rank's bytes */
     uint32_t changed;
     uint64_t changed_seed;
-    uint32_t begun, committed, aborted; /* after so many operations */
+    /* After so many operations; `remote`: so a daemon said. */
+    uint32_t begun, committed, aborted, remote;
     struct rig_save *v[LIFE_RANKS_MAX]; /* of this life */
 };
 
@@ -80,6 +81,12 @@ void life_kill(struct life *life);
 static inline bool is_promised(const struct promise *s, uint32_t at)
 {
     return s->committed <= at;
+}
+
+/* Told as REMOTE by then? */
+static inline bool is_promised_remote(const struct promise *s, uint32_t at)
+{
+    return s->remote <= at;
 }
 
 struct promise *promise_of(struct promises *p, const struct save_id *id);

@@ -75,6 +75,12 @@ static const struct safeguard safeguards[] = {
     {"incarnation", "other-incarnation", NULL, 1},
     {"look for the segments of a vote", "lost", NULL, 1},
     {"voted segments until the decision", "voted", NULL, 1},
+    /* The remote tier. */
+    {"sync of a remote file", "drain", NULL, 1},
+    {"sync of a remote file that was there", "drain-killed", NULL, 9},
+    {"check of what was read back", "drain-killed", NULL, 1},
+    {"shares of other daemons", "drain-two", NULL, 1},
+    {"hold of the last remote one", "drain-some", NULL, 1},
     /* One of each. */
     {"lock of the local store", "two-daemons", NULL, 1},
     {"owner of a folder", "owner", NULL, 1},

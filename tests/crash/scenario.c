@@ -7,12 +7,15 @@
 
 #include "ckptd/engine/retain.h"
 #include "formats/record.h"
+#include "formats/tier.h"
 #include "storage/store_file.h"
 #include "tests/crash/states.h"
+#include "tests/lib/media.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A generation whose ranks joined. */
@@ -140,6 +143,56 @@ static void retention_failing(struct play *play)
     life_end(&life);
 }
 
+/* Until the newest save of this life is REMOTE, as every daemon sees it. */
+static bool is_remote(void *arg)
+{
+    const struct life *life = arg;
+    const struct promises *p = life->promises;
+
+    return is_promised_remote(&p->save[p->count - 1], life->disk->op_count) &&
+           is_quiet(arg);
+}
+
+static void drain(struct play *play)
+{
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    if (life.g[1]) /* is behind the first */
+        life.g[1]->engine->env->drain_bytes_s = 50000;
+    for (uint64_t step = 10; step <= 40; step += 10) {
+        commit(play, &life, step, step);
+        if (step % 20 == 0 && !life_until(&life, is_remote, &life))
+            (void)snprintf(play->why, sizeof play->why,
+                           "step %u never is REMOTE", (unsigned)step);
+    }
+    life_end(&life);
+}
+
+/* SIGKILL in the midst of it, and the next life goes on. */
+static void drain_killed(struct play *play)
+{
+    struct life life;
+
+    begin(play, &life, 1, "first");
+    commit(play, &life, 20, 1);
+    play->disk->stop_at =
+        play->disk->op_count + (uint32_t)(play->seed - 1) * play->stride;
+    life_turn(&life, 20000);
+    play->disk->stop_at = DISK_NEVER;
+    life_kill(&life);
+    begin(play, &life, 2, "second");
+    life.lands_late = true;
+    promises_resume(&life);
+    commit(play, &life, 30, 3);
+    commit(play, &life, 40, 4);
+    if (!life_until(&life, is_remote, &life))
+        (void)snprintf(play->why, sizeof play->why, "it never is REMOTE");
+    while (disk_late_land(play->disk))
+        ;
+    life_end(&life);
+}
+
 /* Less and less of old segments lives, until they are rewritten. */
 static void compaction(struct play *play)
 {
@@ -261,9 +314,9 @@ static void nothing(struct store_req *req, int64_t result)
     (void)result;
 }
 
-/* Returns when the name is there, and before it is durable. */
-static void other_puts(struct play *play, struct other *o, const char *folder,
-                       const struct save_id *id)
+/* o->name, with the bytes of o->w. Returns when the name is there, and before
+ * it is durable. */
+static void other_puts(struct play *play, struct other *o)
 {
     struct err err = {0};
     uint32_t before;
@@ -276,7 +329,7 @@ static void other_puts(struct play *play, struct other *o, const char *folder,
         &err);
     assert(rc == 0);
     o->req = (struct store_req){.op = STORE_PUT,
-                                .name = name_save(o->name, RIG_RUN, folder, id),
+                                .name = o->name,
                                 .buf = o->w.data,
                                 .len = o->w.bytes,
                                 .done = nothing};
@@ -311,7 +364,8 @@ static void gc(struct play *play)
     commit(play, &life, 20, 2);
     tomb.id = play->promises.save[0].id;
     record_tomb_encode(&tomb, &other.w);
-    other_puts(play, &other, "tomb", &tomb.id);
+    (void)name_save(other.name, RIG_RUN, "tomb", &tomb.id);
+    other_puts(play, &other);
     commit(play, &life, 30, 3);
     (void)life_until(&life, is_quiet, &life);
     commit(play, &life, 40, 4);
@@ -348,12 +402,72 @@ static void foreign(struct play *play)
     if (s->committed == DISK_NEVER) {
         d.id = s->id;
         record_decision_encode(&d, &other.w);
-        other_puts(play, &other, "decision", &s->id);
+        (void)name_save(other.name, RIG_RUN, "decision", &s->id);
+        other_puts(play, &other);
         life_turn(&life, 20000);
     }
     life_kill(&life);
     if (other.store)
         other_ends(&other);
+}
+
+/* The second daemon's table of step 10, as it would write it; free(). */
+static void *table_of(const struct life *life, const struct save_id *id,
+                      size_t *bytes)
+{
+    static _Alignas(64) uint8_t record[RECORD_MAX_BYTES];
+    static _Alignas(64) uint8_t manifest[RECORD_MAX_BYTES];
+    char name[RECORD_NAME_BYTES];
+    struct record_decision d;
+    struct manifest m;
+    struct err err;
+    void *table;
+    int64_t n = media_get(test_world_store(life->world, RIG_HOME),
+                          name_save(name, RIG_RUN, "decision", id), record,
+                          sizeof record);
+    int rc = record_decision_decode(record, (size_t)n, &d, &err);
+
+    assert(rc == 0 && d.part_count == 0);
+    memcpy(manifest, d.inline_bytes, d.manifest_bytes);
+    rc = manifest_open(manifest, d.manifest_bytes, &m, &err);
+    assert(rc == 0);
+    rc = tier_build(&m, &life->g[1]->engine->env->local_uuid,
+                    RIG_REMOTE_FILE_BYTES, &table, bytes, &err);
+    assert(rc == 0);
+    return table;
+}
+
+/* One daemon has copied its share, and its table is seen before its name is
+ * durable. */
+static void drain_foreign(struct play *play)
+{
+    const struct store_fault away = {.op = STORE_PUT,
+                                     .name_part = "/remote/",
+                                     .nth = 1,
+                                     .persistent = true,
+                                     .error = -EIO};
+    struct other other = {0};
+    struct life life;
+    size_t bytes;
+    void *table;
+    int rc;
+
+    begin(play, &life, 1, "first");
+    rc = store_fault_add(test_env_fault(life.g[1]->daemon, RIG_HOME), &away);
+    assert(rc == 0);
+    commit(play, &life, 10, 1);
+    life_turn(&life, 3000);
+    table = table_of(&life, &play->promises.save[0].id, &bytes);
+    wr_bytes(&other.w, table, bytes);
+    free(table);
+    (void)name_save_daemon(other.name, RIG_RUN, "remote",
+                           &play->promises.save[0].id,
+                           &life.g[1]->engine->env->local_uuid);
+    other_puts(play, &other);
+    if (!life_until(&life, is_remote, &life))
+        (void)snprintf(play->why, sizeof play->why, "it never is REMOTE");
+    life_kill(&life);
+    other_ends(&other);
 }
 
 const struct scenario scenarios[] = {
@@ -426,6 +540,48 @@ const struct scenario scenarios[] = {
          {.ranks = 1, .daemons = 1, .tensors = 6, .slots = 4, .keep_last = 1},
      .run = compaction,
      .seeds = 4},
+    {.name = "drain",
+     .shape = {.ranks = 2,
+               .daemons = 1,
+               .tensors = 2,
+               .slots = 4,
+               .remote_every = 10},
+     .run = drain,
+     .seeds = 4},
+    {.name = "drain-two",
+     .shape = {.ranks = 2,
+               .daemons = 2,
+               .tensors = 1,
+               .slots = 4,
+               .remote_every = 10},
+     .run = drain,
+     .seeds = 4},
+    {.name = "drain-foreign",
+     .shape = {.ranks = 2,
+               .daemons = 2,
+               .tensors = 1,
+               .slots = 4,
+               .remote_every = 10},
+     .run = drain_foreign,
+     .seeds = 4},
+    {.name = "drain-some",
+     .shape = {.ranks = 2,
+               .daemons = 1,
+               .tensors = 2,
+               .slots = 4,
+               .keep_last = 1,
+               .remote_every = 20},
+     .run = drain,
+     .seeds = 4},
+    {.name = "drain-killed",
+     .shape = {.ranks = 2,
+               .daemons = 1,
+               .tensors = 2,
+               .slots = 4,
+               .remote_every = 20},
+     .run = drain_killed,
+     .seeds = 16,
+     .stride = 2},
     {.name = "gc",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = gc,
