@@ -77,7 +77,7 @@ static const struct safeguard safeguards[] = {
     {"voted segments until the decision", "voted", NULL, 1},
     /* The remote tier. */
     {"sync of a remote file", "drain", NULL, 1},
-    {"sync of a remote file that was there", "drain-killed", NULL, 9},
+    {"sync of a remote file that was there", "drain-killed", NULL, 1},
     {"check of what was read back", "drain-killed", NULL, 1},
     {"shares of other daemons", "drain-two", NULL, 1},
     {"hold of the last remote one", "drain-some", NULL, 1},
