@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+
+#define GIVEN_BACK_BYTES (64 << 10)
 
 enum {
     EXIT_USAGE = 2,
@@ -193,6 +196,16 @@ static int parse_numbers(struct arguments *a)
     return -1;
 }
 
+/* Lists and tables that are needed for a moment go back to the system. Left
+ * alone, malloc would keep up to twice the largest one that ever was. */
+static void give_memory_back(void)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
+    (void)mallopt(M_MMAP_THRESHOLD, GIVEN_BACK_BYTES);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
+    (void)mallopt(M_TRIM_THRESHOLD, GIVEN_BACK_BYTES);
+}
+
 /* What a trainer's environment may have left on us. */
 static void reset_process(void)
 {
@@ -240,6 +253,7 @@ int main(int argc, char **argv)
     if (a.options.socket && !*a.options.socket)
         a.options.socket = NULL;
     reset_process();
+    give_memory_back();
     log_open(2, (enum log_level)level);
     if (reactor_run(&a.options, &err) == 0)
         return EXIT_SUCCESS;

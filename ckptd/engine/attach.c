@@ -236,6 +236,7 @@ static void known(struct attaching *a)
     for (size_t i = 0; i < run->catalog.save_count; i++)
         run->catalog.save[i].is_let_go =
             run->catalog.save[i].status == SAVE_REMOVED;
+    catalog_fold(&run->catalog);
     if (!a->is_incomplete || is_left_out("hold while one is unreadable"))
         segpool_run_known(run->home->engine->pool, &run->catalog.uuid);
     run->is_attached = true;
@@ -411,6 +412,7 @@ static struct run *run_new(struct home *home, const char *name)
     if (!run)
         return NULL;
     run->home = home;
+    run->catalog.is_compact = true;
     (void)snprintf(run->name, sizeof run->name, "%s", name);
     list_init(&run->joinings);
     list_init(&run->saves);

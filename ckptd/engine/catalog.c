@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* There is one for each save that a run ever made, as long as the daemon lives,
- * and for every tomb in the home. */
-_Static_assert(sizeof(struct catalog_save) <= 256, "kept for ever: keep small");
+/* Where nothing is removed there is one for each save that a run ever made. */
+_Static_assert(sizeof(struct catalog_save) <= 256,
+               "there are many: keep small");
 
 void catalog_free(struct catalog *c)
 {
@@ -26,6 +26,8 @@ void catalog_free(struct catalog *c)
         free(c->save[i].reason);
     free(c->generation);
     free(c->save);
+    save_set_free(&c->over);
+    save_set_free(&c->aborted);
     c->generation = NULL;
     c->save = NULL;
     c->generation_count = c->save_count = 0;
@@ -70,6 +72,18 @@ struct catalog_save *catalog_find(const struct catalog *c,
     if (i == c->save_count || save_id_compare(&c->save[i].id, id) != 0)
         return NULL;
     return &c->save[i];
+}
+
+enum save_status catalog_status(const struct catalog *c,
+                                const struct save_id *id)
+{
+    const struct catalog_save *s = catalog_find(c, id);
+
+    if (s)
+        return s->status;
+    if (!save_set_has(&c->over, id))
+        return 0;
+    return save_set_has(&c->aborted, id) ? SAVE_ABORTED : SAVE_REMOVED;
 }
 
 const struct catalog_generation *catalog_newest(const struct catalog *c)
@@ -216,17 +230,32 @@ uint32_t catalog_next_attempt(const struct catalog *c, uint32_t generation,
                               uint64_t step)
 {
     struct save_id first = {.generation = generation, .step = step};
-    uint32_t highest = 0;
+    uint32_t highest = save_set_highest_attempt(&c->aborted, generation, step);
 
     for (size_t i = save_at(c, &first); i < c->save_count; i++) {
         const struct catalog_save *s = &c->save[i];
 
         if (s->id.generation != generation || s->id.step != step)
             break;
-        if (s->status == SAVE_ABORTED)
+        if (s->status == SAVE_ABORTED && s->id.attempt > highest)
             highest = s->id.attempt;
     }
     return highest + 1;
+}
+
+bool catalog_highest_step(const struct catalog *c, uint32_t generation,
+                          uint64_t *step)
+{
+    struct save_id end = {
+        .generation = generation, .step = UINT64_MAX, .attempt = UINT32_MAX};
+    bool found = save_set_highest_step(&c->over, generation, step);
+    size_t i = save_at(c, &end);
+
+    if (i == 0 || c->save[i - 1].id.generation != generation)
+        return found;
+    *step =
+        found ? max_u64(*step, c->save[i - 1].id.step) : c->save[i - 1].id.step;
+    return true;
 }
 
 /*
@@ -278,6 +307,77 @@ static int replace(struct catalog_save *at, const struct catalog_save *save,
     return 0;
 }
 
+/*
+ * What is over.
+ */
+
+/* To be asked for one tomb takes as long as to be listed so many. */
+#define TOMBS_A_LOOK 16
+
+/* Its entry goes; what is left of it is that it was. -ENOMEM: it stays. */
+static int entry_fold(struct catalog *c, size_t at)
+{
+    struct catalog_save *s = &c->save[at];
+    int rc = save_set_add(&c->over, &s->id);
+
+    if (rc == 0 && s->status == SAVE_ABORTED)
+        rc = save_set_add(&c->aborted, &s->id);
+    if (rc < 0)
+        return rc;
+    free(s->reason);
+    memmove(s, s + 1, (c->save_count - at - 1) * sizeof *s);
+    c->save_count--;
+    return 0;
+}
+
+void catalog_fold(struct catalog *c)
+{
+    for (size_t i = c->save_count; c->is_compact && i > 0; i--) {
+        const struct catalog_save *s = &c->save[i - 1];
+
+        if (s->status == SAVE_REMOVED && s->is_let_go &&
+            entry_fold(c, i - 1) < 0)
+            return; /* the next time */
+    }
+}
+
+/* The oldest of too many aborted ones. */
+static void fold_aborted(struct catalog *c)
+{
+    size_t count = 0, oldest = 0;
+
+    for (size_t i = c->save_count; i > 0; i--) {
+        if (c->save[i - 1].status != SAVE_ABORTED)
+            continue;
+        oldest = i - 1;
+        count++;
+    }
+    if (count > CATALOG_ABORTED_KEPT)
+        (void)entry_fold(c, oldest); /* else the next time */
+}
+
+int catalog_note_tomb(struct catalog *c, const struct save_id *id)
+{
+    struct catalog_save save = {.id = *id, .status = SAVE_REMOVED};
+    const struct catalog_save *known = catalog_find(c, id);
+
+    /* Nothing is held for what this daemon never heard of. */
+    if (!known && c->is_compact)
+        return save_set_add(&c->over, id);
+    if (known && known->status == SAVE_REMOVED)
+        return 0;
+    return catalog_note_save(c, &save, "");
+}
+
+bool catalog_asks_tombs(const struct catalog *c)
+{
+    uint64_t tombs = c->over.count - c->aborted.count, looks = 0;
+
+    for (size_t i = 0; i < c->save_count; i++)
+        looks += catalog_asks_tomb_of(&c->save[i]);
+    return tombs > 0 && looks * TOMBS_A_LOOK <= tombs;
+}
+
 int catalog_note_save(struct catalog *c, const struct catalog_save *save,
                       const char *reason)
 {
@@ -286,6 +386,8 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     bool pinned, verified, leased, damaged, remote, decided;
     int rc = 0;
 
+    if (!at && save_set_has(&c->over, &save->id))
+        return 0; /* that stands */
     if (!at) {
         size_t index = save_at(c, &save->id);
 
@@ -311,6 +413,8 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     at->is_damaged = damaged;
     at->is_remote = remote;
     at->has_decision = decided && at->status == SAVE_REMOVED;
+    if (c->is_compact && at->status == SAVE_ABORTED)
+        fold_aborted(c);
     return rc;
 }
 

@@ -9,11 +9,18 @@
  * an intent without a decision is undecided. `latest` is the highest commit of
  * the newest generation that has one; a newest generation without one hands on
  * to its origin: the save its last VERIFIED load names, else its parent.
+ *
+ * A run makes saves without end, and each leaves a tomb or an ABORT for ever. A
+ * catalog that is `compact` (a daemon's) keeps of those that are over no more
+ * than that they were: their ids, in sets that hardly grow (save_set.h). They
+ * have no entry any more; catalog_status() knows them. Tools want them all, and
+ * do not live long.
  */
 #ifndef CKPTD_CATALOG_H
 #define CKPTD_CATALOG_H
 
 #include "ckptd/engine/recio.h"
+#include "ckptd/engine/save_set.h"
 
 enum save_status {
     SAVE_UNDECIDED = 1,
@@ -33,7 +40,8 @@ struct catalog_save {
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost : 1;
-    bool is_let_go : 1;     /* REMOVED, and this daemon holds no data for it */
+    bool is_let_go : 1;     /* REMOVED, and this daemon holds no data for it:
+                               see catalog_fold() */
     bool has_decision : 1;  /* REMOVED, but its COMMIT was still there: without
                                its tomb it would be a checkpoint again */
     uint8_t drain_failures; /* in a row; tried again not before */
@@ -61,6 +69,9 @@ struct catalog {
     size_t generation_count;
     struct catalog_save *save; /* ascending by save_id */
     size_t save_count;
+    bool is_compact;
+    struct save_set over;    /* have no entry: removed, or aborted long ago */
+    struct save_set aborted; /* those of `over` that were aborted */
     /* Code not 0: a lease could not be read at the last load, so some save is
      * in use and none says which. Who removes saves must look. */
     struct err bad_lease;
@@ -79,6 +90,13 @@ void catalog_load(struct store *s, const char *run, struct catalog *c,
                   catalog_fn done, void *arg);
 void catalog_free(struct catalog *c);
 
+/* The newest aborted ones keep their entries, with the reason, for ranks that
+ * ask what became of a save: more than all that can be under way at once. */
+#define CATALOG_ABORTED_KEPT 16
+
+/* Of all that is known, with or without an entry; 0: nothing is. */
+enum save_status catalog_status(const struct catalog *c,
+                                const struct save_id *id);
 /* NULL if there is none. Pointers are good until the catalog changes. */
 struct catalog_save *catalog_find(const struct catalog *c,
                                   const struct save_id *id);
@@ -127,6 +145,22 @@ int catalog_note_generation(struct catalog *c,
  * says nothing about where it comes from, and is ignored. */
 void catalog_note_load(struct catalog *c, uint32_t generation,
                        const struct save_id *origin);
+/* A tomb. A compact catalog that has no entry for its save makes none. */
+int catalog_note_tomb(struct catalog *c, const struct save_id *id) MUST_USE;
+/* Saves that are removed and let go lose their entries, if it is compact. */
+void catalog_fold(struct catalog *c);
+/* Tombs stay for ever and saves do not. Are there so many more of them that
+ * each save is better asked for its tomb than all tombs listed? Then what is
+ * looked for takes no longer, and no more memory, the older the run is. */
+bool catalog_asks_tombs(const struct catalog *c);
+/* Can there be a tomb that matters and is not known of? */
+static inline bool catalog_asks_tomb_of(const struct catalog_save *s)
+{
+    return s->status != SAVE_REMOVED && s->status != SAVE_ABORTED;
+}
+/* The highest step of a generation that is known; false: none is. */
+bool catalog_highest_step(const struct catalog *c, uint32_t generation,
+                          uint64_t *step);
 /* What a decision says, as an entry; its reason goes apart. */
 void catalog_save_of(const struct record_decision *d, struct catalog_save *out);
 

@@ -126,22 +126,21 @@ static bool intent_name(struct catalog_load *l, const char *name)
     struct catalog_save save = {.status = SAVE_UNDECIDED};
 
     if (save_id_parse(name, &save.id, NULL) == 0 &&
-        !catalog_find(l->c, &save.id))
+        catalog_status(l->c, &save.id) == 0)
         note(l, &save, "");
     return false;
 }
 
 static bool decision_name(struct catalog_load *l, const char *name)
 {
-    const struct catalog_save *known;
+    enum save_status status;
     struct save_id id;
     const char *rest;
 
     if (save_id_parse(name, &id, &rest) < 0 || *rest != '\0')
         return false;
-    known = catalog_find(l->c, &id);
-    return !known || known->status == SAVE_UNDECIDED ||
-           known->status == SAVE_UNREADABLE;
+    status = catalog_status(l->c, &id);
+    return status == 0 || status == SAVE_UNDECIDED || status == SAVE_UNREADABLE;
 }
 
 static void decision_unreadable(struct catalog_load *l, const char *name,
@@ -370,20 +369,60 @@ static void lease_end(struct catalog_load *l)
 
 static bool tomb_name(struct catalog_load *l, const char *name)
 {
-    struct catalog_save save = {.status = SAVE_REMOVED};
-    const struct catalog_save *known;
+    struct save_id id;
     const char *rest;
+    int rc;
 
     /* "SAVE.bak" is nobody's end. */
-    if (save_id_parse(name, &save.id, &rest) < 0 || *rest != '\0')
+    if (save_id_parse(name, &id, &rest) < 0 || *rest != '\0')
         return false;
-    known = catalog_find(l->c, &save.id);
-    if (known && is_left_out("tomb over a decision"))
+    if (catalog_find(l->c, &id) && is_left_out("tomb over a decision"))
         return false;
-    if (!known || known->status != SAVE_REMOVED)
-        note(l, &save, "");
+    rc = catalog_note_tomb(l->c, &id);
+    if (rc < 0)
+        catalog_load_fail(l, rc, "tomb", name, err_text(rc));
     return false;
 }
+
+/* Who cannot be asked may be a checkpoint, or none. */
+static void tomb_asked(struct catalog_load *l, const char *name, int64_t result,
+                       const void *data)
+{
+    (void)data;
+    if (result >= 0)
+        (void)tomb_name(l, name);
+    else if (result != -ENOENT)
+        catalog_load_fail(l, (int)result, "tomb", name, err_text((int)result));
+}
+
+static bool tomb_is_asked(struct catalog_load *l, const char *name)
+{
+    (void)l;
+    (void)name;
+    return true;
+}
+
+int catalog_tomb_names(const struct catalog *c, struct store_names *out)
+{
+    size_t room = c->save_count + 1;
+
+    *out = (struct store_names){.block = malloc(room * SAVE_ID_TEXT_BYTES),
+                                .name = malloc(room * sizeof *out->name)};
+    if (!out->block || !out->name) {
+        store_names_free(out);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < c->save_count; i++) {
+        char *text = out->block + out->count * SAVE_ID_TEXT_BYTES;
+
+        if (catalog_asks_tomb_of(&c->save[i]))
+            out->name[out->count++] = save_id_format(&c->save[i].id, text);
+    }
+    return 0;
+}
+
+const struct catalog_folder catalog_tombs_asked = {"tomb", tomb_is_asked,
+                                                   tomb_asked, NULL};
 
 const struct catalog_folder catalog_folders[CATALOG_FOLDERS] = {
     {"gen", gen_name, gen_record, NULL},

@@ -29,6 +29,11 @@ static void load_end(struct catalog_load *l)
 
 static void folder_list(struct catalog_load *l);
 
+static const struct catalog_folder *folder_of(const struct catalog_load *l)
+{
+    return l->is_asking ? &catalog_tombs_asked : &catalog_folders[l->folder];
+}
+
 static struct catalog_fetch *fetch_free(struct catalog_load *l)
 {
     for (size_t i = 0; i < CATALOG_READS_AT_ONCE; i++) {
@@ -43,7 +48,7 @@ static void fetch_done(void *arg, int64_t result, void *data);
 /* A batch of names; the next follows when all its reads are done. */
 static void batch_start(struct catalog_load *l)
 {
-    const struct catalog_folder *in = &catalog_folders[l->folder];
+    const struct catalog_folder *in = folder_of(l);
     struct catalog_fetch *f;
 
     while (l->next < l->names.count && l->result == 0 && (f = fetch_free(l))) {
@@ -64,7 +69,7 @@ static void batch_start(struct catalog_load *l)
 /* No read is under way: start more, or go on to the next folder. */
 static void folder_go(struct catalog_load *l)
 {
-    const struct catalog_folder *in = &catalog_folders[l->folder];
+    const struct catalog_folder *in = folder_of(l);
 
     while (l->result == 0 && l->next < l->names.count) {
         l->pending = 1; /* while the batch is started */
@@ -89,7 +94,7 @@ static void fetch_done(void *arg, int64_t result, void *data)
     const char *name = f->name;
 
     f->name = NULL;
-    catalog_folders[l->folder].record(l, name, result, data);
+    folder_of(l)->record(l, name, result, data);
     free(data);
     if (--l->pending == 0)
         folder_go(l);
@@ -112,12 +117,29 @@ static void listed(void *arg, int result, struct store_names *names)
     folder_go(l);
 }
 
+static void ask_for_tombs(struct catalog_load *l)
+{
+    int rc;
+
+    l->is_asking = true;
+    l->next = 0;
+    store_names_free(&l->names);
+    rc = catalog_tomb_names(l->c, &l->names);
+    if (rc < 0)
+        catalog_load_fail(l, rc, "tomb", "", err_text(rc));
+    folder_go(l);
+}
+
 static void folder_list(struct catalog_load *l)
 {
     char name[RECORD_NAME_BYTES];
 
     if (l->folder == CATALOG_FOLDERS) {
         load_end(l);
+        return;
+    }
+    if (l->folder == CATALOG_TOMBS && catalog_asks_tombs(l->c)) {
+        ask_for_tombs(l);
         return;
     }
     recio_list(l->store,

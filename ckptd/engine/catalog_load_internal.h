@@ -24,6 +24,7 @@ struct catalog_load {
     void *arg;
     size_t folder; /* in catalog_folders */
     struct store_names names;
+    bool is_asking; /* the names are those of saves, not of a list */
     size_t next;
     uint32_t pending; /* reads under way, and 1 while more are started */
     struct catalog_fetch fetch[CATALOG_READS_AT_ONCE];
@@ -46,7 +47,12 @@ struct catalog_folder {
 };
 
 #define CATALOG_FOLDERS 11
+#define CATALOG_TOMBS   (CATALOG_FOLDERS - 1) /* the last one */
 extern const struct catalog_folder catalog_folders[CATALOG_FOLDERS];
+/* In place of the last one, where each save is asked for its tomb. */
+extern const struct catalog_folder catalog_tombs_asked;
+/* The names of the tombs of these saves. */
+int catalog_tomb_names(const struct catalog *c, struct store_names *out);
 
 /* The whole cannot be told because of runs/RUN/FOLDER/NAME (name may be ""):
  * the first failure counts. */

@@ -27,16 +27,8 @@
 /* The highest step that this generation knows of, and whether there is one. */
 static bool highest_step(const struct commit *c, uint64_t *step)
 {
-    const struct catalog *all = &c->run->catalog;
-    bool found = false;
+    bool found = catalog_highest_step(&c->run->catalog, c->id.generation, step);
 
-    for (size_t i = 0; i < all->save_count; i++) {
-        if (all->save[i].id.generation != c->id.generation)
-            continue;
-        *step =
-            found ? max_u64(*step, all->save[i].id.step) : all->save[i].id.step;
-        found = true;
-    }
     LIST_FOR_EACH (node, &c->run->commits) {
         const struct commit *other = container_of(node, struct commit, link);
 

@@ -56,7 +56,7 @@ void commit_recovery_forget(void *recovery)
  * the order of their names, the newest last. */
 static bool is_ours(struct run *run, const char *name, struct save_id *id)
 {
-    const struct catalog_save *s;
+    enum save_status status;
     struct id128 daemon;
     const char *rest;
 
@@ -65,8 +65,8 @@ static bool is_ours(struct run *run, const char *name, struct save_id *id)
         !id_equal(&daemon, &run_env(run)->local_uuid))
         return false;
     run->begun = *id;
-    s = catalog_find(&run->catalog, id);
-    return !s || s->status == SAVE_UNDECIDED;
+    status = catalog_status(&run->catalog, id);
+    return status == 0 || status == SAVE_UNDECIDED;
 }
 
 static int recover_one(struct recovery *r, const struct save_id *id)

@@ -207,9 +207,7 @@ void load_finish(struct load *l)
  * time. Who is in LOAD_READING is waited for by retention. */
 static bool is_removed(const struct load *l)
 {
-    const struct catalog_save *s = catalog_find(&l->run->catalog, &l->id);
-
-    return s && s->status == SAVE_REMOVED;
+    return catalog_status(&l->run->catalog, &l->id) == SAVE_REMOVED;
 }
 
 static void manifest_here(void *arg, int result, struct held_manifest *held,

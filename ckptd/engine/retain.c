@@ -66,6 +66,7 @@ void retain_end(struct retention *t, int result, const char *what)
     free(t->victim);
     t->victim = NULL;
     t->victim_count = t->next_victim = 0;
+    catalog_fold(&t->run->catalog); /* nothing of the pass refers to entries */
     retain_move(t, RETAIN_IDLE);
     if (t->is_wanted && !t->is_stopping)
         pass_begin(t);
@@ -239,7 +240,7 @@ void retain_tombs(struct run *run)
     const struct catalog *c = &run->catalog;
 
     for (size_t i = 0; i < c->save_count; i++) {
-        if (c->save[i].status == SAVE_REMOVED && !c->save[i].is_let_go) {
+        if (c->save[i].status == SAVE_REMOVED) { /* let go: has no entry */
             pass_want(run, false);
             return;
         }

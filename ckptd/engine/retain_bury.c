@@ -3,6 +3,9 @@
  *
  *   tomb/ listed -> of each save with a tomb: tomb/SAVE -> references dropped
  *
+ * Where there are many more tombs than saves, each save is asked for its tomb
+ * instead (catalog_asks_tombs()).
+ *
  * `ckpt gc`, or another daemon, writes a tomb; what the save held in this
  * daemon's store is free from then on. A tomb that was only seen may not be
  * durable, and what is freed is written over: so it is created once more, and
@@ -22,8 +25,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 static void next_burial(struct retention *t);
+static void next_look(struct retention *t);
 
 /* Is it being decided right now? What it holds is its own until then. */
 static bool is_running(const struct run *run, const struct save_id *id)
@@ -95,6 +100,41 @@ static void tombs_listed(void *arg, int result, struct store_names *names)
         if (s && s->status != SAVE_UNDECIDED)
             s->status = SAVE_REMOVED;
     }
+    next_burial(t);
+}
+
+static void looked(void *arg, int64_t result, void *data)
+{
+    struct retention *t = arg;
+    int rc = result == -ENOENT ? 0 : (int)result;
+
+    free(data);
+    if (result >= 0)
+        rc = catalog_note_tomb(&t->run->catalog, &t->burying);
+    if (rc < 0)
+        retain_buried(t, rc);
+    else
+        next_look(t);
+}
+
+/* The next save after t->burying that is asked for its tomb. */
+static void next_look(struct retention *t)
+{
+    const struct catalog *c = &t->run->catalog;
+    char name[RECORD_NAME_BYTES];
+
+    for (size_t i = 0; i < c->save_count && !t->is_stopping; i++) {
+        const struct catalog_save *s = &c->save[i];
+
+        if (!catalog_asks_tomb_of(s) || s->status == SAVE_UNDECIDED ||
+            save_id_compare(&s->id, &t->burying) <= 0)
+            continue;
+        t->burying = s->id;
+        recio_get(t->run->home->store,
+                  name_save(name, t->run->name, "tomb", &t->burying),
+                  RECORD_MAX_BYTES, looked, t);
+        return;
+    }
     t->burying = (struct save_id){0};
     next_burial(t);
 }
@@ -103,6 +143,11 @@ void retain_bury(struct retention *t)
 {
     char name[RECORD_NAME_BYTES];
 
+    t->burying = (struct save_id){0};
+    if (catalog_asks_tombs(&t->run->catalog)) {
+        next_look(t);
+        return;
+    }
     recio_list(t->run->home->store, name_run(name, t->run->name, "tomb"),
                tombs_listed, t);
 }

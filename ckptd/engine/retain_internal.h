@@ -49,7 +49,7 @@ struct retention {
 };
 
 void retain_move(struct retention *t, enum retain_phase to);
-/* An entry that was in the catalogue: it stays there. */
+/* An entry that was in the catalogue: it stays there during the pass. */
 struct catalog_save *retain_save(const struct retention *t,
                                  const struct save_id *id);
 /* The pass is over; words are logged when result is not 0. */

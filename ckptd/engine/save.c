@@ -307,12 +307,22 @@ static void describe(const struct session *s, const struct save *v,
 
 /* Of the catalog; -ENOENT when nothing is known of it. A decision that cannot
  * be read is neither a COMMIT nor an ABORT. */
-static int describe_recorded(const struct catalog_save *c,
-                             struct wire_state *out, struct err *err)
+static int describe_recorded(const struct catalog *all,
+                             const struct save_id *id, struct wire_state *out,
+                             struct err *err)
 {
+    const struct catalog_save *c = catalog_find(all, id);
+
+    out->id = *id;
+    if (!c && catalog_status(all, id) == SAVE_ABORTED) {
+        out->state = WIRE_STATE_ABORTED;
+        out->code = -CKPT_EABORTED;
+        (void)snprintf(out->text, sizeof out->text,
+                       "aborted a while ago: `ckpt ls --all` has the reason");
+        return 0;
+    }
     if (!c || c->status == SAVE_REMOVED)
         return err_set(err, -ENOENT, "there is none");
-    out->id = c->id;
     if (c->status == SAVE_UNREADABLE)
         return err_set(err, c->code < 0 ? c->code : -EIO,
                        "its decision cannot be read: %s", catalog_reason(c));
@@ -349,8 +359,7 @@ void save_watch(struct session *s, uint64_t request_id,
         }
     }
     if (!is_known)
-        rc = describe_recorded(catalog_find(&s->run->catalog, &v->id), &state,
-                               &err);
+        rc = describe_recorded(&s->run->catalog, &v->id, &state, &err);
     if (rc) {
         session_error(s, request_id, rc, "run %s: save %s: %s", s->run->name,
                       save_id_format(&v->id, text), err.text);

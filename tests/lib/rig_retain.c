@@ -6,7 +6,8 @@
 
 #include <assert.h>
 
-#define LIMIT_MS 900000
+#define LIMIT_MS      900000
+#define ATTEMPTS_MOST 10
 
 static bool is_retained(void *arg)
 {
@@ -30,6 +31,14 @@ enum save_status rig_status(const struct rig *g, uint64_t step)
     for (size_t i = c->save_count; i-- > 0;)
         if (c->save[i].id.step == step)
             return c->save[i].status;
+    for (size_t i = c->generation_count; i-- > 0;) {
+        struct save_id id = {.generation = c->generation[i].record.generation,
+                             .step = step};
+
+        while (++id.attempt < ATTEMPTS_MOST)
+            if (catalog_status(c, &id))
+                return catalog_status(c, &id);
+    }
     return 0;
 }
 

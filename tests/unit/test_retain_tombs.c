@@ -61,7 +61,7 @@ static void begin(struct fixture *f, uint64_t seed)
 static enum save_status status_of(const struct fixture *f,
                                   const struct save_id *id)
 {
-    return catalog_find(&rig_the_run(f->j.g)->catalog, id)->status;
+    return catalog_status(&rig_the_run(f->j.g)->catalog, id);
 }
 
 static void a_commit_without_a_policy_finds_tombs(void **state)
@@ -182,6 +182,102 @@ static void nothing_is_freed_at_a_start_before_tombs_are_durable(void **state)
     }
 }
 
+/* Tombs of saves that nobody here has ever heard of. */
+static void bury_many(const struct fixture *f)
+{
+    for (uint64_t step = 1; step < 10; step++) {
+        for (uint32_t attempt = 2; attempt < 10; attempt++) {
+            struct save_id id = {
+                .generation = 1, .attempt = attempt, .step = step};
+
+            rig_bury(f->j.g, &id);
+        }
+    }
+}
+
+/* Steps 10 and 20, and many tombs that are known. */
+static void begin_old(struct fixture *f, uint64_t seed)
+{
+    begin(f, seed);
+    bury_many(f);
+    rig_die(f->j.r[0]);
+    rig_job_enter(&f->j, "another", &shape);
+    (void)rig_run(f->j.g, 3000, NULL, NULL);
+}
+
+/* To list them all once more with each save would take the longer the older the
+ * run is. */
+static void where_there_are_many_tombs_few_are_looked_for(void **state)
+{
+    struct store_fault list = {.op = STORE_LIST,
+                               .name_part = "tomb",
+                               .nth = 1,
+                               .persistent = true,
+                               .error = -EIO};
+    struct store_fault get = {.op = STORE_GET,
+                              .name_part = "tomb",
+                              .nth = 1,
+                              .persistent = true,
+                              .error = -EIO};
+    const struct catalog_save undecided = {
+        .id = {.generation = 1, .attempt = 1, .step = 3},
+        .status = SAVE_UNDECIDED};
+    const struct catalog *c;
+    struct store *home;
+    struct fixture f;
+
+    (void)state;
+    begin_old(&f, 8);
+    c = &rig_the_run(f.j.g)->catalog;
+    assert_int_equal(c->over.count, 72);
+    assert_int_equal(c->save_count, 2);
+    /* Of one that is undecided there is nothing to ask. */
+    assert_int_equal(
+        catalog_note_save(&rig_the_run(f.j.g)->catalog, &undecided, ""), 0);
+    home = test_env_fault(f.j.g->daemon, RIG_HOME);
+    assert_int_equal(store_fault_add(home, &list), 0);
+    rig_bury(f.j.g, &f.ten);
+    assert_int_equal(save(&f, 30), WIRE_STATE_COMMITTED);
+    assert_int_equal(status_of(&f, &f.ten), SAVE_REMOVED);
+    assert_int_equal(status_of(&f, &f.twenty), SAVE_COMMITTED);
+    assert_int_equal(held_bytes(&f), f.held);
+    assert_int_equal(c->save_count, 3);
+    /* Who cannot be asked is not removed. */
+    assert_int_equal(store_fault_add(home, &get), 0);
+    rig_bury(f.j.g, &f.twenty);
+    assert_int_equal(save(&f, 40), WIRE_STATE_COMMITTED);
+    assert_true(
+        test_env_logged(f.j.g->daemon, "letting go of what was removed"));
+    assert_int_equal(status_of(&f, &f.twenty), SAVE_COMMITTED);
+    assert_int_equal(held_bytes(&f), f.held / 2 * 3);
+    store_fault_clear(home);
+    assert_int_equal(save(&f, 50), WIRE_STATE_COMMITTED);
+    assert_int_equal(status_of(&f, &f.twenty), SAVE_REMOVED);
+    assert_int_equal(held_bytes(&f), f.held / 2 * 3);
+    rig_free(f.j.g);
+}
+
+static void looking_for_tombs_may_be_stopped_at_every_turn(void **state)
+{
+    uint32_t busy = 0;
+
+    (void)state;
+    for (uint64_t turns = 0; turns < 12; turns++) {
+        struct fixture f;
+
+        begin_old(&f, 20 + turns);
+        rig_bury(f.j.g, &f.ten);
+        retain_run(rig_the_run(f.j.g));
+        for (uint64_t i = 0; i < turns; i++)
+            (void)rig_run(f.j.g, 0, NULL, NULL);
+        busy += retain_is_busy(rig_the_run(f.j.g));
+        engine_halt(f.j.g->engine);
+        (void)rig_run(f.j.g, 1000, NULL, NULL);
+        rig_free(f.j.g);
+    }
+    assert_in_range(busy, 2, 12);
+}
+
 static void a_read_is_waited_for(void **state)
 {
     struct rig_want want[2] = {{.owner = 0}, {.owner = 0, .tensor = 1}};
@@ -213,6 +309,8 @@ int main(void)
         cmocka_unit_test(a_reservation_that_fails_looks_for_tombs),
         cmocka_unit_test(nothing_is_let_go_before_the_tomb_is_durable),
         cmocka_unit_test(nothing_is_freed_at_a_start_before_tombs_are_durable),
+        cmocka_unit_test(where_there_are_many_tombs_few_are_looked_for),
+        cmocka_unit_test(looking_for_tombs_may_be_stopped_at_every_turn),
         cmocka_unit_test(a_read_is_waited_for),
     };
 
