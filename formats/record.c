@@ -215,7 +215,7 @@ int record_run_decode(const void *data, size_t bytes, struct record_run *v,
 
 void record_generation_encode(const struct record_generation *v, struct wr *w)
 {
-    bool is_first = v->remote_every == 0;
+    bool is_first = !v->remote_every && !v->local_last;
     size_t begin = envelope_begin_as(w, RECORD_GENERATION,
                                      is_first ? 1 : GENERATION_VERSION);
 
@@ -228,8 +228,10 @@ void record_generation_encode(const struct record_generation *v, struct wr *w)
     wr_u32(w, v->decide_timeout_ms);
     layout_encode(&v->layout, w);
     wr_str(w, v->token);
-    if (!is_first)
+    if (!is_first) {
         wr_u32(w, v->remote_every);
+        wr_u32(w, v->local_last);
+    }
     envelope_end(w, begin);
 }
 
@@ -253,10 +255,11 @@ int record_generation_decode(const void *data, size_t bytes,
     rd_str(&r, v->token, sizeof v->token);
     is_first = version_of(data) == 1;
     v->remote_every = is_first ? 0 : rd_u32(&r);
+    v->local_last = is_first ? 0 : rd_u32(&r);
     return body_end(&r,
                     rc == 0 && v->generation && v->world_size &&
                         save_or_none(&v->parent) &&
-                        (is_first || v->remote_every),
+                        (is_first || v->remote_every || v->local_last),
                     RECORD_GENERATION, err);
 }
 

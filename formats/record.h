@@ -88,6 +88,8 @@ struct record_generation {
     uint32_t keep_last, keep_every; /* 0: keep all */
     uint32_t decide_timeout_ms;
     uint32_t remote_every; /* which steps go to the remote tier; 0: none */
+    uint32_t local_last;   /* of what is there, so many of the newest stay in
+                              the local stores too; 0: all */
     struct layout layout;
 };
 

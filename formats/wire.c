@@ -131,8 +131,13 @@ int wire_hello_ok_decode(const void *data, size_t bytes,
     return wire_end(&r, v->is_service <= 1);
 }
 
-/* With `rejoin`: remote_every follows. */
+/* With `rejoin`: remote_every and local_last follow. */
 #define OPEN_HAS_REMOTE 2u
+
+static bool open_has_remote(const struct wire_open *v)
+{
+    return v->remote_every || v->local_last;
+}
 
 void wire_open_encode(const struct wire_open *v, struct wr *w)
 {
@@ -151,12 +156,14 @@ void wire_open_encode(const struct wire_open *v, struct wr *w)
     wr_u32(w, v->decide_timeout_ms);
     wr_u32(w, v->load_timeout_ms);
     wr_u32(w, v->codec);
-    wr_u32(w, v->rejoin | (v->remote_every ? OPEN_HAS_REMOTE : 0));
+    wr_u32(w, v->rejoin | (open_has_remote(v) ? OPEN_HAS_REMOTE : 0));
     layout_encode(&v->layout, w);
     for (uint32_t i = 0; i < v->layout.axis_count; i++)
         wr_u32(w, v->coordinate[i]);
-    if (v->remote_every)
+    if (open_has_remote(v)) {
         wr_u32(w, v->remote_every);
+        wr_u32(w, v->local_last);
+    }
 }
 
 int wire_open_decode(const void *data, size_t bytes, struct wire_open *v)
@@ -192,7 +199,8 @@ int wire_open_decode(const void *data, size_t bytes, struct wire_open *v)
     }
     if (has_remote) {
         v->remote_every = rd_u32(&r);
-        is_valid = is_valid && v->remote_every;
+        v->local_last = rd_u32(&r);
+        is_valid = is_valid && open_has_remote(v);
     }
     return wire_end(&r, is_valid && v->rank < v->world_size &&
                             v->resume <= WIRE_RESUME_STEP && v->codec <= 2 &&

@@ -143,8 +143,8 @@ struct wire_open {
     uint32_t rejoin; /* 1: this process was in and lost its daemon */
     struct layout layout;
     uint32_t coordinate[MAX_AXES];
-    /* Not 0: to a daemon with WIRE_FEATURE_REMOTE only. */
-    uint32_t remote_every;
+    /* Not both 0: to a daemon with WIRE_FEATURE_REMOTE only. */
+    uint32_t remote_every, local_last;
 };
 
 struct wire_open_ok {

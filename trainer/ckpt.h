@@ -243,7 +243,9 @@ enum ckpt_verdict {
  * that are multiples; both 0: as the daemon was told, else all.
  * remote_every: checkpoints whose step is a multiple of it are copied to the
  * home's remote tier in the background (1: all; 0: CKPT_REMOTE_EVERY, else as
- * the daemon was told, else none).
+ * the daemon was told, else none). local_last: of those that are there, so many
+ * of the newest stay in the local stores too (0: as the daemon was told, else
+ * all).
  *
  * replica_check, on_divergence: before a save is committed, replicas that are
  * held by several ranks are compared; where some differ, tensor, ranks and the
@@ -281,7 +283,7 @@ struct ckpt_options {
     enum ckpt_replica_check replica_check;
     enum ckpt_verdict on_divergence, on_stale;
     const char *replica_allow, *optimizer_names;
-    uint32_t remote_every;
+    uint32_t remote_every, local_last;
 };
 
 /* An error in words; code is what the function returned. */

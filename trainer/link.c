@@ -128,10 +128,12 @@ static int handshake(const struct ckpt *ctx, const struct link_wish *wish,
     more.deadline_ms += GRACE_MS;
     rc = say_hello(c, p, &out->hello, err);
     if (rc == 0) {
-        if (open.remote_every && !(out->hello.features & WIRE_FEATURE_REMOTE))
-            return err_set(err, -EOPNOTSUPP,
-                           "remote_every is wanted, and this daemon is too old "
-                           "to know of a remote tier: start a newer one");
+        if ((open.remote_every || open.local_last) &&
+            !(out->hello.features & WIRE_FEATURE_REMOTE))
+            return err_set(
+                err, -EOPNOTSUPP,
+                "a remote tier is wanted, and this daemon is too old "
+                "to know of one: start a newer one");
         out->has_said_open = true;
         rc = join(c, &open, &more, &out->open, err);
     }

@@ -330,6 +330,7 @@ static void copy_numbers(const struct ckpt_options *o, struct ckpt *ctx)
     open->resume_generation = o->resume_generation;
     open->keep_last = o->keep_last;
     open->keep_every = o->keep_every;
+    open->local_last = o->local_last;
     open->open_timeout_ms = or_default(o->open_timeout_ms, OPEN_TIMEOUT_MS);
     open->decide_timeout_ms =
         or_default(o->decide_timeout_ms, DECIDE_TIMEOUT_MS);

@@ -28,8 +28,8 @@ enum {
 static const char usage_text[] =
     "usage: ckptd [--foreground] --local DIR [--socket PATH] [--linger S]\n"
     "             [--keep-last N] [--keep-every N] [--scrub-every S]\n"
-    "             [--scrub-rate N] [--remote-every N] [--drain-rate N]\n"
-    "             [--log-level LEVEL]\n"
+    "             [--scrub-rate N] [--remote-every N] [--local-last N]\n"
+    "             [--drain-rate N] [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -51,15 +51,46 @@ static const char usage_text[] =
     "the\n"
     "                  home's remote tier, of runs whose trainers do not say\n"
     "                  (0: none)\n"
+    "  --local-last N  of what is there, keep so many of the newest here "
+    "too\n"
+    "                  (0: all)\n"
     "  --drain-rate N  at most N bytes a second of that (0: no limit)\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
+/* The options that are numbers: their values in getopt_long(), and places in
+ * the table. */
+enum number {
+    NUMBER_LINGER,
+    NUMBER_KEEP_LAST,
+    NUMBER_KEEP_EVERY,
+    NUMBER_REMOTE_EVERY,
+    NUMBER_LOCAL_LAST,
+    NUMBER_DRAIN_RATE,
+    NUMBER_SCRUB_EVERY,
+    NUMBER_SCRUB_RATE,
+    NUMBERS,
+};
+
+#define NUMBER_OPTION 256 /* beyond any letter */
+
+static const struct {
+    const char *what, *otherwise;
+    uint64_t most;
+} numbers[NUMBERS] = {
+    [NUMBER_LINGER] = {"--linger (CKPT_LINGER)", "600", SECONDS_MAX},
+    [NUMBER_KEEP_LAST] = {"--keep-last", "0", UINT32_MAX},
+    [NUMBER_KEEP_EVERY] = {"--keep-every", "0", UINT32_MAX},
+    [NUMBER_REMOTE_EVERY] = {"--remote-every", "0", UINT32_MAX},
+    [NUMBER_LOCAL_LAST] = {"--local-last", "0", UINT32_MAX},
+    [NUMBER_DRAIN_RATE] = {"--drain-rate", "0", UINT64_MAX / 2},
+    [NUMBER_SCRUB_EVERY] = {"--scrub-every", "604800", SECONDS_MAX},
+    [NUMBER_SCRUB_RATE] = {"--scrub-rate", "67108864", UINT64_MAX / 2},
+};
+
 struct arguments {
     struct reactor_options options;
-    const char *linger, *keep_last, *keep_every;
-    const char *scrub_every, *scrub_rate;
-    const char *remote_every, *drain_rate;
+    const char *number[NUMBERS]; /* as given */
     const char *level;
 };
 
@@ -75,13 +106,21 @@ static int parse(int argc, char **argv, struct arguments *a)
     static const struct option options[] = {
         {"local", required_argument, NULL, 'l'},
         {"socket", required_argument, NULL, 's'},
-        {"linger", required_argument, NULL, 'g'},
-        {"keep-last", required_argument, NULL, 'k'},
-        {"keep-every", required_argument, NULL, 'e'},
-        {"scrub-every", required_argument, NULL, 'S'},
-        {"scrub-rate", required_argument, NULL, 'R'},
-        {"remote-every", required_argument, NULL, 'r'},
-        {"drain-rate", required_argument, NULL, 'D'},
+        {"linger", required_argument, NULL, NUMBER_OPTION + NUMBER_LINGER},
+        {"keep-last", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_KEEP_LAST},
+        {"keep-every", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_KEEP_EVERY},
+        {"remote-every", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_REMOTE_EVERY},
+        {"local-last", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_LOCAL_LAST},
+        {"drain-rate", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_DRAIN_RATE},
+        {"scrub-every", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_SCRUB_EVERY},
+        {"scrub-rate", required_argument, NULL,
+         NUMBER_OPTION + NUMBER_SCRUB_RATE},
         {"log-level", required_argument, NULL, 'v'},
         {"foreground", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'V'},
@@ -99,27 +138,6 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 's':
             a->options.socket = optarg;
             break;
-        case 'g':
-            a->linger = optarg;
-            break;
-        case 'k':
-            a->keep_last = optarg;
-            break;
-        case 'e':
-            a->keep_every = optarg;
-            break;
-        case 'S':
-            a->scrub_every = optarg;
-            break;
-        case 'R':
-            a->scrub_rate = optarg;
-            break;
-        case 'r':
-            a->remote_every = optarg;
-            break;
-        case 'D':
-            a->drain_rate = optarg;
-            break;
         case 'v':
             a->level = optarg;
             break;
@@ -133,7 +151,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             (void)fputs(usage_text, stdout);
             return EXIT_SUCCESS;
         default:
-            return usage_error("unknown or incomplete option", "");
+            if (c < NUMBER_OPTION)
+                return usage_error("unknown or incomplete option", "");
+            a->number[c - NUMBER_OPTION] = optarg;
         }
     }
     if (optind < argc)
@@ -141,58 +161,48 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-/* A number of at most `most`; -1: go on, else the exit code. */
-static int parse_number(const char *text, const char *what, uint64_t most,
-                        uint64_t *out)
+/* -1: go on, else the exit code. NULL: as it is without. */
+static int parse_number(const char *text, size_t i, uint64_t *out)
 {
     char *end;
 
+    if (!text)
+        text = numbers[i].otherwise;
     errno = 0;
     *out = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno || *out > most) {
+    if (text[0] < '0' || text[0] > '9' || *end || errno ||
+        *out > numbers[i].most) {
         (void)fprintf(stderr, "ckptd: %s: not a number up to %" PRIu64 "\n",
-                      what, most);
+                      numbers[i].what, numbers[i].most);
         return usage_error("bad value ", text);
     }
     return -1;
 }
 
-/* The options that are numbers. */
 static int parse_numbers(struct arguments *a)
 {
-    uint64_t seconds, keep_last, keep_every, remote_every, drain_rate;
-    uint64_t scrub_every, scrub_rate;
-    const struct {
-        const char *text, *otherwise, *what;
-        uint64_t most, *out;
-    } numbers[] = {
-        {a->linger && *a->linger ? a->linger : NULL, "600",
-         "--linger (CKPT_LINGER)", SECONDS_MAX, &seconds},
-        {a->keep_last, "0", "--keep-last", UINT32_MAX, &keep_last},
-        {a->keep_every, "0", "--keep-every", UINT32_MAX, &keep_every},
-        {a->remote_every, "0", "--remote-every", UINT32_MAX, &remote_every},
-        {a->drain_rate, "0", "--drain-rate", UINT64_MAX / 2, &drain_rate},
-        {a->scrub_every, "604800", "--scrub-every", SECONDS_MAX, &scrub_every},
-        {a->scrub_rate, "67108864", "--scrub-rate", UINT64_MAX / 2,
-         &scrub_rate},
-    };
+    struct reactor_options *o = &a->options;
+    uint64_t value[NUMBERS];
 
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        const char *text =
-            numbers[i].text ? numbers[i].text : numbers[i].otherwise;
-        int code = parse_number(text, numbers[i].what, numbers[i].most,
-                                numbers[i].out);
+    for (size_t i = 0; i < NUMBERS; i++) {
+        const char *text = a->number[i];
+        int code;
+
+        if (i == NUMBER_LINGER && text && !*text) /* an empty variable */
+            text = NULL;
+        code = parse_number(text, i, &value[i]);
 
         if (code >= 0)
             return code;
     }
-    a->options.scrub_every_ms = scrub_every * 1000;
-    a->options.scrub_bytes_s = scrub_rate;
-    a->options.linger_ms = seconds * 1000;
-    a->options.keep_last = (uint32_t)keep_last;
-    a->options.keep_every = (uint32_t)keep_every;
-    a->options.remote_every = (uint32_t)remote_every;
-    a->options.drain_bytes_s = drain_rate;
+    o->linger_ms = value[NUMBER_LINGER] * 1000;
+    o->keep_last = (uint32_t)value[NUMBER_KEEP_LAST];
+    o->keep_every = (uint32_t)value[NUMBER_KEEP_EVERY];
+    o->remote_every = (uint32_t)value[NUMBER_REMOTE_EVERY];
+    o->local_last = (uint32_t)value[NUMBER_LOCAL_LAST];
+    o->drain_bytes_s = value[NUMBER_DRAIN_RATE];
+    o->scrub_every_ms = value[NUMBER_SCRUB_EVERY] * 1000;
+    o->scrub_bytes_s = value[NUMBER_SCRUB_RATE];
     return -1;
 }
 
@@ -233,7 +243,7 @@ int main(int argc, char **argv)
     struct arguments a = {
         .options = {.local = getenv("CKPT_LOCAL"),
                     .socket = getenv("CKPT_SOCKET")},
-        .linger = getenv("CKPT_LINGER"),
+        .number = {[NUMBER_LINGER] = getenv("CKPT_LINGER")},
         .level = "info",
     };
     struct err err = {0};

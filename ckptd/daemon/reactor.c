@@ -183,6 +183,7 @@ static void env_init(struct reactor *r)
     env->keep_last = r->options->keep_last;
     env->keep_every = r->options->keep_every;
     env->remote_every = r->options->remote_every;
+    env->local_last = r->options->local_last;
     env->drain_bytes_s = (double)r->options->drain_bytes_s;
     env->scrub_every_ns = r->options->scrub_every_ms * NS_PER_MS;
     env->scrub_bytes_s = (double)r->options->scrub_bytes_s;

@@ -35,8 +35,8 @@ struct reactor_options {
     bool is_foreground; /* run by somebody, for ever; else private: lingers */
     uint64_t linger_ms; /* private: ends after so long without work */
     /* For trainers that give no policy. */
-    uint32_t keep_last, keep_every, remote_every;
-    uint64_t drain_bytes_s; /* 0: no limit */
+    uint32_t keep_last, keep_every, remote_every, local_last;
+    uint64_t drain_bytes_s;                 /* 0: no limit */
     uint64_t scrub_every_ms, scrub_bytes_s; /* 0 ms: never */
 };
 

@@ -34,9 +34,10 @@ struct catalog_save {
     struct save_id id;
     enum save_status status;
     bool is_pinned : 1, is_verified : 1, is_leased : 1;
-    bool is_damaged : 1; /* it is on record that a scrub found bad bytes */
-    bool is_remote : 1;  /* every byte is in the remote tier as well */
-    bool is_drained : 1; /* what this daemon has of it is */
+    bool is_damaged : 1;  /* it is on record that a scrub found bad bytes */
+    bool is_remote : 1;   /* every byte is in the remote tier as well */
+    bool is_drained : 1;  /* what this daemon has of it is */
+    bool is_released : 1; /* and this daemon's local copy was let go */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */
     bool is_lost : 1;

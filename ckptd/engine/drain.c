@@ -7,6 +7,7 @@
 #include "ckptd/engine/drain_internal.h"
 
 #include "ckptd/engine/home_internal.h"
+#include "ckptd/engine/retain.h"
 #include "formats/tier.h"
 
 #include <assert.h>
@@ -271,6 +272,7 @@ void drain_marked(struct drain *d, int result)
                             " (generation %u) is REMOTE: every byte is in %s",
                             d->run->name, d->id.step, d->id.generation,
                             d->run->home->path);
+        retain_run(d->run);
     }
     drain_end(d, result, "cannot write that all of it is there");
 }

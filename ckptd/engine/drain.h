@@ -30,6 +30,9 @@ void drain_stop(struct engine *e);
 bool drain_is_busy(const struct engine *e);
 /* Is this daemon's share of something to be drained that has not failed yet? */
 bool drain_is_wanted(const struct run *run);
+/* Creates remote/SAVE; -EEXIST: it is there, and durable. */
+void drain_put_mark(struct run *run, const struct save_id *id,
+                    recio_put_fn done, void *arg);
 /* Is this save's local copy being read? */
 bool drain_uses(const struct run *run, const struct save_id *id);
 /* Not busy. */

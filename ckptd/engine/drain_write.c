@@ -175,15 +175,21 @@ static void mark_done(void *arg, int result)
 
 void drain_mark(struct drain *d)
 {
-    struct env *env = run_env(d->run);
+    drain_put_mark(d->run, &d->id, mark_done, d);
+}
+
+void drain_put_mark(struct run *run, const struct save_id *id,
+                    recio_put_fn done, void *arg)
+{
+    struct env *env = run_env(run);
     struct record_mark mark;
     char name[RECORD_NAME_BYTES];
     struct wr w = {0};
 
-    mark_fill(env, &mark, &d->id);
+    mark_fill(env, &mark, id);
     (void)snprintf(mark.note, sizeof mark.note, "read back, the last by %.200s",
                    env->host);
     record_mark_encode(RECORD_REMOTE, &mark, &w);
-    recio_put(store_of(d), name_save(name, d->run->name, "remote", &d->id), &w,
-              mark_done, d);
+    recio_put(run->home->store, name_save(name, run->name, "remote", id), &w,
+              done, arg);
 }

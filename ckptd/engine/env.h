@@ -96,7 +96,7 @@ struct env {
     double tier_bytes_s;   /* what the local store was seen to write */
     double encode_bytes_s; /* what all workers were seen to encode */
     /* For trainers that give no policy. */
-    uint32_t keep_last, keep_every, remote_every;
+    uint32_t keep_last, keep_every, remote_every, local_last;
     double drain_bytes_s; /* at most, to the remote tier; 0: no limit */
     bool is_service;
     uint64_t scrub_every_ns; /* 0: checkpoints are not read again */

@@ -75,6 +75,7 @@ static struct record_generation generation_of(const struct joining *j,
         .keep_last = o->keep_last,
         .keep_every = o->keep_every,
         .remote_every = o->remote_every,
+        .local_last = o->local_last,
         .decide_timeout_ms = decide_timeout(o->decide_timeout_ms),
         .layout = o->layout,
     };

@@ -27,9 +27,12 @@
 static const bool allowed[RETAIN_PHASES][RETAIN_PHASES] = {
     [RETAIN_IDLE] = {[RETAIN_BURYING] = true},
     [RETAIN_BURYING] = {[RETAIN_LOOKING] = true, [RETAIN_IDLE] = true},
-    [RETAIN_LOOKING] = {[RETAIN_READING_BACK] = true, [RETAIN_IDLE] = true},
+    [RETAIN_LOOKING] = {[RETAIN_READING_BACK] = true,
+                        [RETAIN_RELEASING] = true,
+                        [RETAIN_IDLE] = true},
     [RETAIN_READING_BACK] = {[RETAIN_REMOVING] = true, [RETAIN_IDLE] = true},
-    [RETAIN_REMOVING] = {[RETAIN_IDLE] = true},
+    [RETAIN_REMOVING] = {[RETAIN_RELEASING] = true, [RETAIN_IDLE] = true},
+    [RETAIN_RELEASING] = {[RETAIN_IDLE] = true},
 };
 
 struct catalog_save *retain_save(const struct retention *t,
@@ -116,7 +119,7 @@ static void remove_next(struct retention *t)
         retain_remove(t, id);
         return;
     }
-    retain_end(t, 0, "");
+    retain_release(t);
 }
 
 void retain_removed(struct retention *t, int result)
@@ -175,7 +178,7 @@ void retain_looked(struct retention *t)
     t->victim_count =
         retain_choose(c, g->record.keep_last, g->record.keep_every, t->victim);
     if (t->victim_count == 0) {
-        retain_end(t, 0, "");
+        retain_release(t);
         return;
     }
     t->newest = catalog_latest(c); /* without one there are no victims */
@@ -207,7 +210,7 @@ static bool has_policy(const struct run *run)
     const struct catalog_generation *g = catalog_newest(&run->catalog);
 
     assert(g); /* something was committed in it */
-    return g->record.keep_last || g->record.keep_every;
+    return g->record.keep_last || g->record.keep_every || g->record.local_last;
 }
 
 static void pass_want(struct run *run, bool with_policy)

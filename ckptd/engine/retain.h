@@ -8,13 +8,16 @@
  * exists). An unreadable record or manifest stops the collector.
  *
  *   IDLE -> BURYING (tombs of others) -> LOOKING (pins, leases) ->
- *   READING_BACK -> REMOVING... -> IDLE
+ *   READING_BACK -> REMOVING... -> RELEASING... -> IDLE
  *
  * Order: read the newest back -> verified/SAVE -> tomb/SAVE -> references of
  * its segments dropped -> its records removed (the tomb stays). Of several
  * daemons each reads back what is in its store and says so by
  * verified/SAVE.DAEMON; verified/SAVE is there once all have. Each removes by
  * itself, and so lets go of its own segments.
+ *
+ * Releasing: of what is REMOTE the older ones' segments are let go (local_last)
+ * and nothing else; they are read from the remote tier from then on.
  */
 #ifndef CKPTD_RETAIN_H
 #define CKPTD_RETAIN_H
@@ -34,6 +37,12 @@
  * a lost one does not count as one of the last. */
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims);
+
+/* Pure: which checkpoints need not stay in the local stores: REMOTE, sound, not
+ * leased, and older than the local_last newest (0: none). Oldest first, as
+ * above. */
+size_t retain_choose_local(const struct catalog *c, uint32_t local_last,
+                           struct save_id *out);
 
 /* After a commit: does it all in the background, one pass at a time. Without a
  * policy only what others have removed (`ckpt gc`) is let go. */

@@ -28,6 +28,17 @@ static bool is_sound(const struct catalog_save *s)
            (!s->is_damaged || is_left_out("damaged ones stand for nothing"));
 }
 
+/* Found from the newest on; wanted oldest first. */
+static void reverse(struct save_id *id, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct save_id swap = id[i];
+
+        id[i] = id[count - 1 - i];
+        id[count - 1 - i] = swap;
+    }
+}
+
 size_t retain_choose(const struct catalog *c, uint32_t keep_last,
                      uint32_t keep_every, struct save_id *victims)
 {
@@ -60,11 +71,25 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
             continue;
         victims[count++] = s->id;
     }
-    for (size_t i = 0; i < count / 2; i++) { /* oldest first */
-        struct save_id swap = victims[i];
+    reverse(victims, count);
+    return count;
+}
 
-        victims[i] = victims[count - 1 - i];
-        victims[count - 1 - i] = swap;
+size_t retain_choose_local(const struct catalog *c, uint32_t local_last,
+                           struct save_id *out)
+{
+    size_t newer = 0, count = 0;
+
+    for (size_t i = c->save_count; local_last > 0 && i-- > 0;) {
+        const struct catalog_save *s = &c->save[i];
+
+        if (s->status != SAVE_COMMITTED)
+            continue;
+        if (newer >= local_last && !s->is_released && !s->is_leased &&
+            (s->is_remote || is_left_out("release of what is remote only")))
+            out[count++] = s->id;
+        newer += is_sound(s);
     }
+    reverse(out, count);
     return count;
 }

@@ -16,6 +16,7 @@ enum retain_phase {
     RETAIN_LOOKING,
     RETAIN_READING_BACK,
     RETAIN_REMOVING,
+    RETAIN_RELEASING,
     RETAIN_PHASES,
 };
 
@@ -76,6 +77,9 @@ void retain_verified(struct retention *t, int result, const char *what);
  * retain_removed(). */
 void retain_remove(struct retention *t, const struct save_id *id);
 void retain_removed(struct retention *t, int result);
+/* retain_release.c: local copies of what is REMOTE, then retain_end(). */
+void retain_release(struct retention *t);
+
 /* Its tomb is durable: its references are dropped. */
 void retain_let_go(struct retention *t, const struct save_id *id);
 

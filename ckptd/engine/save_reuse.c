@@ -90,9 +90,13 @@ void base_choose(struct save *v)
     const struct catalog *c = &v->run->catalog;
     const struct catalog_generation *newest = catalog_newest(c);
     struct save_id id = catalog_latest(c);
+    const struct catalog_save *latest = catalog_find(c, &id);
     struct save_base *b;
 
-    if (!id.generation || !newest || newest->record.generation != v->generation)
+    if (!latest || !newest || newest->record.generation != v->generation)
+        return;
+    /* What it refers to here is not there, or may be written over. */
+    if (latest->is_lost || latest->is_damaged || latest->is_released)
         return;
     b = find_base(v->run, &id);
     if (b) {

@@ -161,7 +161,8 @@ static void consider(struct scrub *s, struct run *run,
     for (size_t i = 0; i < run->catalog.save_count; i++) {
         const struct catalog_save *save = &run->catalog.save[i];
 
-        if (save->status != SAVE_COMMITTED || save->is_lost)
+        if (save->status != SAVE_COMMITTED || save->is_lost ||
+            save->is_released)
             continue;
         if (save->scrubbed_s && seconds(s) - save->scrubbed_s < every_s)
             continue;

@@ -131,6 +131,8 @@ static void use_defaults(const struct env *env, struct wire_open *v)
     }
     if (!v->remote_every)
         v->remote_every = env->remote_every;
+    if (!v->local_last)
+        v->local_last = env->local_last;
 }
 
 void session_open(struct session *s, const struct wire_header *h,

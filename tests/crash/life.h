@@ -24,7 +24,7 @@ struct life_shape {
     uint32_t tensors; /* of one chunk each */
     uint32_t names;   /* tiny ones with long names, for a large manifest */
     uint32_t slots;   /* of a rank's arena */
-    uint32_t keep_last, remote_every;
+    uint32_t keep_last, remote_every, local_last;
     bool is_packed;   /* bytes that compress, encoded */
     bool is_at_first; /* all ranks are the first daemon's */
 };

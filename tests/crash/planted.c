@@ -80,6 +80,7 @@ static const struct safeguard safeguards[] = {
     {"sync of a remote file that was there", "drain-killed", NULL, 1},
     {"check of what was read back", "drain-killed", NULL, 1},
     {"shares of other daemons", "drain-two", NULL, 1},
+    {"release of what is remote only", "drain-local", NULL, 1},
     {"hold of the last remote one", "drain-some", NULL, 1},
     /* One of each. */
     {"lock of the local store", "two-daemons", NULL, 1},

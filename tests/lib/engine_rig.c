@@ -255,7 +255,8 @@ void rig_open(struct rig_rank *r, const char *token)
                              .codec = r->codec,
                              .keep_last = r->keep_last,
                              .keep_every = r->keep_every,
-                             .remote_every = r->remote_every};
+                             .remote_every = r->remote_every,
+                             .local_last = r->local_last};
     struct wr w = {0};
 
     wire_hello_encode(&hello, &w);
@@ -344,6 +345,7 @@ void rig_rank_shape(struct rig_rank *r, const struct rig_shape *shape)
     r->keep_last = shape->keep_last;
     r->keep_every = shape->keep_every;
     r->remote_every = shape->remote_every;
+    r->local_last = shape->local_last;
 }
 
 void rig_start(struct rig *g, const char *token, const struct rig_shape *shape,

@@ -69,7 +69,8 @@ struct rig_rank {
     char error_text[ERR_TEXT_BYTES];
     bool is_gone;
     uint32_t hold_after; /* gives no more than so many chunks per save */
-    uint32_t codec, keep_last, keep_every, remote_every; /* for rig_open() */
+    /* For rig_open(): */
+    uint32_t codec, keep_last, keep_every, remote_every, local_last;
     double entropy;   /* 1: bytes do not compress; 0: they do */
     uint32_t changed; /* for saves from now on, see rig_save */
     uint64_t changed_seed;
@@ -127,7 +128,7 @@ struct rig_shape {
     uint64_t tensor_bytes;
     uint32_t codec; /* 0: AUTO, 1: RAW, 2: PLANES_LZ4 */
     double entropy;
-    uint32_t keep_last, keep_every, remote_every;
+    uint32_t keep_last, keep_every, remote_every, local_last;
 };
 #define RIG_RANKS_MAX 8
 /* The part of it that rig_open() says. */

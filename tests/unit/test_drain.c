@@ -558,6 +558,50 @@ static void what_is_being_copied_is_held(void **state)
     rig_free(f.g);
 }
 
+/* Of what is REMOTE only the newest stays here, in this life and the next. */
+static void older_local_copies_are_let_go(void **state)
+{
+    struct rig_shape shape = shape_of(20, 0);
+    struct segpool_stats before = {0}, after;
+    struct test_world *world;
+    struct rig_job f;
+
+    (void)state;
+    shape.local_last = 1;
+    f = (struct rig_job){.g = rig_new(170)};
+    rig_job_enter(&f, "one", &shape);
+    for (uint64_t step = 20; step <= 100; step += 20) {
+        rig_job_commit(&f, step, step);
+        settle(f.g);
+        rig_settle(f.g);
+        if (step == 40)
+            segpool_stats(f.g->engine->pool, &before);
+        for (uint64_t s = 20; s <= step; s += 20) {
+            assert_true(is_remote(f.g, s));
+            assert_int_equal(save_at(f.g, s)->is_released, s < step);
+        }
+    }
+    segpool_stats(f.g->engine->pool, &after);
+    assert_int_equal(after.referenced_bytes, before.referenced_bytes);
+    assert_true(after.allocated_bytes <= before.allocated_bytes);
+    world = f.g->world;
+    f.g->has_shared_world = true;
+    rig_free(f.g);
+
+    f = (struct rig_job){.g = rig_new_in(world, "a")};
+    rig_job_enter(&f, "two", &shape);
+    rig_job_commit(&f, 110, 110); /* which does not go there */
+    settle(f.g);
+    rig_settle(f.g);
+    assert_true(save_at(f.g, 80)->is_released);
+    assert_true(save_at(f.g, 100)->is_released);
+    assert_false(save_at(f.g, 110)->is_released);
+    rig_job_commit(&f, 130, 130);
+    rig_settle(f.g);
+    assert_false(save_at(f.g, 110)->is_released); /* it is nowhere else */
+    rig_free(f.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +617,7 @@ int main(void)
         cmocka_unit_test(what_goes_goes_from_there_too),
         cmocka_unit_test(the_last_remote_one_is_kept),
         cmocka_unit_test(what_is_being_copied_is_held),
+        cmocka_unit_test(older_local_copies_are_let_go),
     };
 
     return cmocka_run_group_tests_name("drain", tests, NULL, NULL);

@@ -310,19 +310,21 @@ static void a_generation_has_two_versions(void **state)
     seen.remote_every = 9;
     assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err), 0);
     assert_int_equal(seen.remote_every, 0);
-    w.data[12] = 2; /* which has one number more */
+    w.data[12] = 2; /* which has two numbers more */
     reseal(w.data, w.bytes);
     assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err),
                      -CKPT_ECORRUPT);
     wr_free(&w);
 
     g.remote_every = 250;
+    g.local_last = 3;
     record_generation_encode(&g, &w);
     assert_int_equal(get_u32(w.data + 12), 2);
     assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err), 0);
     assert_int_equal(seen.remote_every, 250);
+    assert_int_equal(seen.local_last, 3);
     assert_string_equal(seen.token, "t");
-    memset(w.data + w.bytes - 20, 0, 4); /* none is said by version 1 */
+    memset(w.data + w.bytes - 24, 0, 8); /* none is said by version 1 */
     reseal(w.data, w.bytes);
     assert_int_equal(record_generation_decode(w.data, w.bytes, &seen, &err),
                      -CKPT_ECORRUPT);

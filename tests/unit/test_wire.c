@@ -56,8 +56,12 @@ static const struct wire_open open_message = {
     .layout = {{{"dp", 4}, {"tp", 2}}, 2},
     .coordinate = {3, 1},
 };
-static const struct wire_open draining = {
-    .home = "/h", .run = "r", .host = "h", .world_size = 1, .remote_every = 7};
+static const struct wire_open draining = {.home = "/h",
+                                          .run = "r",
+                                          .host = "h",
+                                          .world_size = 1,
+                                          .remote_every = 7,
+                                          .local_last = 2};
 static const struct wire_open_ok open_ok = {{{9}}, 4, ID};
 static const struct wire_arena arena = {(uint64_t)1 << 33};
 static const struct wire_arena_ok arena_ok = {
