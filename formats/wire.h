@@ -18,6 +18,7 @@
  *                                <-   STATE   (STAGED, LOCAL, ... or aborted)
  *   CANCEL                       ->           (no reply; a STATE follows)
  *   WATCH                        ->   STATE with the id of the request
+ *   AWAIT                        ->   STATE with the id of the request
  *   LOAD                         ->   LOAD_OK, then per attempt
  *                                <-   LOAD_BEGIN, DELIVER..., DELIVERED
  *   CONSUMED                     ->           (no reply; slots are free)
@@ -52,7 +53,8 @@
 #define WIRE_PIECE_BYTES   ((uint64_t)1 << 30) /* at most, per piece */
 #define WIRE_FLAG_MORE     1             /* TABLE: another frame follows */
 #define WIRE_FEATURE_TRUST ((uint64_t)1) /* SAVE may carry struct trust */
-/* OPEN may carry remote_every; LIST_OK says states, to a rank that has it. */
+/* OPEN may carry remote_every, AWAIT be sent; LIST_OK says states, to a rank
+ * that has it. */
 #define WIRE_FEATURE_REMOTE ((uint64_t)2)
 
 enum wire_type {
@@ -88,7 +90,8 @@ enum wire_type {
     WIRE_DESCRIBE_OK = 30,
     WIRE_CLOSE = 31,
     WIRE_CLOSE_OK = 32,
-    WIRE_LAST = WIRE_CLOSE_OK,
+    WIRE_AWAIT = 33,
+    WIRE_LAST = WIRE_AWAIT,
 };
 
 struct wire_header {
@@ -249,6 +252,11 @@ struct wire_watch {
     struct save_id id;
 };
 
+/* Until it is REMOTE; COMMITTED is told after a while, to be asked again. */
+struct wire_await {
+    struct save_id id;
+};
+
 struct wire_load {
     uint32_t table;
     uint32_t is_collective; /* else an independent read of `id` */
@@ -372,6 +380,7 @@ WIRE_CODEC(chunks);
 WIRE_CODEC(state);
 WIRE_CODEC(cancel);
 WIRE_CODEC(watch);
+WIRE_CODEC(await);
 WIRE_CODEC(load);
 WIRE_CODEC(load_ok);
 WIRE_CODEC(load_begin);

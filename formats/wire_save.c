@@ -160,3 +160,16 @@ int wire_watch_decode(const void *data, size_t bytes, struct wire_watch *v)
     v->id = wire_get_save_id(&r);
     return wire_end(&r, v->id.generation > 0);
 }
+
+void wire_await_encode(const struct wire_await *v, struct wr *w)
+{
+    wire_put_save_id(w, &v->id);
+}
+
+int wire_await_decode(const void *data, size_t bytes, struct wire_await *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->id = wire_get_save_id(&r);
+    return wire_end(&r, v->id.generation > 0);
+}

@@ -21,8 +21,8 @@
  * left the trainer, which may now die), CKPT_LOCAL (every rank's bytes are
  * synced on its node's drives and voted for) and CKPT_COMMITTED (the decision
  * is durable in the home, the save is a checkpoint). Nothing short of
- * CKPT_COMMITTED is ever loaded. CKPT_REMOTE, a remote tier that holds every
- * byte, is not part of this version.
+ * CKPT_COMMITTED is ever loaded. Of generations with remote_every some go on to
+ * CKPT_REMOTE: every byte is in the home as well and was read back there.
  *
  * Errors. Functions return 0 or a count, or a negative code: -errno or one of
  * -CKPT_E... below. Where a struct ckpt_error is taken it may be NULL; on
@@ -387,7 +387,9 @@ CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
  * Wait until `state` is reached. timeout_ms < 0: for ever, 0: look. STAGED is
  * about this rank, the others about the job. 0; -ETIMEDOUT; -CKPT_EABORTED
  * (why: ckpt_save_status()); -EINVAL: save is NULL (no save was begun, so no
- * state can be reached); -ENOTSUP for CKPT_REMOTE. Another code: its fate is
+ * state can be reached). CKPT_REMOTE, of a committed save: -ENOTSUP, this step
+ * is not sent to the remote tier (remote_every); -ENOENT, it was removed before
+ * it got there; a lost daemon's successor is asked. Another code: its fate is
  * unknown (the daemon was lost, the context closed); `ckpt ls` tells.
  */
 CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,

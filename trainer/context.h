@@ -99,6 +99,7 @@ struct ckpt {
     struct arena *arena;      /* lock; NULL until granted; a reference */
     uint64_t arena_wanted;    /* lock; asked for again after a loss */
     struct list saves;        /* lock; struct ckpt_save.link, undecided */
+    struct list handles;      /* lock; struct ckpt_save.handle, all of them */
     struct ckpt_save *newest; /* lock; the last save, a reference */
     struct load *load;        /* lock; the one under way */
     uint32_t failed_in_a_row; /* lock */

@@ -88,16 +88,20 @@ void request_fini(struct request *r)
     r->payload = NULL;
 }
 
+void link_retry(struct ckpt *ctx)
+{
+    ctx->link = LINK_DOWN;
+    ctx->is_retry_wanted = true;
+    io_wake(ctx);
+}
+
 /* The link is not up: have the I/O thread try again if it has given up. */
 int link_wait(struct ckpt *ctx, struct err *err)
 {
     uint64_t deadline = clock_ms() + RECONNECT_MS + GRACE_MS;
 
-    if (ctx->link == LINK_DEAD) {
-        ctx->link = LINK_DOWN;
-        ctx->is_retry_wanted = true;
-        io_wake(ctx);
-    }
+    if (ctx->link == LINK_DEAD)
+        link_retry(ctx);
     while (ctx->link == LINK_DOWN && !ctx->is_closing)
         if (!sync_wait(ctx->sync, deadline))
             break;

@@ -45,6 +45,8 @@ void request_post(struct ckpt *ctx, struct request *r);
 void request_forget(struct request *r);
 void request_fini(struct request *r);
 
+/* Lock held: the link is dead, have the I/O thread try again. */
+void link_retry(struct ckpt *ctx);
 /* Make the I/O thread look at the outbox and the socket again. */
 void io_wake(const struct ckpt *ctx);
 

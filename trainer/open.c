@@ -23,6 +23,7 @@ static int context_init(struct ckpt *ctx, struct err *err)
     ctx->wake_fd = ctx->quit_fd = -1;
     list_init(&ctx->requests);
     list_init(&ctx->saves);
+    list_init(&ctx->handles);
     ctx->sync = sync_new();
     if (!ctx->sync)
         return err_set(err, -ENOMEM, "no memory");

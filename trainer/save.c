@@ -118,6 +118,7 @@ static int on_save_ok(struct ckpt *ctx, struct request *r,
     save->arena = arena_get(ctx->arena);
     save->references += 2;
     list_append(&ctx->saves, &save->link);
+    list_append(&ctx->handles, &save->handle);
     if (ctx->newest)
         save_put(ctx->newest);
     ctx->newest = save;

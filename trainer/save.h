@@ -1,7 +1,7 @@
 /*
  * save.h - one save of this rank, from SAVE_OK to its decision.
  *
- *   CAPTURING -> STAGED -> LOCAL -> COMMITTED
+ *   CAPTURING -> STAGED -> LOCAL -> COMMITTED (-> REMOTE, if waited for)
  *       \-> failed (aborted, or its fate is unknown)
  *
  * It is in context.saves from SAVE_OK until it is decided; chunks of the
@@ -43,6 +43,9 @@ struct ckpt_save {
     bool is_let_go;       /* lock; the handle was freed */
     struct err error;     /* lock */
     struct request watch; /* lock */
+    struct list handle;   /* lock; context.handles, until freed or closed */
+    struct request remote;   /* lock; AWAIT, linked while unanswered */
+    struct err remote_error; /* lock; what it was refused with */
 };
 
 /* Lock held in all of these. */
@@ -64,6 +67,10 @@ int save_on_late_ok(struct ckpt *ctx, const struct frame *f,
 void save_fail(struct ckpt *ctx, struct ckpt_save *save, const struct err *err,
                bool is_unknown);
 void save_put(struct ckpt_save *save);
+/* Until REMOTE is reached, it fails or the deadline: 0 in these cases. Else
+ * why that will not be known. Lets go of the lock meanwhile. */
+int save_wait_remote(struct ckpt_save *save, uint64_t deadline_ms,
+                     struct err *err) MUST_USE;
 /* "save of step S" in front of the words. */
 void save_prefix(const struct ckpt_save *save, struct err *err);
 

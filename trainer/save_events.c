@@ -48,6 +48,9 @@ void save_put(struct ckpt_save *save)
         return;
     drop_capture(save);
     request_fini(&save->watch);
+    request_forget(&save->remote);
+    request_fini(&save->remote);
+    list_remove(&save->handle);
     sync->references--; /* never the last: the caller holds the lock by one */
     free(save);
 }
@@ -310,14 +313,17 @@ void saves_orphan(struct ckpt *ctx)
                   "the context was closed before it was decided; look with "
                   "`ckpt ls`");
     LIST_FOR_EACH_SAFE (node, after, &ctx->saves) {
-        struct ckpt_save *save = container_of(node, struct ckpt_save, link);
-
-        save->ctx = NULL;
-        save_fail(ctx, save, &err, true);
+        save_fail(ctx, container_of(node, struct ckpt_save, link), &err, true);
     }
-    if (ctx->newest) {
-        ctx->newest->ctx = NULL;
+    if (ctx->newest)
         save_put(ctx->newest);
-        ctx->newest = NULL;
+    ctx->newest = NULL;
+    LIST_FOR_EACH_SAFE (node, after, &ctx->handles) {
+        struct ckpt_save *save = container_of(node, struct ckpt_save, handle);
+
+        request_forget(&save->remote);
+        list_remove(&save->handle);
+        save->ctx = NULL;
     }
+    (void)pthread_cond_broadcast(&ctx->sync->changed);
 }

@@ -26,6 +26,15 @@ static int wait_result(const struct ckpt_save *save, uint32_t state,
         return err_set(
             err, save->is_unknown ? save->error.code : -CKPT_EABORTED, "%s%s",
             save->is_unknown ? "" : "aborted: ", save->error.text);
+    if (save->state == WIRE_STATE_COMMITTED) {
+        (void)err_set(
+            err, -ETIMEDOUT,
+            "it is COMMITTED, not REMOTE, after %d ms; the daemons go "
+            "on copying",
+            timeout_ms);
+        save_prefix(save, err);
+        return err->code;
+    }
     (void)err_set(err, -ETIMEDOUT,
                   "it is %s, not %s, after %d ms; %u of %u chunks of this rank "
                   "were handed over",
@@ -52,17 +61,18 @@ int ckpt_wait(struct ckpt_save *save, enum ckpt_state state, int timeout_ms,
     }
     if (wanted < CKPT_STAGED || wanted > CKPT_REMOTE)
         rc = err_set(&err, -EINVAL, "state %u is none", wanted);
-    else if (wanted == CKPT_REMOTE)
-        rc = err_set(&err, -ENOTSUP, "there is no remote tier");
     else
         rc = 0;
     if (rc)
         return give_error(error, &err);
     sync_lock(save->sync);
-    while (save->state < wanted && !save->is_failed &&
+    if (wanted == CKPT_REMOTE)
+        rc = save_wait_remote(save, deadline, &err);
+    while (wanted < CKPT_REMOTE && save->state < wanted && !save->is_failed &&
            sync_wait(save->sync, deadline))
         continue;
-    rc = wait_result(save, wanted, timeout_ms, &err);
+    if (rc == 0)
+        rc = wait_result(save, wanted, timeout_ms, &err);
     sync_unlock(save->sync);
     return rc ? give_error(error, &err) : 0;
 }

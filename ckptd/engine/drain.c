@@ -6,6 +6,7 @@
  */
 #include "ckptd/engine/drain_internal.h"
 
+#include "ckptd/engine/await.h"
 #include "ckptd/engine/home_internal.h"
 #include "ckptd/engine/retain.h"
 #include "formats/tier.h"
@@ -267,6 +268,7 @@ void drain_marked(struct drain *d, int result)
 
     if (result == 0 && s) {
         s->is_remote = true;
+        await_changed(d->run, &d->id);
         env_of(d)->ops->log(env_of(d), LOG_LEVEL_INFO,
                             "run %s step %" PRIu64
                             " (generation %u) is REMOTE: every byte is in %s",
@@ -355,6 +357,29 @@ static bool is_open(const struct run *run, const struct catalog_save *s)
 {
     return is_meant(run, s) && !s->is_remote && !s->is_drained &&
            s->drain_failures == 0;
+}
+
+int drain_is_meant(const struct run *run, const struct catalog_save *s,
+                   struct err *err)
+{
+    const struct catalog_generation *g =
+        catalog_generation_at(&run->catalog, s->id.generation);
+    uint32_t every = g ? g->record.remote_every : 0;
+
+    if (is_meant(run, s))
+        return 0;
+    if (s->is_lost)
+        return err_set(err, -ENOTSUP,
+                       "it cannot be copied to the home's remote tier: %s",
+                       catalog_reason(s));
+    if (every)
+        return err_set(err, -ENOTSUP,
+                       "it is not sent to the home's remote tier: only steps "
+                       "that are multiples of %u are (remote_every)",
+                       every);
+    return err_set(err, -ENOTSUP,
+                   "nothing of its generation is sent to the home's remote "
+                   "tier (remote_every, CKPT_REMOTE_EVERY)");
 }
 
 bool drain_is_wanted(const struct run *run)

@@ -33,6 +33,10 @@ bool drain_is_wanted(const struct run *run);
 /* Creates remote/SAVE; -EEXIST: it is there, and durable. */
 void drain_put_mark(struct run *run, const struct save_id *id,
                     recio_put_fn done, void *arg);
+/* Does the policy of its generation send this checkpoint there? 0, or -ENOTSUP
+ * with words. */
+int drain_is_meant(const struct run *run, const struct catalog_save *s,
+                   struct err *err) MUST_USE;
 /* Is this save's local copy being read? */
 bool drain_uses(const struct run *run, const struct save_id *id);
 /* Not busy. */

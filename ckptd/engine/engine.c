@@ -8,6 +8,7 @@
  * flight; what stays undecided is settled by the next life's recovery. A timer
  * looks at intervals, because what is waited for ends in many places.
  */
+#include "ckptd/engine/await.h"
 #include "ckptd/engine/drain.h"
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/remote_write.h"
@@ -74,6 +75,7 @@ int engine_open(struct env *env, struct engine **out,
     list_init(&e->sessions);
     list_init(&e->arenas);
     list_init(&e->readers);
+    list_init(&e->awaited);
     list_init(&e->buffer_waits);
     list_init(&e->departed);
     rc = check_buffers(e, err);
@@ -120,7 +122,7 @@ void engine_close(struct engine *e)
     segpool_close(e->pool);
     while (!list_is_empty(&e->arenas))
         slots_close(container_of(e->arenas.next, struct slots, link));
-    assert(list_is_empty(&e->buffer_waits));
+    assert(list_is_empty(&e->buffer_waits) && list_is_empty(&e->awaited));
     free(e);
 }
 
@@ -262,7 +264,8 @@ bool engine_is_quiet(const struct engine *e)
 {
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
            !any_run(e, commits_at_work) && !engine_is_retaining(e) &&
-           !scrub_is_busy(e) && !drain_is_busy(e) && !segpool_is_busy(e->pool);
+           !scrub_is_busy(e) && !drain_is_busy(e) && !await_is_busy(e) &&
+           !segpool_is_busy(e->pool);
 }
 
 /* What this life leaves in the local store. */

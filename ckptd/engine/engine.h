@@ -28,6 +28,7 @@ struct engine {
      * session (tests do). */
     uint32_t chunk_bytes;
     uint64_t remote_file_bytes; /* likewise: REMOTE_FILE_BYTES */
+    struct list awaited;        /* await.c's own */
     struct list buffer_waits;   /* struct buffer_wait, in order */
     bool is_serving_buffers;
     struct save_pipeline *pipeline;

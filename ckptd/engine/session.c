@@ -11,6 +11,7 @@
  * and arena let go. The struct itself stays until run_attach() has called
  * back, which cannot be cancelled.
  */
+#include "ckptd/engine/await.h"
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/save.h"
 
@@ -157,6 +158,17 @@ static void on_watch(struct session *s, const struct wire_header *h,
         save_watch(s, h->id, &v);
 }
 
+static void on_await(struct session *s, const struct wire_header *h,
+                     const void *payload)
+{
+    struct wire_await v;
+
+    if (wire_await_decode(payload, h->length, &v))
+        breach_undecoded(s, h);
+    else
+        await_request(s, h->id, &v);
+}
+
 static void on_load(struct session *s, const struct wire_header *h,
                     const void *payload)
 {
@@ -257,6 +269,7 @@ static const struct frame_rule rules[WIRE_LAST + 1] = {
     [WIRE_CHUNKS] = {"CHUNKS", IN(JOINED), on_chunks},
     [WIRE_CANCEL] = {"CANCEL", IN(JOINED), on_cancel},
     [WIRE_WATCH] = {"WATCH", IN(JOINED), on_watch},
+    [WIRE_AWAIT] = {"AWAIT", IN(JOINED), on_await},
     [WIRE_LOAD] = {"LOAD", IN(JOINED), on_load},
     [WIRE_CONSUMED] = {"CONSUMED", IN(JOINED), on_consumed},
     [WIRE_LOAD_VOTE] = {"LOAD_VOTE", IN(JOINED), on_load_vote},
@@ -336,6 +349,7 @@ static void let_go(struct session *s)
     if (was == SESSION_JOINED) {
         save_session_gone(s);
         load_session_gone(s);
+        await_session_gone(s);
     }
     if (s->is_joining)
         join_cancel(&s->join);

@@ -34,6 +34,8 @@ enum session_state {
 /* Undecided saves, and loads, of a rank at once. */
 #define SESSION_SAVES_MAX 8
 #define SESSION_LOADS_MAX 8
+/* Waits for REMOTE. */
+#define SESSION_AWAITS_MAX 64
 
 /* Deadlines where OPEN says 0. */
 #define OPEN_TIMEOUT_MS   60000
@@ -72,6 +74,7 @@ struct session {
     struct wr partial_bytes;
     uint64_t next_number; /* of saves and loads of this session, from 1 */
     uint32_t failed_in_a_row;
+    uint32_t await_count; /* await.c's own */
     /* session.c's own: */
     bool is_attaching; /* run_attach() has yet to call back */
     bool is_joining;   /* join_begin() has yet to call back */

@@ -32,3 +32,36 @@ remote_job() {
     job open list close
     out_has "list ok count=2 2/1=REMOTE 1/1$"
 }
+
+@test "ckpt_wait: REMOTE, also of two daemons; in words what is not sent there" {
+    remote_job 2 --ranks 2 open fill:2 save:2 wait:remote fill:3 save:3 \
+        wait:committed "?wait:remote" close
+    out_count "^[01] wait:remote ok" 2
+    out_count "wait:remote error .*multiples of 2" 2
+    tool_is 0 ls --json
+    is "$(jq -r '"\(.step) \(.state)"' "$OUT" | paste -sd' ')" \
+        "2 REMOTE 3 COMMITTED" "states"
+    job open fill:5 save:5 wait:committed "?wait:remote" close
+    out_has "wait:remote error .*remote_every"
+}
+
+# Ranks 0 and 1 of a job, each with a local store of its own.
+@test "ckpt_wait: the share of another daemon is waited for, and its loss survived" {
+    local a=$BATS_TEST_TMPDIR/a b=$BATS_TEST_TMPDIR/b first second
+    mkdir "$a" "$b"
+    export CKPT_REMOTE_EVERY=1
+    timeout -k 5 100 "$JOB" --home "$HOME_DIR" --local "$a" --token t \
+        --part 0/2 open fill:1 save:1 wait:committed "mark:$a/committed" \
+        wait:remote close >"$OUT" 2>&1 3>&- &
+    first=$!
+    timeout -k 5 100 "$JOB" --home "$HOME_DIR" --local "$b" --token t \
+        --part 1/2 open fill:1 save:1 wait:committed close >"$OUT.b" 2>&1 3>&- &
+    second=$!
+    eventually test -e "$a/committed"
+    kill -KILL "$(daemon_pid "$a")" || true
+    wait "$first" || complain "the first: $?"
+    wait "$second" || complain "the second: $(cat "$OUT.b")"
+    out_has "wait:remote ok"
+    tool_is 0 ls
+    out_has "	REMOTE	"
+}

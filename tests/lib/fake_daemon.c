@@ -70,7 +70,10 @@ void fake_refuse(struct fake *f, uint64_t id, int code, const char *text)
 static void on_hello(struct fake *f, const struct frame *in)
 {
     struct wire_hello v;
-    struct wire_hello_ok ok = {.version = 1, .mode = "fake: survives nothing"};
+    struct wire_hello_ok ok = {.version = 1,
+                               .features =
+                                   f->o.is_old ? 0 : WIRE_FEATURE_REMOTE,
+                               .mode = "fake: survives nothing"};
     struct wr w = {0};
     int fds[WIRE_PIECES_MAX];
     uint32_t count = conn_take_fds(&f->conn, fds);

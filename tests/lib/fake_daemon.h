@@ -42,6 +42,9 @@ struct fake_options {
                               what they delivered was damaged */
     bool flips_a_byte;     /* counts one byte too many in LOAD_BEGIN */
     uint32_t stop_at;      /* highest state told (0: COMMITTED) */
+    uint32_t remote_after; /* AWAIT: that many are answered by COMMITTED */
+    int remote_refusal;    /* AWAIT: refused with this code */
+    bool is_old;           /* knows of no remote tier */
     bool forgets;          /* a new connection knows no undecided save */
 };
 

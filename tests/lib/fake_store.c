@@ -198,6 +198,25 @@ static void on_watch(struct fake *f, const struct frame *in)
                s->state == WIRE_STATE_ABORTED ? -EIO : 0);
 }
 
+/* As if its time were over, then REMOTE. */
+static void on_await(struct fake *f, const struct frame *in)
+{
+    struct wire_await v;
+    struct fake_save *s;
+
+    assert(wire_await_decode(in->payload, in->header.length, &v) == 0);
+    s = find_save(f, &v.id);
+    if (!s || f->o.remote_refusal) {
+        fake_refuse(f, in->header.id, s ? f->o.remote_refusal : -ENOENT,
+                    "fake: not sent there");
+        return;
+    }
+    tell_state(f, s, in->header.id,
+               f->o.remote_after ? WIRE_STATE_COMMITTED : WIRE_STATE_REMOTE, 0);
+    s->state = WIRE_STATE_COMMITTED;
+    f->o.remote_after -= f->o.remote_after > 0;
+}
+
 static void grant(struct fake *f, struct fake_save *s)
 {
     uint32_t most = f->o.grant_max ? f->o.grant_max : FAKE_SLOTS, slot;
@@ -559,11 +578,12 @@ static void on_describe(struct fake *f, const struct frame *in)
 void fake_store_handle(struct fake *f, const struct frame *in)
 {
     static void (*const handler[])(struct fake *, const struct frame *) = {
-        [WIRE_SAVE] = on_save,      [WIRE_CHUNKS] = on_chunks,
-        [WIRE_CANCEL] = on_cancel,  [WIRE_WATCH] = on_watch,
-        [WIRE_LOAD] = on_load,      [WIRE_CONSUMED] = on_consumed,
-        [WIRE_LOAD_VOTE] = on_vote, [WIRE_VALUES] = on_values,
-        [WIRE_LIST] = on_list,      [WIRE_DESCRIBE] = on_describe,
+        [WIRE_SAVE] = on_save,         [WIRE_CHUNKS] = on_chunks,
+        [WIRE_CANCEL] = on_cancel,     [WIRE_WATCH] = on_watch,
+        [WIRE_AWAIT] = on_await,       [WIRE_LOAD] = on_load,
+        [WIRE_CONSUMED] = on_consumed, [WIRE_LOAD_VOTE] = on_vote,
+        [WIRE_VALUES] = on_values,     [WIRE_LIST] = on_list,
+        [WIRE_DESCRIBE] = on_describe,
     };
 
     assert(in->header.type < ARRAY_LEN(handler) && handler[in->header.type]);

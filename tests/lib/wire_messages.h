@@ -24,6 +24,7 @@
     X(state, WIRE_STATE)                                                       \
     X(cancel, WIRE_CANCEL)                                                     \
     X(watch, WIRE_WATCH)                                                       \
+    X(await, WIRE_AWAIT)                                                       \
     X(load, WIRE_LOAD)                                                         \
     X(load_ok, WIRE_LOAD_OK)                                                   \
     X(load_begin, WIRE_LOAD_BEGIN)                                             \

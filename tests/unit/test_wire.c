@@ -82,6 +82,7 @@ static const struct wire_chunks chunks = {17, 2, noise};
 static const struct wire_state state = {17, ID, WIRE_STATE_ABORTED, -5, "EIO"};
 static const struct wire_cancel cancel = {17, -125, "fence"};
 static const struct wire_watch watch = {ID};
+static const struct wire_await await = {ID};
 static const struct wire_load load = {2, 1, ID};
 static const struct wire_load_ok load_ok = {18};
 static const struct wire_load_begin load_begin = {18, ID, 2, 1 << 20, "why"};
@@ -121,6 +122,7 @@ static const struct message messages[] = {
     MESSAGE(state, state, false),
     MESSAGE(cancel, cancel, false),
     MESSAGE(watch, watch, false),
+    MESSAGE(await, await, false),
     MESSAGE(load, load, false),
     MESSAGE(load_ok, load_ok, false),
     MESSAGE(load_begin, load_begin, false),

@@ -1,0 +1,292 @@
+/*
+ * await.c - see await.h.
+ *
+ * One struct awaited per checkpoint, with all that wait for it. Its timer looks
+ * once a second: what the catalog knows (this daemon's own drain keeps it up to
+ * date), else whether remote/SAVE is in the home, and if not, whether a tomb
+ * is: the last share may be another daemon's, and so may be the removal. A home
+ * that cannot be asked is asked again a second later.
+ */
+#include "ckptd/engine/await.h"
+
+#include "ckptd/engine/drain.h"
+#include "ckptd/engine/home_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct asker {
+    struct list link;        /* awaited.askers, oldest first */
+    struct session *session; /* it takes its askers along when it goes */
+    uint64_t request_id;
+    uint64_t until_ns;
+};
+
+struct awaited {
+    struct list link; /* engine.awaited */
+    struct run *run;
+    struct save_id id;
+    struct list askers;
+    struct env_timer timer;
+    bool is_looking; /* the request is in flight */
+    bool is_removed; /* its tomb was seen; the catalog learns that by itself */
+    struct store_req req;
+    char name[RECORD_NAME_BYTES];
+};
+
+static void forget(struct asker *k)
+{
+    k->session->await_count--;
+    list_remove(&k->link);
+    free(k);
+}
+
+/* Gone, if nobody waits any more. */
+static void settle(struct awaited *a)
+{
+    struct env *env = run_env(a->run);
+
+    if (!list_is_empty(&a->askers) || a->is_looking)
+        return;
+    env->ops->timer_stop(env, &a->timer);
+    list_remove(&a->link);
+    free(a);
+}
+
+/* What is known of it now: 0 and *state, or a code with words. */
+static int known(const struct run *run, const struct save_id *id,
+                 uint32_t *state, struct err *err)
+{
+    const struct catalog_save *s = catalog_find(&run->catalog, id);
+
+    *state = WIRE_STATE_COMMITTED;
+    if (catalog_status(&run->catalog, id) == SAVE_REMOVED)
+        return err_set(err, -ENOENT, "it was removed before it was REMOTE");
+    if (!s)
+        return err_set(err, -ENOENT, "there is none");
+    if (s->status != SAVE_COMMITTED)
+        return err_set(err, -EINVAL, "it is no checkpoint");
+    if (s->is_remote)
+        *state = WIRE_STATE_REMOTE;
+    return s->is_remote ? 0 : drain_is_meant(run, s, err);
+}
+
+static int known_of(const struct awaited *a, uint32_t *state, struct err *err)
+{
+    if (a->is_removed)
+        return err_set(err, -ENOENT, "it was removed before it was REMOTE");
+    return known(a->run, &a->id, state, err);
+}
+
+static void answer(struct session *s, uint64_t request_id,
+                   const struct save_id *id, uint32_t state,
+                   const struct err *err)
+{
+    struct wire_state v = {.id = *id, .state = state};
+    struct wr w = {0};
+
+    if (err->code) {
+        session_error(s, request_id, err->code,
+                      "run %s, step %" PRIu64 " (generation %u): %s",
+                      s->run->name, id->step, id->generation, err->text);
+        return;
+    }
+    wire_state_encode(&v, &w);
+    session_send(s, WIRE_STATE, request_id, &w);
+}
+
+/* Those whose time has come; all of them, when there is something to tell. */
+static void answer_due(struct awaited *a)
+{
+    uint32_t state = 0;
+    struct err err = {0};
+    bool is_over = known_of(a, &state, &err) != 0 || state == WIRE_STATE_REMOTE;
+    uint64_t now = env_now(run_env(a->run));
+
+    LIST_FOR_EACH_SAFE (node, after, &a->askers) {
+        struct asker *k = container_of(node, struct asker, link);
+
+        if (!is_over && k->until_ns > now)
+            continue;
+        answer(k->session, k->request_id, &a->id, state, &err);
+        forget(k);
+    }
+}
+
+/*
+ * Looking.
+ */
+
+static void look_at(struct awaited *a, const char *folder,
+                    void (*done)(struct store_req *req, int64_t result))
+{
+    a->is_looking = true;
+    a->req = (struct store_req){
+        .op = STORE_STAT,
+        .name = name_save(a->name, a->run->name, folder, &a->id),
+        .done = done,
+        .owner = a};
+    store_submit(a->run->home->store, &a->req);
+}
+
+static void tomb_looked(struct store_req *req, int64_t result)
+{
+    struct awaited *a = req->owner;
+
+    a->is_looking = false;
+    a->is_removed = result >= 0;
+    answer_due(a);
+    settle(a);
+}
+
+/* It was only seen: creating it once more answers that it is there to stay. */
+static void mark_stays(void *arg, int result)
+{
+    struct awaited *a = arg;
+    struct catalog_save *s = catalog_find(&a->run->catalog, &a->id);
+
+    a->is_looking = false;
+    if ((result == 0 || result == -EEXIST) && s && s->status == SAVE_COMMITTED)
+        s->is_remote = true;
+    answer_due(a);
+    settle(a);
+}
+
+static void remote_looked(struct store_req *req, int64_t result)
+{
+    struct awaited *a = req->owner;
+
+    a->is_looking = false;
+    answer_due(a);
+    if (list_is_empty(&a->askers)) {
+        settle(a);
+    } else if (result >= 0) {
+        a->is_looking = true;
+        drain_put_mark(a->run, &a->id, mark_stays, a);
+    } else if (result == -ENOENT) {
+        look_at(a, "tomb", tomb_looked);
+    }
+}
+
+static void look_later(struct awaited *a)
+{
+    struct env *env = run_env(a->run);
+
+    env->ops->timer_set(env, &a->timer,
+                        env_now(env) + AWAIT_LOOK_MS * NS_PER_MS);
+}
+
+static void look(struct env_timer *timer)
+{
+    struct awaited *a = container_of(timer, struct awaited, timer);
+
+    answer_due(a);
+    if (list_is_empty(&a->askers)) {
+        settle(a);
+        return;
+    }
+    look_later(a);
+    if (!a->is_looking)
+        look_at(a, "remote", remote_looked);
+}
+
+/*
+ * Who asks.
+ */
+
+static struct awaited *find(const struct engine *e, const struct run *run,
+                            const struct save_id *id)
+{
+    LIST_FOR_EACH (node, &e->awaited) {
+        struct awaited *a = container_of(node, struct awaited, link);
+
+        if (a->run == run && save_id_compare(&a->id, id) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static struct awaited *find_or_make(struct engine *e, struct run *run,
+                                    const struct save_id *id)
+{
+    struct awaited *a = find(e, run, id);
+
+    if (a)
+        return a;
+    a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    a->run = run;
+    a->id = *id;
+    a->timer.fire = look;
+    list_init(&a->askers);
+    list_append(&e->awaited, &a->link);
+    look_later(a);
+    return a;
+}
+
+void await_request(struct session *s, uint64_t request_id,
+                   const struct wire_await *v)
+{
+    struct awaited *a;
+    struct asker *k;
+    struct err err = {0};
+    uint32_t state;
+
+    if (known(s->run, &v->id, &state, &err) || state == WIRE_STATE_REMOTE) {
+        answer(s, request_id, &v->id, state, &err);
+        return;
+    }
+    if (s->await_count == SESSION_AWAITS_MAX) {
+        session_error(s, request_id, -EBUSY,
+                      "this rank waits for %d checkpoints already",
+                      SESSION_AWAITS_MAX);
+        return;
+    }
+    k = calloc(1, sizeof *k);
+    a = k ? find_or_make(s->engine, s->run, &v->id) : NULL;
+    if (!a) {
+        free(k);
+        session_error(s, request_id, -ENOMEM, "no memory to wait for REMOTE");
+        return;
+    }
+    k->session = s;
+    k->request_id = request_id;
+    k->until_ns = env_now(s->engine->env) + AWAIT_MS * NS_PER_MS;
+    list_append(&a->askers, &k->link);
+    s->await_count++;
+}
+
+void await_session_gone(struct session *s)
+{
+    LIST_FOR_EACH_SAFE (node, after, &s->engine->awaited) {
+        struct awaited *a = container_of(node, struct awaited, link);
+
+        LIST_FOR_EACH_SAFE (at, next, &a->askers) {
+            struct asker *k = container_of(at, struct asker, link);
+
+            if (k->session == s)
+                forget(k);
+        }
+        settle(a);
+    }
+}
+
+void await_changed(struct run *run, const struct save_id *id)
+{
+    struct awaited *a = find(run->home->engine, run, id);
+
+    if (!a)
+        return;
+    answer_due(a);
+    settle(a);
+}
+
+bool await_is_busy(const struct engine *e)
+{
+    LIST_FOR_EACH (node, &e->awaited)
+        if (container_of(node, struct awaited, link)->is_looking)
+            return true;
+    return false;
+}
