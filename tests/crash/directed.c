@@ -56,6 +56,7 @@ const struct scene scenes[] = {
     {"reading", scene_reading},
     {"base", scene_base},
     {"slow-tomb", scene_slow_tomb},
+    {"failing-repair", scene_failing_repair},
     {"buried", scene_buried},
     {"buried-unseen", scene_buried_unseen},
     {"damaged-newest", scene_damaged_newest},

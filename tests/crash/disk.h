@@ -11,14 +11,14 @@
  * What a crash may leave. Each change is an operation in a log: bytes written
  * to a file, a file's size set, a name given (by link, creation or mkdir), a
  * name taken away. It is *pending* until a sync of that file, or of that
- * folder, that was called after it had ended, has returned 0; fdatasync does
- * not wait for a file to become shorter. After a crash every pending operation
- * is there or not, whatever became of the others; of bytes written any sectors
- * of 512 are. That is more than any real file system takes away. A file that
- * has a name but nothing synced is empty or full of zeros; there never are
- * another file's old bytes in it. A sync that fails loses what was pending for
- * it: no later one makes that durable, until the same name is given or taken
- * away anew.
+ * folder (of a file that is renamed: the new name's), that was called after it
+ * had ended, has returned 0; fdatasync does not wait for a file to become
+ * shorter. After a crash every pending operation is there or not, whatever
+ * became of the others; of bytes written any sectors of 512 are. That is more
+ * than any real file system takes away. A file that has a name but nothing
+ * synced is empty or full of zeros; there never are another file's old bytes in
+ * it. A sync that fails loses what was pending for it: no later one makes that
+ * durable, until the same name is given or taken away anew.
  *
  * Failures of memory end the test by assert().
  */
@@ -95,6 +95,8 @@ struct disk_op {
     uint32_t node; /* the file; of SYNC also a folder */
     uint32_t folder;
     const char *name;
+    uint32_t from_folder; /* of NAME: a name that it had until then ... */
+    const char *from;     /* ... or NULL */
     uint64_t off, len;
     uint8_t *data;
     bool is_shrinking; /* of SIZE */

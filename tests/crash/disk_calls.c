@@ -248,20 +248,16 @@ int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to,
     return 0;
 }
 
-/* In one step for all who look; a crash may leave both names, and the old file
- * under the new one, but never nothing there. */
 int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
-    uint32_t folder, node;
+    uint32_t folder;
 
     if (!disk_fd_is_ours(from_fd))
         return __real_renameat(from_fd, from, to_fd, to);
     folder = disk_file_of(from_fd)->node;
-    node = image_find(&disk_now->live, folder, from);
-    if (node == UINT32_MAX)
+    if (image_find(&disk_now->live, folder, from) == UINT32_MAX)
         return fails(ENOENT);
-    disk_give_name(disk_now, disk_file_of(to_fd)->node, to, node);
-    disk_take_name(disk_now, folder, from);
+    disk_rename(disk_now, folder, from, disk_file_of(to_fd)->node, to);
     return 0;
 }
 

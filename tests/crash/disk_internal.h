@@ -16,6 +16,8 @@ void disk_write(struct disk *disk, uint32_t node, uint64_t off,
 void disk_resize(struct disk *disk, uint32_t node, uint64_t bytes);
 void disk_give_name(struct disk *disk, uint32_t folder, const char *name,
                     uint32_t node);
+void disk_rename(struct disk *disk, uint32_t from_folder, const char *from,
+                 uint32_t folder, const char *name);
 void disk_take_name(struct disk *disk, uint32_t folder, const char *name);
 /* 0, or -EIO when the test wants that. */
 int disk_sync(struct disk *disk, uint32_t node, bool is_data_only);

@@ -97,6 +97,8 @@ static void apply(struct image *image, const struct disk_op *op,
         content_resize(&image->node[op->node].content, op->len);
         break;
     case DISK_NAME:
+        if (op->from)
+            entry_drop(image, op->from_folder, op->from);
         entry_add(image, op->folder, op->name, op->node);
         break;
     case DISK_UNNAME:
@@ -220,6 +222,22 @@ void disk_give_name(struct disk *disk, uint32_t folder, const char *name,
     op->folder = folder;
     op->name = name;
     op->node = node;
+}
+
+/* Journals carry both or none. */
+void disk_rename(struct disk *disk, uint32_t from_folder, const char *from,
+                 uint32_t folder, const char *name)
+{
+    uint32_t node = image_find(&disk->live, from_folder, from);
+
+    disk_give_name(disk, folder, name, node);
+    from = disk_name(from);
+    entry_drop(&disk->live, from_folder, from);
+    disk->live.node[node].links--;
+    if (disk->is_recording) {
+        disk->op[disk->op_count - 1].from_folder = from_folder;
+        disk->op[disk->op_count - 1].from = from;
+    }
 }
 
 void disk_take_name(struct disk *disk, uint32_t folder, const char *name)

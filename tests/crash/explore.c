@@ -81,8 +81,9 @@ static bool violated(struct exploring *e, const char *why)
     return !e->stops;
 }
 
-static bool check_one(const struct play *play, const struct disk_walk *w,
-                      uint64_t number, struct seen *seen, struct exploring *e)
+static bool check_one(const struct scenario *s, const struct play *play,
+                      const struct disk_walk *w, uint64_t number,
+                      struct seen *seen, struct exploring *e)
 {
     struct image left;
     char why[WHY_BYTES];
@@ -94,7 +95,7 @@ static bool check_one(const struct play *play, const struct disk_walk *w,
     key = image_hash(&left) ^ promises_hash(&play->promises, w->at);
     if (seen_add(seen, key)) {
         e->progress->checked++;
-        if (!crash_check(&left, &play->promises, w->at, key, why))
+        if (!scenario_check(s, play, &left, w->at, key, why))
             goes_on = violated(e, why);
     }
     image_free(&left);
@@ -125,7 +126,7 @@ static bool explore_point(const struct scenario *s, const struct play *play,
         (void)snprintf(g->name, sizeof g->name,
                        "%s/%" PRIu64 "/%" PRIu32 "/%" PRIu64, s->name,
                        play->seed, w->at, i);
-        if (!check_one(play, w, i, seen, e))
+        if (!check_one(s, play, w, i, seen, e))
             return false;
     }
     return true;
@@ -202,7 +203,8 @@ static void tell_promises(const struct promises *p, uint32_t at)
     }
 }
 
-static bool again(const struct play *play, uint32_t point, uint64_t number)
+static bool again(const struct scenario *s, const struct play *play,
+                  uint32_t point, uint64_t number)
 {
     struct disk_walk w;
     struct image left;
@@ -223,9 +225,9 @@ static bool again(const struct play *play, uint32_t point, uint64_t number)
     tell_promises(&play->promises, w.at);
     (void)fflush(stdout);
     state_make(&w, number, &left);
-    ok = crash_check(&left, &play->promises, w.at,
-                     image_hash(&left) ^ promises_hash(&play->promises, w.at),
-                     why);
+    ok = scenario_check(
+        s, play, &left, w.at,
+        image_hash(&left) ^ promises_hash(&play->promises, w.at), why);
     (void)printf("%s\n", ok ? "all is well" : why);
     image_free(&left);
     disk_walk_end(&w);
@@ -254,7 +256,7 @@ bool explore_again(const char *name)
     scenario_play(s, seed, &play);
     if (play.why[0])
         (void)printf("while it was recorded: %s\n", play.why);
-    ok = again(&play, (uint32_t)point, number) && !play.why[0];
+    ok = again(s, &play, (uint32_t)point, number) && !play.why[0];
     play_end(&play);
     return ok;
 }

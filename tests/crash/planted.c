@@ -107,6 +107,9 @@ static const struct safeguard safeguards[] = {
     {"digest of what is in memory", "memory", NULL, 1},
     {"digest of a record", "record", NULL, 1},
     {"digests of a manifest", "manifest", "digest of a record", 1},
+    /* Repair. */
+    {"sync of a repaired segment", "repair", NULL, 1},
+    {"sync of a repaired segment's name", "repair", NULL, 1},
     /* Retention. */
     {"reading back", "read-back", NULL, 1},
     {"stop at the unreadable", "unreadable", NULL, 1},

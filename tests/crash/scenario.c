@@ -9,6 +9,7 @@
 #include "formats/record.h"
 #include "formats/tier.h"
 #include "storage/store_file.h"
+#include "tests/crash/heal.h"
 #include "tests/crash/states.h"
 #include "tests/lib/media.h"
 
@@ -604,6 +605,11 @@ const struct scenario scenarios[] = {
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = gc,
      .seeds = 4},
+    {.name = "repair",
+     .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
+     .run = heal_play,
+     .check = heal_check,
+     .seeds = 4},
     {.name = "foreign",
      .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
      .run = foreign,
@@ -643,6 +649,15 @@ void scenario_play(const struct scenario *s, uint64_t seed, struct play *out)
     s->run(out);
     disk_log_end(out->disk);
     (void)disk_the(NULL);
+}
+
+bool scenario_check(const struct scenario *s, const struct play *play,
+                    const struct image *left, uint32_t at, uint64_t seed,
+                    char why[WHY_BYTES])
+{
+    if (s->check)
+        return s->check(play, left, at, seed, why);
+    return crash_check(left, &play->promises, at, seed, why);
 }
 
 void play_end(struct play *play)

@@ -78,6 +78,9 @@ bool scene_record(uint64_t seed, char why[WHY_BYTES]);
 bool scene_manifest(uint64_t seed, char why[WHY_BYTES]);
 bool scene_one_bad_word(uint64_t seed, char why[WHY_BYTES]);
 
+/* heal.c */
+bool scene_failing_repair(uint64_t seed, char why[WHY_BYTES]);
+
 /* scenes_retain.c */
 bool scene_read_back(uint64_t seed, char why[WHY_BYTES]);
 bool scene_unreadable(uint64_t seed, char why[WHY_BYTES]);

@@ -7,7 +7,8 @@ PROGS += $(B)/bin/ckpt-sim $(B)/tests/sim_planted
 $(B)/bin/ckpt-sim: $(call obj,$(SIM)) $(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
-$(B)/tests/sim_planted: $(call obj,$(SIM_PLANTED)) $(CRASH_PLANTED_OBJ) \
+$(B)/tests/sim_planted: $(call obj,$(SIM_PLANTED)) \
+		$(filter-out $(B)/planted/tools/%,$(CRASH_PLANTED_OBJ)) \
 		$(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
