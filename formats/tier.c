@@ -221,6 +221,7 @@ static int check_files(const struct manifest *tier, struct err *err)
 int tier_check(const struct manifest *tier, const struct manifest *m,
                struct err *err)
 {
+    uint64_t ranks = 0;
     int rc;
 
     if (tier->info.kind != MANIFEST_TIER ||
@@ -231,6 +232,11 @@ int tier_check(const struct manifest *tier, const struct manifest *m,
     rc = check_files(tier, err);
     for (uint64_t i = 0; i < tier->rank_count && rc == 0; i++)
         rc = check_rank(tier, &tier->rank[i], m, err);
+    for (uint64_t i = 0; i < m->rank_count; i++)
+        ranks += id_equal(&m->rank[i].daemon, &tier->info.daemon);
+    if (rc == 0 && ranks != tier->rank_count)
+        rc = err_set(err, -CKPT_ECORRUPT,
+                     "the remote table lacks ranks of its daemon");
     return rc;
 }
 

@@ -25,9 +25,9 @@ int tier_build(const struct manifest *m, const struct id128 *daemon,
                uint64_t file_bytes, void **data, size_t *bytes,
                struct err *err) MUST_USE;
 
-/* Is `tier` a table of the checkpoint `m`, chunk by chunk, with the same bytes
- * in each extent? -CKPT_ECORRUPT with words. To be asked once, before
- * tier_chunk(). */
+/* Is `tier` a table of the checkpoint `m`: all chunks of a daemon's ranks, with
+ * the same bytes in each extent? -CKPT_ECORRUPT with words. To be asked once,
+ * before tier_chunk(). */
 int tier_check(const struct manifest *tier, const struct manifest *m,
                struct err *err) MUST_USE;
 

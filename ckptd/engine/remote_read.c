@@ -306,13 +306,7 @@ static void table_known(struct remote_read *r)
         return;
     }
     at = tier_chunk(&t->m, remote->m, r->chunk);
-    if (at < 0) {
-        (void)err_set(&r->err, -CKPT_ECORRUPT,
-                      "the remote table has nothing of rank %u",
-                      remote->m->chunk[r->chunk].rank);
-        r->done(r, r->err.code);
-        return;
-    }
+    assert(at >= 0); /* tier_check() */
     r->at = (uint64_t)at;
     r->file = &t->file[location_of(r)->file];
     f = &t->m.file[location_of(r)->file];

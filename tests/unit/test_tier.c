@@ -214,6 +214,20 @@ static void other_bytes_are_refused(void **state)
     assert_non_null(strstr(err.text, "rank 1"));
 }
 
+static void a_table_lacks_no_rank(void **state)
+{
+    const struct world *w = *state;
+    struct manifest other = w->m;
+    struct mf_rank ranks[2];
+    struct err err;
+
+    memcpy(ranks, w->m.rank, sizeof ranks);
+    ranks[0].daemon = w->daemon; /* both are this daemon's */
+    other.rank = ranks;
+    assert_int_equal(tier_check(&w->tier, &other, &err), -CKPT_ECORRUPT);
+    assert_non_null(strstr(err.text, "lacks ranks"));
+}
+
 /* Whoever opens its files opens nothing else of the run. */
 static void files_elsewhere_are_refused(void **state)
 {
@@ -268,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tables_of_others_are_refused, begin,
                                         end),
         cmocka_unit_test_setup_teardown(other_bytes_are_refused, begin, end),
+        cmocka_unit_test_setup_teardown(a_table_lacks_no_rank, begin, end),
         cmocka_unit_test_setup_teardown(files_elsewhere_are_refused, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_table_with_tensors_is_none, begin,

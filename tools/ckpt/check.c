@@ -7,6 +7,7 @@
 #include "tools/ckpt/check.h"
 #include "common/array.h"
 #include "formats/codec.h"
+#include "tools/ckpt/remote.h"
 #include "tools/ckpt/segments.h"
 
 #include <errno.h>
@@ -26,12 +27,20 @@ struct lane {
     bool is_busy;
 };
 
+/* Files in one place: the local store, or a daemon's in the remote tier. */
+struct share {
+    struct segments segments;
+    bool is_told; /* of remote ones without a table: why */
+};
+
 struct checking {
     struct tool *tool;
     const char *run;
     const struct manifest *m;
     const struct check_wish *wish;
-    struct segments segments;
+    struct share *share; /* one, or as many as wish->remote has */
+    uint32_t share_count;
+    struct store *store; /* of all of them */
     struct progress *progress;
     struct check_result *out;
     struct lane lane[DEPTH];
@@ -59,7 +68,7 @@ static void note_bad(struct checking *k, uint64_t chunk)
 static bool is_ours(int code)
 {
     return code == -EACCES || code == -EPERM || code == -ENOMEM ||
-           code == -EMFILE || code == -ENFILE;
+           code == -EMFILE || code == -ENFILE || code == -ETIMEDOUT;
 }
 
 static const char *advice_for(int code)
@@ -70,14 +79,77 @@ static const char *advice_for(int code)
     return "";
 }
 
-static void failed(struct checking *k, uint64_t chunk, const struct err *err)
+/* Where a chunk lies in the tier that is read. */
+struct place {
+    struct share *share;
+    uint64_t at;           /* the chunk in share->segments.manifest */
+    const struct err *why; /* NULL; or why it is in none of its files */
+};
+
+static struct place place_of(const struct checking *k, uint64_t chunk)
 {
-    const struct mf_location *l = &k->m->location[chunk];
-    const struct mf_file *f = &k->m->file[l->file];
+    struct place p = {.share = k->share, .at = chunk};
+    const struct remote_share *s;
+
+    if (k->wish->tier == CHECK_NVME)
+        return p;
+    s = remote_share_of(k->wish->remote, chunk, &p.at);
+    p.share = &k->share[s - k->wish->remote->share];
+    if (s->err.code)
+        p.why = &s->err;
+    return p;
+}
+
+static const struct mf_location *location_of(const struct place *p)
+{
+    return &p->share->segments.manifest->location[p->at];
+}
+
+/* "FILE at OFFSET: ". */
+static void place_words(const struct place *p, char *text, size_t capacity)
+{
+    const struct manifest *m = p->share->segments.manifest;
+    const struct mf_location *l;
+
+    *text = '\0';
+    if (p->why)
+        return;
+    l = location_of(p);
+    (void)snprintf(text, capacity, "%.*s at %" PRIu64 ": ",
+                   (int)m->file[l->file].name_bytes,
+                   m->blob + m->file[l->file].name, l->offset);
+}
+
+static void say(struct checking *k, uint64_t chunk, const struct place *p,
+                const struct err *err)
+{
+    struct check_result *out = k->out;
+    uint64_t said = out->corrupt + out->missing + out->unread - out->replaced;
+    char place[400], tensors[700], words[2400];
+
+    if (p->why && p->share->is_told)
+        return;
+    p->share->is_told |= p->why != NULL;
+    place_words(p, place, sizeof place);
+    manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
+    (void)snprintf(words, sizeof words, "%s@%" PRIu64 "/%u: %s%s%s (%s)",
+                   k->run, k->m->info.id.step, k->m->info.id.generation, place,
+                   err->text, advice_for(err->code),
+                   p->why ? "and all else of its daemon" : tensors);
+    if (said == 1)
+        (void)snprintf(out->first, sizeof out->first, "%.*s",
+                       (int)sizeof out->first - 1, words);
+    if (said <= SAID_MOST)
+        (void)complain(k->tool, 0, "%s", words);
+    else if (said == SAID_MOST + 1)
+        (void)complain(k->tool, 0, "more failures are counted only");
+}
+
+static void failed(struct checking *k, uint64_t chunk, const struct place *p,
+                   const struct err *err)
+{
     bool is_missing = err->code == -ENOENT || err->code == -EXDEV;
     struct check_result *out = k->out;
-    char tensors[700], words[2048];
-    uint64_t said;
 
     if (is_ours(err->code)) {
         out->unread++;
@@ -86,20 +158,16 @@ static void failed(struct checking *k, uint64_t chunk, const struct err *err)
         *(is_missing ? &out->missing : &out->corrupt) += 1;
         out->elsewhere += err->code == -EXDEV;
     }
-    said = out->corrupt + out->missing + out->unread;
-    manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
-    (void)snprintf(words, sizeof words,
-                   "%s@%" PRIu64 "/%u: %.*s at %" PRIu64 ": %s%s (%s)", k->run,
-                   k->m->info.id.step, k->m->info.id.generation,
-                   (int)f->name_bytes, k->m->blob + f->name, l->offset,
-                   err->text, advice_for(err->code), tensors);
-    if (said == 1)
-        (void)snprintf(out->first, sizeof out->first, "%.*s",
-                       (int)sizeof out->first - 1, words);
-    if (said <= SAID_MOST)
-        (void)complain(k->tool, 0, "%s", words);
-    else if (said == SAID_MOST + 1)
-        (void)complain(k->tool, 0, "more failures are counted only");
+    if (is_missing && k->wish->good && k->wish->good[chunk])
+        out->replaced++;
+    else
+        say(k, chunk, p, err);
+}
+
+static void is_good(struct checking *k, uint64_t chunk)
+{
+    if (k->wish->good)
+        k->wish->good[chunk] = true;
 }
 
 static int check_content(struct checking *k, const struct chunk_header *want,
@@ -140,47 +208,68 @@ static void chunk_arrived(struct store_req *req, int64_t result)
         rc = chunk_check(lane->extent, req->len, &want, &err);
     if (rc == 0 && k->wish->level == CHECK_DEEP)
         rc = check_content(k, &want, lane->extent + PAGE_BYTES, &err);
-    if (rc)
-        failed(k, lane->chunk, &err);
+    if (rc) {
+        struct place place = place_of(k, lane->chunk);
+
+        failed(k, lane->chunk, &place, &err);
+    } else {
+        is_good(k, lane->chunk);
+    }
     k->out->chunks++;
     k->out->bytes += req->len;
     progress_add(k->progress, req->len);
 }
 
+/* Its file is there and long enough. */
+static int look(const struct place *p, uint64_t bytes, struct err *err)
+{
+    struct segments *segments = &p->share->segments;
+    const struct mf_location *l;
+    uint64_t size;
+    int rc;
+
+    if (p->why) {
+        *err = *p->why;
+        return err->code;
+    }
+    l = location_of(p);
+    rc = segments_get(segments, l->file, err);
+    if (rc)
+        return rc;
+    size = segments->file[l->file].bytes;
+    if (l->payload_bytes > CHUNK_BYTES_MAX || l->offset > size ||
+        bytes > size - l->offset)
+        return err_set(err, -CKPT_ECORRUPT,
+                       "lies behind the end of its file: truncated");
+    return 0;
+}
+
 static void lane_start(struct checking *k, struct lane *lane)
 {
     uint64_t chunk = k->next_chunk++;
-    const struct mf_location *l = &k->m->location[chunk];
-    uint64_t bytes = chunk_extent_bytes(l->payload_bytes);
-    struct store_seg *seg;
+    struct place place = place_of(k, chunk);
+    uint64_t bytes = chunk_extent_bytes(k->m->location[chunk].payload_bytes);
     struct err err = {0};
 
-    if (segments_get(&k->segments, l->file, &seg, &err)) {
-        failed(k, chunk, &err);
+    if (look(&place, bytes, &err)) {
+        failed(k, chunk, &place, &err);
         return;
     }
-    if (l->payload_bytes > CHUNK_BYTES_MAX ||
-        l->offset > k->segments.size[l->file] ||
-        bytes > k->segments.size[l->file] - l->offset) {
-        (void)err_set(&err, -CKPT_ECORRUPT,
-                      "lies behind the end of its file: truncated");
-        failed(k, chunk, &err);
+    if (k->wish->level == CHECK_QUICK) {
+        is_good(k, chunk);
         return;
     }
-    if (k->wish->level == CHECK_QUICK)
-        return;
     lane->chunk = chunk;
     lane->is_busy = true;
     k->begun_bytes += bytes;
     k->busy++;
-    lane->req = (struct store_req){.op = STORE_READ,
-                                   .seg = seg,
-                                   .buf = lane->extent,
+    lane->req = (struct store_req){.buf = lane->extent,
                                    .len = bytes,
-                                   .off = l->offset,
+                                   .off = location_of(&place)->offset,
                                    .done = chunk_arrived,
                                    .owner = lane};
-    store_submit(k->segments.local, &lane->req);
+    segments_read(&place.share->segments, location_of(&place)->file,
+                  &lane->req);
 }
 
 /* Until what was read is within the rate. */
@@ -212,11 +301,11 @@ static int check_chunks(struct checking *k)
             lane_start(k, &k->lane[i]);
         }
         if (k->busy) {
-            int rc = store_poll(k->segments.local, -1);
+            int rc = store_poll(k->store, -1);
 
             if (rc < 0 && rc != -EINTR)
-                return complain(k->tool, EXIT_ERROR, "local store: %s",
-                                err_text(rc));
+                return complain(k->tool, EXIT_ERROR, "%s: %s",
+                                k->share->segments.path, err_text(rc));
         }
     }
     return EXIT_FINE;
@@ -239,11 +328,25 @@ static int memory(struct checking *k)
                : complain(k->tool, EXIT_ERROR, "out of memory");
 }
 
+static bool is_all_good(const struct checking *k)
+{
+    uint64_t i = 0;
+
+    while (k->wish->good && i < k->m->chunk_count && k->wish->good[i])
+        i++;
+    return i == k->m->chunk_count;
+}
+
 /* The local store cannot be opened: nothing of the save can be read. */
 static int no_store(struct checking *k, const struct err *err)
 {
     int code = EXIT_PARTIAL;
 
+    if (err->code == -ENOENT && is_all_good(k)) {
+        k->out->missing = k->out->replaced = k->out->elsewhere =
+            k->m->chunk_count;
+        return EXIT_PARTIAL;
+    }
     if (is_ours(err->code)) {
         k->out->unread = k->m->chunk_count;
         code = EXIT_ERROR;
@@ -259,6 +362,39 @@ static int no_store(struct checking *k, const struct err *err)
                     k->out->first);
 }
 
+static int open_remote(struct checking *k, struct err *err)
+{
+    const struct remote_shares *remote = k->wish->remote;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < remote->count && rc == 0; i++)
+        if (remote->share[i].err.code == 0)
+            rc = segments_open_remote(k->tool, k->run, &remote->share[i].tier,
+                                      &k->share[i].segments, err);
+    k->store = k->tool->home;
+    return rc ? complain(k->tool, EXIT_ERROR, "%s", err->text) : EXIT_FINE;
+}
+
+static int open_places(struct checking *k)
+{
+    bool is_remote = k->wish->tier == CHECK_REMOTE;
+    struct err err = {0};
+
+    k->share_count = is_remote ? k->wish->remote->count : 1;
+    k->share = calloc(k->share_count + 1, sizeof *k->share);
+    if (!k->share) {
+        k->share_count = 0;
+        return complain(k->tool, EXIT_ERROR, "out of memory");
+    }
+    if (is_remote)
+        return open_remote(k, &err);
+    if (segments_open(k->tool, k->m, &k->share->segments, &err))
+        return no_store(k, &err);
+    k->store = k->share->segments.store;
+    k->out->store = k->share->segments.uuid;
+    return EXIT_FINE;
+}
+
 static int run_check(struct checking *k)
 {
     struct err err = {0};
@@ -270,10 +406,9 @@ static int run_check(struct checking *k)
         return complain(k->tool, EXIT_CORRUPT, "%s@%" PRIu64 "/%u: %s", k->run,
                         k->m->info.id.step, k->m->info.id.generation, err.text);
     }
-    if (segments_open(k->tool, k->m, &k->segments, &err))
-        return no_store(k, &err);
-    k->out->store = k->segments.uuid;
-    rc = memory(k);
+    rc = open_places(k);
+    if (rc == 0)
+        rc = memory(k);
     if (rc == 0)
         rc = check_chunks(k);
     if (rc)
@@ -295,7 +430,10 @@ int check_save(struct tool *t, const char *run, const struct manifest *m,
 
     *out = (struct check_result){0};
     code = run_check(&k);
-    segments_close(&k.segments);
+    for (uint32_t i = 0; i < k.share_count; i++)
+        if (k.share[i].segments.manifest)
+            segments_close(&k.share[i].segments);
+    free(k.share);
     for (uint32_t i = 0; i < DEPTH; i++)
         free(k.lane[i].extent);
     free(k.raw);

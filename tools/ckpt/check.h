@@ -13,22 +13,36 @@ enum check_level {
     CHECK_DEEP,   /* and every chunk decoded against its content digest */
 };
 
+/* Where the bytes are read. */
+enum check_tier {
+    CHECK_NVME, /* the local store */
+    CHECK_REMOTE,
+};
+
 /* Chunks that failed, by number, ascending within a turn of reads. */
 struct chunk_list {
     uint64_t *chunk;
     size_t count, capacity;
 };
 
+struct remote_shares;
+
 struct check_wish {
     enum check_level level;
-    uint64_t rate_bytes_s;  /* 0: as fast as it goes */
-    struct chunk_list *bad; /* NULL: only counted */
+    enum check_tier tier;
+    const struct remote_shares *remote; /* of CHECK_REMOTE */
+    uint64_t rate_bytes_s;              /* 0: as fast as it goes */
+    struct chunk_list *bad;             /* NULL: only counted */
+    /* Per chunk: a good copy was found, here or by an earlier turn; NULL: of no
+     * interest. What is missing and was good elsewhere is counted, not said. */
+    bool *good;
 };
 
 struct check_result {
     uint64_t chunks, bytes; /* that were read */
     uint64_t corrupt, missing;
     uint64_t elsewhere; /* of the missing: in other local stores */
+    uint64_t replaced;  /* of the missing: good in another tier */
     uint64_t unread;    /* may not, or cannot, be read: not known */
     struct id128 store; /* whose chunks were read */
     char first[1200];   /* words of the first failure */

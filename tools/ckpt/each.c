@@ -30,7 +30,7 @@ bool each_is_gone(struct tool *t, const char *run, const struct save_id *id)
     return store_run(t->home, &stat) >= 0;
 }
 
-static int worse(int a, int b)
+int each_worse(int a, int b)
 {
     return a == EXIT_CORRUPT || (b != EXIT_CORRUPT && a > b) ? a : b;
 }
@@ -44,11 +44,11 @@ static int each_of_run(struct each *e, const char *run)
         const struct catalog_save *s = &c.save[i];
 
         if (s->status == SAVE_UNREADABLE)
-            worst = worse(tool_unreadable(e->tool, &c, s), worst);
+            worst = each_worse(tool_unreadable(e->tool, &c, s), worst);
         if (s->status != SAVE_COMMITTED)
             continue;
         e->count++;
-        worst = worse(e->one(e, run, s), worst);
+        worst = each_worse(e->one(e, run, s), worst);
     }
     catalog_free(&c);
     return worst;
@@ -60,7 +60,7 @@ static int each_of_all(struct each *e)
     int worst = tool_runs(e->tool, &runs);
 
     for (size_t i = 0; i < runs.count; i++)
-        worst = worse(each_of_run(e, runs.name[i]), worst);
+        worst = each_worse(each_of_run(e, runs.name[i]), worst);
     store_names_free(&runs);
     return worst;
 }

@@ -21,6 +21,8 @@ int each_save(struct each *e);
 
 /* What an exit code says of a checkpoint: "ok", "corrupt", ... */
 const char *each_word(int code);
+/* The worse of two exit codes of verbs that check. */
+int each_worse(int a, int b);
 /* Was it removed meanwhile? */
 bool each_is_gone(struct tool *t, const char *run, const struct save_id *id);
 

@@ -23,6 +23,7 @@ enum option_bit {
     OPTION_REPAIR = 32, /* --repair */
     OPTION_DRY = 64,    /* --dry-run */
     OPTION_PASS = 128,  /* --rate, --resume */
+    OPTION_TIER = 256,  /* --tier */
 };
 
 enum target_need {
@@ -43,14 +44,18 @@ static const struct verb {
     {"show", "[--json] RUN@STEP[:TENSOR]",
      "what a checkpoint holds: layout, tensors, extra state, origin",
      OPTION_JSON, TARGET_TENSOR, verb_show},
-    {"where", "[--json] RUN@STEP[:TENSOR]",
-     "where the bytes are: file, offset, size, codec of every chunk",
-     OPTION_JSON, TARGET_TENSOR, verb_where},
-    {"verify", "[--quick|--deep] [--repair [--dry-run]] [--json] [RUN[@STEP]]",
-     "read back and check every digest (default: all checkpoints); --repair\n"
-     "        heals what has a healthy copy, while no daemon serves the store",
-     OPTION_DEPTH | OPTION_REPAIR | OPTION_DRY | OPTION_JSON, TARGET_OPTIONAL,
-     verb_verify},
+    {"where", "[--tier nvme|remote] [--json] RUN@STEP[:TENSOR]",
+     "where the bytes are: file, offset, size, codec of every chunk in each\n"
+     "        tier (or one alone)",
+     OPTION_TIER | OPTION_JSON, TARGET_TENSOR, verb_where},
+    {"verify",
+     "[--quick|--deep] [--tier nvme|remote] [--repair [--dry-run]] [--json] "
+     "[RUN[@STEP]]",
+     "read back and check every digest (default: all checkpoints, in every\n"
+     "        tier that can be reached); --repair heals what has a healthy\n"
+     "        copy, while no daemon serves the store",
+     OPTION_DEPTH | OPTION_TIER | OPTION_REPAIR | OPTION_DRY | OPTION_JSON,
+     TARGET_OPTIONAL, verb_verify},
     {"scrub", "[--rate BYTES] [--resume] [--json] [RUN[@STEP]]",
      "read what is committed again and remember what is bad; --rate: bytes a\n"
      "        second (100M), --resume: go on with a pass that was cut short",
@@ -140,6 +145,7 @@ static const struct option long_options[] = {
     {"repair", no_argument, NULL, 'r'},
     {"resume", no_argument, NULL, 'R'},
     {"rate", required_argument, NULL, 'b'},
+    {"tier", required_argument, NULL, 't'},
     {"keep-last", required_argument, NULL, 'k'},
     {"keep-every", required_argument, NULL, 'e'},
     {"version", no_argument, NULL, 'V'},
@@ -167,12 +173,20 @@ static unsigned bit_of(int c)
     case 'R':
     case 'b':
         return OPTION_PASS;
+    case 't':
+        return OPTION_TIER;
     case 'k':
     case 'e':
         return OPTION_KEEP;
     default:
         return 0;
     }
+}
+
+static bool parse_tier(const char *text, enum tier_option *out)
+{
+    *out = strcmp(text, "remote") == 0 ? TIER_REMOTE : TIER_NVME;
+    return *out == TIER_REMOTE || strcmp(text, "nvme") == 0;
 }
 
 /* 0 or EXIT_USAGE. */
@@ -215,6 +229,12 @@ static int take_option(struct tool *t, int c)
     case 'b':
         ok = parse_rate(optarg, &o->rate_bytes_s);
         break;
+    case 't':
+        if (parse_tier(optarg, &o->tier))
+            break;
+        (void)fprintf(stderr, "ckpt: --tier: nvme or remote, not '%s'\n",
+                      optarg);
+        return EXIT_USAGE;
     case 'k':
         ok = parse_count(optarg, &o->keep_last);
         break;

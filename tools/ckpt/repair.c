@@ -288,12 +288,15 @@ static int open_patient(struct patient *p)
     if (strncmp(p->name, "seg/", 4) != 0 || strchr(&p->name[4], '/'))
         return -ENOENT; /* nothing that a daemon made */
     size = store_run(p->healer->local, &open);
-    if (size < 0)
+    if (size < 0 && size != -ENOENT)
         return (int)size;
-    p->old = open.seg;
-    p->old_size = (uint64_t)size;
+    if (size >= 0) { /* else it is made anew */
+        p->old = open.seg;
+        p->old_size = (uint64_t)size;
+    }
     p->size = whole_size(p);
     p->is_header_bad =
+        !p->old ||
         io(p, STORE_READ, p->old, p->healer->extent, PAGE_BYTES, 0) < 0 ||
         segment_header_decode(p->healer->extent, &p->header, &err);
     if (!p->is_header_bad && !id_equal(&p->header.segment, &p->file->segment))
@@ -320,7 +323,7 @@ static int repair_file(struct patient *p, uint32_t file,
             rc = treat(p, chunk);
         }
     }
-    if (rc == 0)
+    if (rc == 0 && (p->old || p->is_proven))
         rc = treat_header(p, store);
     if (p->new)
         rc = end_copy(p, p->is_dirty ? rc : -ECANCELED);

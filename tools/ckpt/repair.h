@@ -4,8 +4,10 @@
  * What counts as a copy of a chunk: its own payload, when only the header page
  * or the padding around it is bad (both follow from the manifest); or a chunk
  * of any committed checkpoint of the home, elsewhere in this local store, with
- * the same content digest, that reads back good. A segment's header page
- * follows from the manifest once a chunk behind it has proven who it is.
+ * the same content digest, that reads back good; or its extent in the remote
+ * tier. A segment's header page follows from the manifest once a chunk behind
+ * it has proven who it is. A segment's file that is gone is made again from
+ * such copies.
  *
  * A live segment is never written to. Its file is copied with what was healed
  * in place of what was bad, synced, and takes the name of the old one in one
@@ -18,12 +20,14 @@
 #define TOOLS_CKPT_REPAIR_H
 
 #include "tools/ckpt/check.h"
+#include "tools/ckpt/remote.h"
 
 struct repair {
     struct tool *tool;
     const char *run;
     const struct manifest *m;
     const struct chunk_list *bad;
+    const struct remote_shares *remote;
     uint64_t healed, helpless; /* chunks; nothing was written for the latter */
     bool is_dry;               /* say what would be healed */
 };

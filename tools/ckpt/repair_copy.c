@@ -241,5 +241,6 @@ bool heal_chunk(struct healer *h, const struct repair *r, struct healing *one)
                        place->file, place->offset, place->save);
         return true;
     }
-    return false;
+    (void)snprintf(one->from, sizeof one->from, "the remote tier");
+    return remote_share_extent(r->remote, one->chunk, h->extent);
 }

@@ -12,59 +12,92 @@ static int read_uuid(struct segments *s, struct err *err)
 {
     struct record_store record;
 
-    if (tool_identity(s->local, &record, err))
+    if (tool_identity(s->store, &record, err))
         return err_prefix(err, "local store %s: STORE", s->path);
     s->uuid = record.uuid;
     return 0;
 }
 
+static int memory(struct segments *s, struct err *err)
+{
+    s->file = calloc(s->manifest->file_count + 1, sizeof *s->file);
+    s->page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    return s->file && s->page ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
 int segments_open(const struct tool *t, const struct manifest *m,
                   struct segments *out, struct err *err)
 {
-    size_t files = m->file_count + 1;
     int rc;
 
     *out = (struct segments){.manifest = m};
     if (!tool_local_path(t, out->path, sizeof out->path))
         return err_set(err, -ENOENT, NO_LOCAL);
-    rc = store_file_open(out->path, 0, STORE_ENGINE_AUTO, &out->local, err);
+    rc = store_file_open(out->path, 0, STORE_ENGINE_AUTO, &out->store, err);
     if (rc == 0)
         rc = read_uuid(out, err);
-    if (rc)
-        return rc;
-    out->seg = calloc(files, sizeof(struct store_seg *));
-    out->failed = calloc(files, sizeof *out->failed);
-    out->size = calloc(files, sizeof *out->size);
-    out->page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    if (!out->seg || !out->failed || !out->size || !out->page)
-        return err_set(err, -ENOMEM, "out of memory");
-    return 0;
+    return rc ? rc : memory(out, err);
+}
+
+int segments_open_remote(const struct tool *t, const char *run,
+                         const struct manifest *tier, struct segments *out,
+                         struct err *err)
+{
+    *out = (struct segments){
+        .manifest = tier, .is_remote = true, .store = t->home};
+    (void)snprintf(out->prefix, sizeof out->prefix, "runs/%s/", run);
+    (void)snprintf(out->path, sizeof out->path, "%s/runs/%s", t->options.home,
+                   run);
+    return memory(out, err);
 }
 
 void segments_close(struct segments *s)
 {
-    for (uint64_t i = 0; s->seg && i < s->manifest->file_count; i++) {
-        struct store_req close = {.op = STORE_SEG_CLOSE, .seg = s->seg[i]};
+    for (uint64_t i = 0; s->file && i < s->manifest->file_count; i++) {
+        struct segments_file *f = &s->file[i];
+        struct store_req close = {.op = STORE_SEG_CLOSE, .seg = f->seg};
 
-        if (s->seg[i] && store_run(s->local, &close) < 0)
+        if (f->seg && store_run(s->store, &close) < 0)
             (void)fprintf(stderr, "ckpt: a segment did not close\n");
+        free(f->name);
     }
-    store_close(s->local);
-    free(s->seg);
-    free(s->failed);
-    free(s->size);
+    if (!s->is_remote)
+        store_close(s->store);
+    free(s->file);
     free(s->page);
     *s = (struct segments){0};
 }
 
+static bool has_segments(const struct segments *s)
+{
+    return s->store->limits.max_io_bytes > 0;
+}
+
+static void read_prepare(const struct segments *s, uint32_t file,
+                         struct store_req *req)
+{
+    req->op = has_segments(s) ? STORE_READ : STORE_BLOB_GET;
+    req->seg = s->file[file].seg;
+    req->name = has_segments(s) ? NULL : s->file[file].name;
+}
+
+void segments_read(struct segments *s, uint32_t file, struct store_req *req)
+{
+    read_prepare(s, file, req);
+    store_submit(s->store, req);
+}
+
+int64_t segments_run(struct segments *s, uint32_t file, struct store_req *req)
+{
+    read_prepare(s, file, req);
+    return store_run(s->store, req);
+}
+
 static int check_header(struct segments *s, uint32_t file, struct err *err)
 {
-    struct store_req read = {.op = STORE_READ,
-                             .seg = s->seg[file],
-                             .buf = s->page,
-                             .len = PAGE_BYTES};
+    struct store_req read = {.buf = s->page, .len = PAGE_BYTES};
     struct segment_header header;
-    int64_t rc = store_run(s->local, &read);
+    int64_t rc = segments_run(s, file, &read);
 
     if (rc < 0)
         return err_set(err, (int)rc, "its header cannot be read: %s",
@@ -74,49 +107,52 @@ static int check_header(struct segments *s, uint32_t file, struct err *err)
         return (int)rc;
     if (!id_equal(&header.segment, &s->manifest->file[file].segment))
         return err_set(err, -CKPT_ECORRUPT,
-                       "holds another segment than the manifest names: it was "
-                       "recycled");
+                       s->is_remote
+                           ? "is another file than the remote table names"
+                           : "holds another segment than the manifest names: "
+                             "it was recycled");
     return 0;
 }
 
-static int open_file(struct segments *s, uint32_t file, const char *name,
-                     struct err *err)
+static int open_file(struct segments *s, uint32_t file, struct err *err)
 {
+    struct segments_file *f = &s->file[file];
     struct store_req open = {
-        .op = STORE_SEG_OPEN, .flags = STORE_SEG_NOLOCK, .name = name};
-    int64_t size = store_run(s->local, &open);
+        .op = STORE_SEG_OPEN, .flags = STORE_SEG_NOLOCK, .name = f->name};
+    struct store_req stat = {.op = STORE_BLOB_STAT, .name = f->name};
+    int64_t size = store_run(s->store, has_segments(s) ? &open : &stat);
 
     if (size < 0)
         return err_set(err, (int)size, "%s", err_text((int)size));
-    s->seg[file] = open.seg;
-    s->size[file] = (uint64_t)size;
+    f->is_open = true;
+    f->seg = open.seg;
+    f->bytes = (uint64_t)size;
     return check_header(s, file, err);
 }
 
-int segments_get(struct segments *s, uint32_t file, struct store_seg **seg,
-                 struct err *err)
+int segments_get(struct segments *s, uint32_t file, struct err *err)
 {
-    const struct mf_file *f = &s->manifest->file[file];
-    char name[512];
-    int rc = s->failed[file];
+    const struct mf_file *of = &s->manifest->file[file];
+    const char *leaf = s->manifest->blob + of->name;
+    struct segments_file *f = &s->file[file];
+    int rc;
 
-    if (f->name_bytes >= sizeof name)
-        return err_set(err, -CKPT_ECORRUPT, "file name too long");
-    memcpy(name, s->manifest->blob + f->name, f->name_bytes);
-    name[f->name_bytes] = '\0';
-    if (!id_equal(&f->store, &s->uuid)) {
+    if (!s->is_remote && !id_equal(&of->store, &s->uuid)) {
         (void)manifest_elsewhere(s->manifest, file, -EXDEV, err);
-        return err_prefix(err, "%s", name);
+        return err_prefix(err, "%.*s", (int)of->name_bytes, leaf);
     }
-    if (rc)
-        return err_set(err, rc, "%s/%s: %s, as before", s->path, name,
-                       err_text(rc));
-    if (!s->seg[file])
-        rc = open_file(s, file, name, err);
-    if (rc) {
-        s->failed[file] = rc;
-        return err_prefix(err, "%s/%s", s->path, name);
+    if (f->failed)
+        return err_set(err, f->failed, "%s/%.*s: %s, as before", s->path,
+                       (int)of->name_bytes, leaf, err_text(f->failed));
+    if (f->is_open)
+        return 0;
+    if (asprintf(&f->name, "%s%.*s", s->prefix, (int)of->name_bytes, leaf) <
+        0) {
+        f->name = NULL;
+        return err_set(err, -ENOMEM, "out of memory");
     }
-    *seg = s->seg[file];
-    return 0;
+    rc = open_file(s, file, err);
+    f->failed = rc;
+    return rc ? err_prefix(err, "%s/%.*s", s->path, (int)of->name_bytes, leaf)
+              : 0;
 }

@@ -23,10 +23,18 @@ enum exit_code {
     EXIT_INTERRUPTED = 130,
 };
 
+/* --tier: of which the bytes are read. */
+enum tier_option {
+    TIER_ALL, /* not given */
+    TIER_NVME,
+    TIER_REMOTE,
+};
+
 /* Options of all verbs; each verb says which it takes. */
 struct options {
     const char *home, *local;
     bool json, all, quick, deep, dry_run, yes, repair, resume;
+    enum tier_option tier;
     uint64_t rate_bytes_s; /* 0: no limit */
     uint32_t keep_last, keep_every;
 };

@@ -1,10 +1,13 @@
 /*
- * where.c - `ckpt where`: in which file, at which offset, every chunk lies.
+ * where.c - `ckpt where`: in which file, at which offset, every chunk lies, in
+ * each tier.
  *
- * With a tensor, only its chunks, and which of its bytes each holds.
+ * With a tensor, only its chunks, and which of its bytes each holds. It is
+ * records that are read: whether the bytes are there, and good, is asked by
+ * `ckpt verify`.
  */
 #include "tools/ckpt/out.h"
-#include "tools/ckpt/tool.h"
+#include "tools/ckpt/remote.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -60,36 +63,65 @@ static void tensors_words(const struct manifest *m, const struct held *h,
                        m->blob + x->name);
 }
 
-static json_t *as_json(const struct manifest *m, uint64_t chunk,
-                       const char *tensors)
-{
-    const struct mf_chunk *c = &m->chunk[chunk];
-    const struct mf_location *l = &m->location[chunk];
-    const struct mf_file *f = &m->file[l->file];
-    char store[ID_TEXT_BYTES];
+/* A chunk in one tier. */
+struct place {
+    const char *tier;
+    const struct manifest *m; /* whose files and locations these are */
+    uint64_t at;              /* the chunk there */
+    char file[RUN_NAME_MAX + 272];
+};
 
-    return json_pack(
-        "{s:i, s:I, s:i, s:s, s:s, s:s#, s:I, s:I, s:I, s:s, s:s}", "schema", 1,
-        "chunk", (json_int_t)chunk, "rank", (int)c->rank, "tier", "nvme",
-        "store", id_format(&f->store, store), "file", m->blob + f->name,
-        (size_t)f->name_bytes, "offset", (json_int_t)l->offset, "stored_bytes",
-        (json_int_t)chunk_extent_bytes(l->payload_bytes), "raw_bytes",
-        (json_int_t)c->raw_bytes, "codec", codec_name(l->codec), "tensors",
-        tensors);
+static struct place nvme_place(const struct manifest *m, uint64_t chunk)
+{
+    struct place p = {.tier = "nvme", .m = m, .at = chunk};
+    const struct mf_file *f = &m->file[m->location[chunk].file];
+
+    (void)snprintf(p.file, sizeof p.file, "%.*s", (int)f->name_bytes,
+                   m->blob + f->name);
+    return p;
 }
 
-static void as_row(struct out_table *table, const struct manifest *m,
+/* Its file is named below the home. */
+static struct place remote_place(const struct remote_shares *s,
+                                 const struct remote_share *share, uint64_t at)
+{
+    const struct manifest *tier = &share->tier;
+    const struct mf_file *f = &tier->file[tier->location[at].file];
+    struct place p = {.tier = "remote", .m = tier, .at = at};
+
+    (void)snprintf(p.file, sizeof p.file, "runs/%s/%.*s", s->run,
+                   (int)f->name_bytes, tier->blob + f->name);
+    return p;
+}
+
+static json_t *as_json(const struct place *p, uint64_t chunk,
+                       const char *tensors)
+{
+    const struct mf_chunk *c = &p->m->chunk[p->at];
+    const struct mf_location *l = &p->m->location[p->at];
+    char store[ID_TEXT_BYTES];
+
+    return json_pack("{s:i, s:I, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}",
+                     "schema", 1, "chunk", (json_int_t)chunk, "rank",
+                     (int)c->rank, "tier", p->tier, "store",
+                     id_format(&p->m->file[l->file].store, store), "file",
+                     p->file, "offset", (json_int_t)l->offset, "stored_bytes",
+                     (json_int_t)chunk_extent_bytes(l->payload_bytes),
+                     "raw_bytes", (json_int_t)c->raw_bytes, "codec",
+                     codec_name(l->codec), "tensors", tensors);
+}
+
+static void as_row(struct out_table *table, const struct place *p,
                    uint64_t chunk, const char *tensors)
 {
-    const struct mf_chunk *c = &m->chunk[chunk];
-    const struct mf_location *l = &m->location[chunk];
-    const struct mf_file *f = &m->file[l->file];
+    const struct mf_chunk *c = &p->m->chunk[p->at];
+    const struct mf_location *l = &p->m->location[p->at];
     char text[32];
 
     table_cell(table, "%" PRIu64, chunk);
     table_cell(table, "%u", c->rank);
-    table_cell(table, "nvme");
-    table_cell(table, "%.*s", (int)f->name_bytes, m->blob + f->name);
+    table_cell(table, "%s", p->tier);
+    table_cell(table, "%s", p->file);
     table_cell(table, "%" PRIu64, l->offset);
     table_cell(table, "%s",
                size_text(chunk_extent_bytes(l->payload_bytes), text));
@@ -98,11 +130,35 @@ static void as_row(struct out_table *table, const struct manifest *m,
     table_cell(table, "%s", tensors);
 }
 
-static int print(struct tool *t, const struct manifest *m, bool has_tensor,
-                 uint64_t tensor)
+/* In every tier that is wanted and has it. False: no memory to print. */
+static bool print_chunk(struct tool *t, const struct remote_shares *remote,
+                        struct out_table *table, uint64_t chunk,
+                        const char *tensors)
+{
+    uint64_t at;
+    const struct remote_share *share = remote_share_of(remote, chunk, &at);
+    struct place places[2];
+    size_t count = 0;
+    bool ok = true;
+
+    if (t->options.tier != TIER_REMOTE)
+        places[count++] = nvme_place(remote->m, chunk);
+    if (t->options.tier != TIER_NVME && share->err.code == 0)
+        places[count++] = remote_place(remote, share, at);
+    for (size_t i = 0; i < count; i++)
+        if (t->options.json)
+            ok = ok && json_line(as_json(&places[i], chunk, tensors));
+        else
+            as_row(table, &places[i], chunk, tensors);
+    return ok;
+}
+
+static int print(struct tool *t, const struct remote_shares *remote,
+                 bool has_tensor, uint64_t tensor)
 {
     struct out_table table = {.heading = headings,
                               .column_count = ARRAY_LEN(headings)};
+    const struct manifest *m = remote->m;
     struct held *held = look_at_pieces(m, has_tensor, tensor);
     int code = held ? EXIT_FINE : complain(t, EXIT_ERROR, "out of memory");
     char tensors[1200];
@@ -113,9 +169,7 @@ static int print(struct tool *t, const struct manifest *m, bool has_tensor,
         if (has_tensor && held[i].bytes == 0)
             continue;
         tensors_words(m, &held[i], has_tensor, tensors, sizeof tensors);
-        if (!t->options.json)
-            as_row(&table, m, i, tensors);
-        else if (!json_line(as_json(m, i, tensors)))
+        if (!print_chunk(t, remote, &table, i, tensors))
             code = complain(t, EXIT_ERROR, "cannot print");
     }
     free(held);
@@ -124,8 +178,25 @@ static int print(struct tool *t, const struct manifest *m, bool has_tensor,
     return code;
 }
 
+/* A table that cannot be read hides places; that there is none is no failure,
+ * unless they were asked for. */
+static int tell_shares(struct tool *t, const struct remote_shares *s)
+{
+    bool is_asked = t->options.tier == TIER_REMOTE;
+    int code = EXIT_FINE;
+
+    for (uint32_t i = 0; i < s->count && t->options.tier != TIER_NVME; i++) {
+        const struct err *err = &s->share[i].err;
+
+        if (err->code && (err->code != -ENOENT || is_asked))
+            code = complain(t, exit_code_of(err->code), "%s", err->text);
+    }
+    return code;
+}
+
 int verb_where(struct tool *t)
 {
+    struct remote_shares remote = {0};
     struct target target;
     struct manifest m;
     void *data;
@@ -135,7 +206,14 @@ int verb_where(struct tool *t)
     if (code == 0 && target.tensor)
         code = tool_tensor(t, &m, target.tensor, &tensor);
     if (code == 0)
-        code = print(t, &m, target.tensor != NULL, tensor);
+        code = remote_shares_get(t, target.run, &m, &remote);
+    if (code == 0) {
+        int failed = tell_shares(t, &remote);
+
+        code = print(t, &remote, target.tensor != NULL, tensor);
+        code = code ? code : failed;
+    }
+    remote_shares_free(&remote);
     free(data);
     return code;
 }

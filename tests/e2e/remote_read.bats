@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# tests/e2e/remote_read.bats - the remote tier in a shared directory is read:
+# what is lost here loads from there, and ckpt looks into each tier.
+
+load ../lib/e2e
+
+setup() {
+    e2e_setup
+    LOCAL=$BATS_TEST_TMPDIR/drive
+    export CKPT_LOCAL=$LOCAL
+}
+
+# saves_remote ARGUMENT...: step 1 is REMOTE, and its daemon gone.
+saves_remote() {
+    CKPT_REMOTE_EVERY=1 job --ranks 2 "$@" open fill:1 save:1 wait:committed close
+    eventually is_remote 1
+    wait_quiet
+}
+
+is_remote() {
+    compgen -G "$HOME_DIR/runs/run/remote/*-*0$1-0001" >/dev/null
+}
+
+# loads_well RANKS ARGUMENT...: every rank gets the bytes of version 1.
+loads_well() {
+    job --ranks "$@" open load close
+    out_count "load ok id=1/1 version=1" "$1"
+    wait_quiet
+}
+
+# field TIER FIELD: of what verify --json said.
+field() {
+    jq -r "select(.tier == \"$1\") | .$2" <"$OUT"
+}
+
+# remote_place FIELD...: fields of the remote place of the first chunk.
+remote_place() {
+    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --tier remote --json run@1 |
+        head -1 | jq -r "[$(printf '.%s,' "$@" | sed 's/,$//')] | @tsv"
+}
+
+@test "the drive is gone: other layouts load all of it from the home" {
+    for codec in raw planes; do
+        saves_remote --codec $codec
+        rm -rf "$LOCAL"
+        for ranks in 1 3; do
+            loads_well $ranks
+            out_has "bytes of it were read from the remote tier"
+        done
+        rm -rf "$LOCAL" "$HOME_DIR"
+        mkdir "$HOME_DIR"
+    done
+}
+
+@test "a job goes on from there, and saves to its new drive" {
+    saves_remote
+    rm -rf "$LOCAL"
+    job --ranks 3 open load fill:2 save:2 wait:committed close
+    wait_quiet
+    job --ranks 2 open load close
+    out_count "load ok id=2/2 version=2" 2
+    out_lacks "remote tier"
+    wait_quiet
+    tool_is 0 verify --deep
+}
+
+@test "one flipped byte on the drive costs one chunk from the home" {
+    saves_remote
+    read -r file offset <<<"$(place run@1 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    loads_well 2
+    out_has "bytes of it were read from the remote tier"
+    grep -q "error .*$file at $offset.*; read from the remote tier instead" \
+        "$LOCAL/ckptd.log" || complain "nothing in the log"
+    is "$(grep -c "read from the remote tier instead" "$LOCAL/ckptd.log")" 1 \
+        "bad chunks in the log"
+}
+
+@test "both copies bad: the older checkpoint, and both are named" {
+    job --ranks 2 open fill:1 save:1 wait:committed close
+    wait_quiet
+    CKPT_REMOTE_EVERY=1 job --ranks 2 open load fill:2 save:2 wait:committed close
+    eventually is_remote 2
+    wait_quiet
+    read -r file offset <<<"$(place run@2 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    for copy in "$HOME_DIR"/runs/run/data/00000002-*; do
+        flip "$copy" 9000
+    done
+    loads_well 2
+    out_has "step 2, rank .*$file at $offset.*; $HOME_DIR/runs/run/data/.* at "
+}
+
+@test "verify reads each tier, and says which" {
+    saves_remote
+    tool_is 0 verify run@1
+    out_count "^run@1	generation 1	ok	.*	nvme$" 1
+    out_count "^run@1	generation 1	ok	.*	remote$" 1
+    tool_is 0 verify --json --deep run@1
+    is "$(field nvme result) $(field remote result)" "ok ok" "the results"
+    at_least "$(field remote bytes_read)" 100000 "remote bytes"
+    is "$(field remote chunks_read)" "$(field nvme chunks_read)" "remote chunks"
+
+    # A bad copy is told wherever it is, and the other one is not.
+    read -r file offset <<<"$(place run@1 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    tool_is 4 verify run@1
+    out_has "	corrupt	.*	nvme$"
+    out_has "	ok	.*	remote$"
+    tool_is 4 verify --tier nvme run@1
+    out_lacks "	remote$"
+    tool_is 0 verify --tier remote run@1
+    out_lacks "	nvme$"
+    flip "$LOCAL/$file" $((offset + 5000))
+    read -r file offset <<<"$(remote_place file offset)"
+    flip "$HOME_DIR/$file" $((offset + 5000))
+    tool_is 4 verify run@1
+    out_has "	corrupt	.*	remote$"
+    out_has "data/.* at $offset: .*tensor"
+    tool_is 0 verify --tier nvme run@1
+    tool_is 0 verify --quick run@1
+    # The first page of the file too.
+    flip "$HOME_DIR/$file" $((offset + 5000))
+    flip "$HOME_DIR/$file" 100
+    tool_is 4 verify --tier remote run@1
+    flip "$HOME_DIR/$file" 100
+    tool_is 0 verify run@1
+    tool_is 2 verify --tier tape run@1
+    tool_is 2 verify --tier remote --repair run@1
+}
+
+@test "verify without the local store, and without a copy" {
+    saves_remote
+    export CKPT_LOCAL=$BATS_TEST_TMPDIR/none
+    tool_is 0 verify --deep run@1
+    out_has "generation 1	ok	.*	remote$"
+    out_has "chunks are not in the local store"
+    out_lacks "	nvme$"
+    tool_is 3 verify --tier nvme run@1
+    # One that is another machine's.
+    export CKPT_LOCAL=$BATS_TEST_TMPDIR/other
+    job --run other open fill:1 save:1 wait:committed close
+    tool_is 0 verify run@1
+    out_has "generation 1	ok	.*	remote$"
+    out_lacks "	nvme$"
+    tool_is 3 verify --tier nvme run@1
+    out_has "it is in another local store"
+    rm "$HOME_DIR"/runs/run/remote/*.*
+    tool_is 3 verify --tier remote run@1
+    out_has "no copy is in the remote tier"
+    export CKPT_LOCAL=$LOCAL
+    tool_is 0 verify run@1
+    out_lacks "	remote$"
+}
+
+@test "where shows each place of a chunk" {
+    saves_remote
+    tool_is 0 where run@1
+    out_has "^0	0	nvme	seg/[0-9]*	4096	"
+    out_has "^0	0	remote	runs/run/data/00000001-.*\.0	4096	"
+    is "$(grep -c "	nvme	" "$OUT")" "$(grep -c "	remote	" "$OUT")" \
+        "the places"
+    tool_is 0 where --tier nvme run@1
+    out_lacks "	remote	"
+    tool_is 0 where --tier remote "run@1:t00"
+    out_has "bytes of it"
+    out_lacks "	nvme	"
+    # Its bytes are where it says.
+    read -r file offset stored <<<"$(remote_place file offset stored_bytes)"
+    read -r near at <<<"$(place run@1 file offset)"
+    cmp -n "$stored" -i "$offset:$at" "$HOME_DIR/$file" "$LOCAL/$near" ||
+        complain "other bytes"
+    rm "$HOME_DIR"/runs/run/remote/*.*
+    tool_is 0 where run@1
+    out_lacks "	remote	"
+    tool_is 10 where --tier remote run@1
+}
+
+@test "what is bad or gone on the drive is repaired from the home" {
+    saves_remote
+    read -r file offset <<<"$(place run@1 file offset)"
+    cp -p "$LOCAL/$file" "$BATS_TEST_TMPDIR/good"
+    flip "$LOCAL/$file" $((offset + 5000))
+    tool_is 4 verify --repair --dry-run run@1
+    out_has "^can be repaired	$file at $offset from the remote tier .tensor"
+    tool_is 0 verify --repair run@1
+    out_has "^repaired	$file at $offset from the remote tier .tensor"
+    cmp "$LOCAL/$file" "$BATS_TEST_TMPDIR/good" || complain "not what it was"
+    # All segments.
+    rm "$LOCAL"/seg/*
+    tool_is 0 verify run@1
+    out_has "	partial	.*	nvme$"
+    tool_is 3 verify --tier nvme run@1
+    tool_is 0 verify --repair run@1
+    out_has "^repaired	$file at $offset from the remote tier .tensor"
+    tool_is 0 verify --tier nvme --deep run@1
+    loads_well 2
+    out_lacks "remote tier"
+}
