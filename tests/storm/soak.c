@@ -41,7 +41,7 @@
 #define WARM_UP_SAMPLES 2
 /* Of memory after it, however many saves: what allocator and stacks take in one
  * life more than in another. */
-#define NOISE_BYTES ((uint64_t)128 << 10)
+#define NOISE_BYTES ((uint64_t)192 << 10)
 
 enum event { EVENT_NONE, EVENT_RANK, EVENT_TERM, EVENT_KILL };
 
