@@ -72,6 +72,8 @@ static void say_open(struct sim_rank *r)
         .resume_generation = j->resume_generation,
         .keep_last = p->keep_last,
         .keep_every = p->keep_every,
+        .remote_every = p->remote_every,
+        .local_last = p->local_last,
         .open_timeout_ms = p->open_ms,
         .decide_timeout_ms = j->decide_ms,
         .load_timeout_ms = p->load_ms,

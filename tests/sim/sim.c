@@ -124,6 +124,17 @@ static void plan_media(struct sim *s, struct sim_plan *p)
     p->local.most_ns = pick(s, drive_ms, ARRAY_LEN(drive_ms)) * SIM_MS;
 }
 
+/* By the seed alone: what is drawn for all else stays as it was. */
+static void plan_remote(uint64_t seed, struct sim_plan *p)
+{
+    uint64_t by = hash_64(&seed, sizeof seed);
+
+    if (by % 10 >= 3)
+        return;
+    p->remote_every = 1 + (uint32_t)(by / 10 % 3);
+    p->local_last = (uint32_t)(by / 30 % 3);
+}
+
 static void plan_make(struct sim *s)
 {
     static const uint64_t intervals_ms[] = {5, 50, 300, 2000};
@@ -150,6 +161,7 @@ static void plan_make(struct sim *s)
     p->codec = (uint32_t)sim_random(s, 3);
     p->has_rot = sim_chance(s, 8);
     p->is_contended = sim_chance(s, 20);
+    plan_remote(s->seed, p);
     plan_media(s, p);
 }
 
@@ -161,10 +173,12 @@ static void plan_say(struct sim *s)
     sim_trace(s,
               "seed %" PRIu64 ": %u nodes, %" PRIu64
               " elements, %u faults in %" PRIu64 " s, a save every %" PRIu64
-              " ms or %s, keep last %u every %u, deadlines %u %u %u ms",
+              " ms or %s, keep last %u every %u, remote every %u and local "
+              "last %u, deadlines %u %u %u ms",
               s->seed, p->nodes, p->elements, p->fault_count,
               p->faults_ns / SIM_MS / 1000, p->interval_ns / SIM_MS,
-              overloads[p->overload], p->keep_last, p->keep_every, p->open_ms,
+              overloads[p->overload], p->keep_last, p->keep_every,
+              p->remote_every, p->local_last, p->open_ms,
               p->tight_ms ? p->tight_ms : p->decide_ms, p->load_ms);
 }
 

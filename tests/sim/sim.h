@@ -51,7 +51,7 @@ struct sim_plan {
     uint32_t fault_count; /* in that time */
     uint32_t overload;    /* 0 wait, 1 skip, 2 replace */
     uint64_t interval_ns; /* between saves */
-    uint32_t keep_last, keep_every;
+    uint32_t keep_last, keep_every, remote_every, local_last;
     uint32_t open_ms, decide_ms, load_ms;
     uint32_t tight_ms; /* to decide, while things go wrong; 0: decide_ms */
     uint32_t slots;
