@@ -15,6 +15,7 @@
 
 #include "common/plant.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -126,7 +127,8 @@ static bool may_be_remote(const struct run *run, const struct save_id *id)
     const struct catalog_generation *g =
         catalog_generation_at(&run->catalog, id->generation);
 
-    return g && g->record.remote_every;
+    assert(g); /* it was committed in it */
+    return g->record.remote_every;
 }
 
 static void tomb_put(void *arg, int result)

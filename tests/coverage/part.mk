@@ -7,7 +7,7 @@ COVERAGE_FLAGS := --coverage -fprofile-update=atomic -iquote tests/coverage/plai
 COVERAGE_FILES := $(wildcard ckptd/engine/commit*.c ckptd/engine/retain*.c \
 	formats/manifest_check*.c) formats/manifest.c formats/manifest_open.c
 COVERAGE_SUITES := commit commit_odd commit_recover commit_removed \
-	failnth_commit failnth_judged failnth_lost failnth_retain manifest \
+	drain failnth_commit failnth_judged failnth_lost failnth_retain manifest \
 	manifest_crafted manifest_forged manifest_refused retain retain_choose \
 	retain_damage retain_tombs
 

@@ -130,10 +130,12 @@ static bool check_resumed(struct check *c)
     return true;
 }
 
-static bool check_others(struct check *c)
+/* `loaded` (or NULL) was by now, promised or not: it is one of those that the
+ * policy keeps. */
+static bool check_others(struct check *c, const struct promise *loaded)
 {
     const struct promises *p = c->promised;
-    uint32_t promised = 0, there = 0;
+    uint32_t promised = 0, there = loaded && !must_load(c, loaded);
 
     for (uint32_t i = 0; i < p->count; i++) {
         const struct promise *s = &p->save[i];
@@ -173,7 +175,7 @@ static bool check_remote(struct check *c)
                      c->newest->id.step, s ? s->id.step : 0, l[0]->text);
     if (!life_load_is_right(&c->life, l, s, c->why, WHY_BYTES))
         return false;
-    return check_others(c);
+    return check_others(c, s);
 }
 
 /* Two new ones, so that recycled segments are written to as well. */
@@ -221,7 +223,7 @@ static bool check_all(struct check *c)
     c->newest = newest_of(c);
     if (c->is_local_gone)
         return check_remote(c);
-    return check_parent(c) && check_resumed(c) && check_others(c) &&
+    return check_parent(c) && check_resumed(c) && check_others(c, c->parent) &&
            check_goes_on(c);
 }
 
