@@ -260,6 +260,12 @@ int verb_unpin(struct tool *t)
     return verb(t);
 }
 
+int verb_wait(struct tool *t)
+{
+    fuzz_check(t->options.has_timeout || t->options.timeout_ms == 0);
+    return verb(t);
+}
+
 int verb_doctor(struct tool *t)
 {
     fuzz_check(!t->target);

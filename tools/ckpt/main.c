@@ -24,6 +24,8 @@ enum option_bit {
     OPTION_DRY = 64,    /* --dry-run */
     OPTION_PASS = 128,  /* --rate, --resume */
     OPTION_TIER = 256,  /* --tier */
+    OPTION_TIMEOUT = 512,
+    OPTION_WAIT = 1024, /* --state, --each, --exec */
 };
 
 enum target_need {
@@ -70,6 +72,14 @@ static const struct verb {
      TARGET_REQUIRED, verb_pin},
     {"unpin", "RUN@STEP", "let the policy decide again", 0, TARGET_REQUIRED,
      verb_unpin},
+    {"wait",
+     "[--state committed|remote] [--timeout S] [--json] RUN@STEP\n"
+     "  ckpt wait --each [--exec CMD] [--state committed|remote] "
+     "[--timeout S]\n"
+     "            [--json] RUN",
+     "until a checkpoint is there, or in the remote tier; --each: run CMD for\n"
+     "        (or print) every one from now on, once each, until a signal",
+     OPTION_WAIT | OPTION_TIMEOUT | OPTION_JSON, TARGET_REQUIRED, verb_wait},
     {"doctor", "[--json]", "check the set-up; each failure prints its fix",
      OPTION_JSON, TARGET_NONE, verb_doctor},
 };
@@ -114,6 +124,18 @@ static bool parse_count(const char *text, uint32_t *out)
            value <= UINT32_MAX;
 }
 
+/* Seconds, with a fraction or not; in milliseconds. */
+static bool parse_seconds(const char *text, uint64_t *out)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (text[0] < '0' || text[0] > '9' || *end || !(value < 1e9))
+        return false;
+    *out = (uint64_t)(value * 1000);
+    return true;
+}
+
 /* Bytes a second: a number above 0, then K, M, G or T (IEC) or nothing. */
 static bool parse_rate(const char *text, uint64_t *out)
 {
@@ -148,6 +170,10 @@ static const struct option long_options[] = {
     {"tier", required_argument, NULL, 't'},
     {"keep-last", required_argument, NULL, 'k'},
     {"keep-every", required_argument, NULL, 'e'},
+    {"state", required_argument, NULL, 's'},
+    {"timeout", required_argument, NULL, 'T'},
+    {"each", no_argument, NULL, 'E'},
+    {"exec", required_argument, NULL, 'x'},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -178,6 +204,12 @@ static unsigned bit_of(int c)
     case 'k':
     case 'e':
         return OPTION_KEEP;
+    case 'T':
+        return OPTION_TIMEOUT;
+    case 's':
+    case 'E':
+    case 'x':
+        return OPTION_WAIT;
     default:
         return 0;
     }
@@ -187,6 +219,42 @@ static bool parse_tier(const char *text, enum tier_option *out)
 {
     *out = strcmp(text, "remote") == 0 ? TIER_REMOTE : TIER_NVME;
     return *out == TIER_REMOTE || strcmp(text, "nvme") == 0;
+}
+
+static int not_good(int c, const char *why)
+{
+    const char *name = "";
+
+    for (size_t i = 0; long_options[i].name; i++)
+        if (long_options[i].val == c)
+            name = long_options[i].name;
+    (void)fprintf(stderr, "ckpt: --%s: %s: '%s'\n", name, why, optarg);
+    return EXIT_USAGE;
+}
+
+static int take_wait_option(struct options *o, int c)
+{
+    switch (c) {
+    case 's':
+        o->remote = strcmp(optarg, "remote") == 0;
+        return o->remote || strcmp(optarg, "committed") == 0
+                   ? 0
+                   : not_good(c, "committed or remote is wanted");
+    case 'T':
+        o->has_timeout = true;
+        return parse_seconds(optarg, &o->timeout_ms)
+                   ? 0
+                   : not_good(c, "not a number of seconds");
+    case 'E':
+        o->each = true;
+        return 0;
+    case 'x':
+        o->exec = optarg;
+        return 0;
+    default:
+        (void)fputs("Try 'ckpt --help'.\n", stderr);
+        return EXIT_USAGE;
+    }
 }
 
 /* 0 or EXIT_USAGE. */
@@ -230,11 +298,9 @@ static int take_option(struct tool *t, int c)
         ok = parse_rate(optarg, &o->rate_bytes_s);
         break;
     case 't':
-        if (parse_tier(optarg, &o->tier))
-            break;
-        (void)fprintf(stderr, "ckpt: --tier: nvme or remote, not '%s'\n",
-                      optarg);
-        return EXIT_USAGE;
+        return parse_tier(optarg, &o->tier)
+                   ? 0
+                   : not_good(c, "nvme or remote is wanted");
     case 'k':
         ok = parse_count(optarg, &o->keep_last);
         break;
@@ -242,17 +308,9 @@ static int take_option(struct tool *t, int c)
         ok = parse_count(optarg, &o->keep_every);
         break;
     default:
-        (void)fputs("Try 'ckpt --help'.\n", stderr);
-        return EXIT_USAGE;
+        return take_wait_option(o, c);
     }
-    if (ok)
-        return 0;
-    (void)fprintf(stderr, "ckpt: --%s: not a number: '%s'\n",
-                  c == 'b'   ? "rate"
-                  : c == 'k' ? "keep-last"
-                             : "keep-every",
-                  optarg);
-    return EXIT_USAGE;
+    return ok ? 0 : not_good(c, "not a number");
 }
 
 /* -1: go on; else the exit code. */

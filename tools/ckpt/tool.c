@@ -206,22 +206,41 @@ static void catalog_here(void *arg, int result, const struct err *err)
     a->err = *err;
 }
 
-int tool_catalog(struct tool *t, const char *run, struct catalog *c)
+int tool_catalog_again(struct tool *t, const char *run, struct catalog *c,
+                       struct err *err)
 {
     struct answer a = {0};
     int rc;
 
-    *c = (struct catalog){0};
     catalog_load(t->home, run, c, catalog_here, &a);
     rc = tool_wait(t->home, &a.is_done);
     if (rc)
-        return complain(t, EXIT_ERROR, "home %s: %s", t->options.home,
-                        err_text(rc));
+        return err_set(err, rc, "home %s: %s", t->options.home, err_text(rc));
     if (a.result == -ENOENT)
-        return complain(t, EXIT_ABSENT, "there is no run '%s' in home %s", run,
-                        t->options.home);
-    return a.result ? complain(t, exit_code_of((int)a.result), "%s", a.err.text)
-                    : EXIT_FINE;
+        return err_set(err, -ENOENT, "there is no run '%s' in home %s", run,
+                       t->options.home);
+    *err = a.err;
+    return (int)a.result;
+}
+
+int tool_catalog(struct tool *t, const char *run, struct catalog *c)
+{
+    struct err err = {0};
+    int rc;
+
+    *c = (struct catalog){0};
+    rc = tool_catalog_again(t, run, c, &err);
+    return rc ? complain(t, exit_code_of(rc), "%s", err.text) : EXIT_FINE;
+}
+
+int tool_has(struct tool *t, const char *name)
+{
+    struct store_req stat = {.op = STORE_STAT, .name = name};
+    int64_t rc = store_run(t->home, &stat);
+
+    if (rc == -ENOENT || rc == -ENOTDIR)
+        return 0;
+    return rc < 0 ? (int)rc : 1;
 }
 
 int tool_unreadable(struct tool *t, const struct catalog *c,

@@ -37,6 +37,9 @@ struct options {
     enum tier_option tier;
     uint64_t rate_bytes_s; /* 0: no limit */
     uint32_t keep_last, keep_every;
+    bool remote, each, has_timeout; /* --state remote, --each, --timeout */
+    uint64_t timeout_ms;
+    const char *exec;
 };
 
 struct tool {
@@ -76,6 +79,12 @@ int target_parse(const struct tool *t, const char *text, struct target *out);
 int tool_runs(struct tool *t, struct store_names *runs);
 /* Its catalog (catalog_free()); 0 or an exit code. */
 int tool_catalog(struct tool *t, const char *run, struct catalog *c);
+/* The same once more, of one that was filled before: brought up to date, or
+ * the code with words in *err and nothing said. */
+int tool_catalog_again(struct tool *t, const char *run, struct catalog *c,
+                       struct err *err) MUST_USE;
+/* Is the record there? 1, 0 or -errno. */
+int tool_has(struct tool *t, const char *name) MUST_USE;
 /* Says why a save that is SAVE_UNREADABLE is so: the exit code. */
 int tool_unreadable(struct tool *t, const struct catalog *c,
                     const struct catalog_save *s);
@@ -109,6 +118,7 @@ int verb_scrub(struct tool *t);
 int verb_gc(struct tool *t);
 int verb_pin(struct tool *t);
 int verb_unpin(struct tool *t);
+int verb_wait(struct tool *t);
 int verb_doctor(struct tool *t);
 
 #endif
