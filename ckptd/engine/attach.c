@@ -135,14 +135,19 @@ static void refer_unreadable(struct attaching *a, int code, const char *why)
 }
 
 /* Its manifest is good, but data of it is not there any more. It holds nothing
- * back: who loads it is told, and falls back to an older one. */
+ * back: who loads it is told, and falls back to an older one. What is REMOTE
+ * may have been let go here on purpose. */
 static void refer_lost(struct attaching *a, const struct err *why)
 {
+    const struct catalog_save *s = catalog_find(&a->run->catalog, &a->id);
     struct env *env = run_env(a->run);
+    bool is_remote = s && s->is_remote;
 
-    env->ops->log(env, LOG_LEVEL_ERROR,
-                  "home %s: run %s: %s; without a copy in the remote tier that "
-                  "checkpoint cannot be loaded",
+    env->ops->log(env, is_remote ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  is_remote ? "home %s: run %s: %s; that checkpoint is REMOTE, "
+                              "and loads from there"
+                            : "home %s: run %s: %s; without a copy in the "
+                              "remote tier that checkpoint cannot be loaded",
                   a->run->home->path, a->run->name, why->text);
     catalog_note_lost(&a->run->catalog, &a->id, why);
 }

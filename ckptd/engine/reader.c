@@ -177,13 +177,15 @@ static void say_replaced(struct chunk_read *r)
 {
     struct env *env = r->engine->env;
     bool is_other = !id_equal(&file_of(r)->store, &env->local_uuid);
+    bool is_known =
+        is_other || (r->is_file_lost && remote_is_needed(r->remote));
 
     if (is_other && !remote_is_news(r->remote, UINT32_MAX))
         return;
     if (!is_other && r->is_file_lost &&
         !remote_is_news(r->remote, location_of(r)->file))
         return;
-    env->ops->log(env, is_other ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+    env->ops->log(env, is_known ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
                   "%s; read from the remote tier instead", r->err.text);
 }
 

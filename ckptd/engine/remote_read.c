@@ -93,6 +93,14 @@ void remote_free(struct remote *r)
     free(r);
 }
 
+bool remote_is_needed(const struct remote *r)
+{
+    const struct catalog_save *s =
+        catalog_find(&r->run->catalog, &r->m->info.id);
+
+    return s && (s->is_released || s->is_lost);
+}
+
 bool remote_is_news(struct remote *r, uint64_t of)
 {
     bool is_news = r->told != of;

@@ -21,6 +21,8 @@ struct remote *remote_new(struct run *run,
                           const struct manifest *m) MUST_USE; /* no memory */
 void remote_free(struct remote *r); /* no read is under way; takes NULL */
 
+/* Is it known, and was told, that data of it is not in the local store? */
+bool remote_is_needed(const struct remote *r) MUST_USE;
 /* To log once what is true of many chunks: true unless the last call was with
  * the same `of`. */
 bool remote_is_news(struct remote *r, uint64_t of) MUST_USE;

@@ -197,3 +197,30 @@ remote_place() {
     loads_well 2
     out_lacks "remote tier"
 }
+
+@test "what was let go here on purpose is no damage, and loads" {
+    start_daemon --remote-every 1 --local-last 1
+    job --ranks 2 open fill:1 save:1 wait:committed fill:2 save:2 \
+        wait:committed fill:3 save:3 wait:committed close
+    eventually is_remote 3
+    let_go() {
+        tool verify --tier nvme run
+        grep -q "run@1	.*	\(partial\|corrupt\)	" "$OUT"
+    }
+    eventually let_go
+    job --ranks 3 open read:1/1 close # some of it from memory
+    out_count "read:1/1 ok id=1/1 version=1" 3
+    # Its segments serve a later save, and the daemon's next life meets that.
+    job --ranks 2 open load fill:4 save:4 wait:committed close
+    stop_daemon
+    start_daemon --remote-every 1 --local-last 1
+    job --ranks 2 open read:1/1 load close
+    out_count "read:1/1 ok id=1/1 version=1 .*read from the remote tier" 2
+    stop_daemon
+    ! grep -i " error " "$BATS_TEST_TMPDIR/daemon.log" || complain "errors"
+    tool_is 0 scrub
+    tool_is 0 verify
+    out_has "run@1	generation 1	ok	.*	remote"
+    tool_is 0 ls --json
+    is "$(jq -r 'select(.damaged == true) | .step' "$OUT")" "" "damaged ones"
+}

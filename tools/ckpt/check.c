@@ -148,7 +148,9 @@ static void say(struct checking *k, uint64_t chunk, const struct place *p,
 static void failed(struct checking *k, uint64_t chunk, const struct place *p,
                    const struct err *err)
 {
-    bool is_missing = err->code == -ENOENT || err->code == -EXDEV;
+    bool is_replaced = k->wish->good && k->wish->good[chunk];
+    bool is_missing = err->code == -ENOENT || err->code == -EXDEV ||
+                      (err->code == -ESTALE && is_replaced); /* let go */
     struct check_result *out = k->out;
 
     if (is_ours(err->code)) {
@@ -158,7 +160,7 @@ static void failed(struct checking *k, uint64_t chunk, const struct place *p,
         *(is_missing ? &out->missing : &out->corrupt) += 1;
         out->elsewhere += err->code == -EXDEV;
     }
-    if (is_missing && k->wish->good && k->wish->good[chunk])
+    if (is_missing && is_replaced)
         out->replaced++;
     else
         say(k, chunk, p, err);

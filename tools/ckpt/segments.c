@@ -106,10 +106,11 @@ static int check_header(struct segments *s, uint32_t file, struct err *err)
     if (rc < 0)
         return (int)rc;
     if (!id_equal(&header.segment, &s->manifest->file[file].segment))
-        return err_set(err, -CKPT_ECORRUPT,
-                       s->is_remote
-                           ? "is another file than the remote table names"
-                           : "holds another segment than the manifest names: "
+        return s->is_remote
+                   ? err_set(err, -CKPT_ECORRUPT,
+                             "is another file than the remote table names")
+                   : err_set(err, -ESTALE,
+                             "holds another segment than the manifest names: "
                              "it was recycled");
     return 0;
 }

@@ -40,8 +40,8 @@ int segments_open_remote(const struct tool *t, const char *run,
 void segments_close(struct segments *s);
 
 /* Opens file `file` and checks its header, once. -ENOENT (gone), -EXDEV (in
- * another local store), -CKPT_ECORRUPT (another incarnation, damaged header),
- * with words that name it. Blocks. */
+ * another local store), -ESTALE (another incarnation), -CKPT_ECORRUPT (damaged
+ * header), with words that name it. Blocks. */
 int segments_get(struct segments *s, uint32_t file, struct err *err) MUST_USE;
 /* Submits a read of that file: buf, len, off, done and owner are given. */
 void segments_read(struct segments *s, uint32_t file, struct store_req *req);
