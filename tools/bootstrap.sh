@@ -24,14 +24,14 @@ die() {
 build='gcc libc6-dev make pkg-config liburing-dev liblz4-dev libxxhash-dev
     libssl-dev libjansson-dev libopenmpi-dev openmpi-bin'
 test="$build libcmocka-dev libseccomp-dev bats python3 jq procps systemd clang
-    libclang-rt-dev libfuse3-dev fuse3"
+    libclang-rt-dev libfuse3-dev fuse3 iproute2"
 case $target in
 build) packages=$build goal=all ;;
 demo) packages=$build goal=demo ;;
 test) packages=$test goal=test ;;
 test-long) packages=$test goal=test-long ;;
 test-ceph)
-    packages="$test ceph-mon ceph-osd ceph-common librados-dev iproute2"
+    packages="$test ceph-mon ceph-osd ceph-common librados-dev"
     goal=test-ceph
     ;;
 bench) packages="$build python3 fio" goal=bench ;;

@@ -7,6 +7,7 @@
 # blackouts, and rot.
 
 load ../lib/ceph
+load ../lib/netns
 
 setup() {
     ceph_setup
@@ -130,12 +131,6 @@ rot() {
     [ -z "${CKPT_TEST_CEPH:-}" ] || set -- --partitions 10
     export CKPT_TEST_RADOS=${HOME_URL/\/ckpt/\/ckpt-cut}
     storm "$@"
-}
-
-# Whoever is in one of these network namespaces, or holds one.
-holders() {
-    find /proc/[0-9]*/ns/net /proc/[0-9]*/fd -lname 'net:*' \
-        -printf '%p %l\n' 2>/dev/null | grep -F "$1" || true
 }
 
 @test "nothing of a cluster whose maker is killed remains" {
