@@ -25,14 +25,14 @@ static void mark_stays(void *arg, int result)
 {
     struct retention *t = arg;
     const struct save_id *id = &t->victim[t->next_victim - 1];
-    struct catalog_save *s = catalog_find(&t->run->catalog, id);
+    struct catalog_save *s = retain_save(t, id);
     struct run *run = t->run;
 
     if (result && result != -EEXIST) {
         retain_end(t, result, "making sure that a checkpoint is REMOTE");
         return;
     }
-    if (s && s->status == SAVE_COMMITTED) {
+    if (s->status == SAVE_COMMITTED) {
         segpool_release(run->home->engine->pool, &run->catalog.uuid, id);
         s->is_released = true;
         t->env->ops->log(t->env, LOG_LEVEL_INFO,

@@ -9,7 +9,7 @@ COVERAGE_FILES := $(wildcard ckptd/engine/commit*.c ckptd/engine/retain*.c \
 COVERAGE_SUITES := commit commit_odd commit_recover commit_removed \
 	drain failnth_commit failnth_judged failnth_lost failnth_retain manifest \
 	manifest_crafted manifest_forged manifest_refused retain retain_choose \
-	retain_damage retain_tombs
+	retain_damage retain_release retain_tombs
 
 .PHONY: coverage
 coverage:

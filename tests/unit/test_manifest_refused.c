@@ -5,6 +5,7 @@
  */
 #include "formats/manifest_media.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -225,6 +226,7 @@ static const struct forgery frames[] = {
       {MF_AXIS, 0, 8, 8, 0x7878787878787878}}},
     {"manifest: layout", {AXIS(0, degree, 0)}},
     {"unknown kind", {HEAD(kind, MANIFEST_TIER + 1)}},
+    {"unknown kind", {HEAD(kind, MANIFEST_CHECKPOINT - 1)}},
     {"a table of locations has", {HEAD(kind, MANIFEST_TIER)}},
     {"no ranks", {HEAD(world_size, 0)}},
     {"chunk size", {HEAD(chunk_bytes, CHUNK_BYTES_MIN / 2)}},
@@ -493,6 +495,41 @@ static void what_a_vote_compared_is_checked(void **state)
     check_all(checked, ARRAY_LEN(checked), "check", MANIFEST_VOTE);
 }
 
+/* Where chunks lie, and nothing else. */
+static void a_table_of_locations_has_no_more_than_those(void **state)
+{
+    const struct manifest_info info = {.kind = MANIFEST_TIER,
+                                       .world_size = 3,
+                                       .chunk_bytes = CHUNK_BYTES_MIN,
+                                       .id = {2, 0, 5}};
+    const struct value value = {"seen", 4, VALUE_STRING, 0, {0}, "x", 1};
+
+    (void)state;
+    for (int more = 0; more < 3; more++) {
+        const struct writelist empty = {0};
+        const struct built_rank rank = {.list = &empty};
+        struct manifest_builder *b = manifest_builder_new();
+        struct err err = {0};
+        size_t bytes;
+        void *data = NULL;
+        int rc;
+
+        assert_int_equal(manifest_add_rank(b, &rank, &err), 0);
+        if (more == 1)
+            assert_int_equal(manifest_add_value(b, 0, &value, &err), 0);
+        if (more == 2)
+            assert_int_equal(manifest_add_note(b, "host", "a"), 0);
+        /* It opens what it has written. */
+        rc = manifest_write(b, &info, &layout, &data, &bytes, &err);
+        assert_int_equal(rc, more ? -EINVAL : 0);
+        if (more)
+            assert_non_null(strstr(err.text, "a table of locations has"));
+        else
+            free(data);
+        manifest_builder_free(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +538,7 @@ int main(void)
         cmocka_unit_test(tensors_and_regions_are_checked),
         cmocka_unit_test(pieces_values_and_notes_are_checked),
         cmocka_unit_test(what_a_vote_compared_is_checked),
+        cmocka_unit_test(a_table_of_locations_has_no_more_than_those),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,29 @@ static void compare(const struct small *s, uint32_t keep_last,
     assert_int_equal(at, count);
 }
 
+/* Of committed ones a copy goes that is in the remote tier too, nobody reads,
+ * and has enough good ones behind it. */
+static void compare_local(const struct small *s, uint32_t local_last)
+{
+    struct save_id out[SAVES];
+    size_t count = retain_choose_local(&s->c, local_last, out), at = 0;
+
+    for (size_t i = 0; i < s->c.save_count; i++) {
+        const struct catalog_save *v = &s->save[i];
+        uint32_t newer = 0;
+
+        for (size_t k = i + 1; k < s->c.save_count; k++)
+            newer +=
+                s->save[k].status == SAVE_COMMITTED && !s->save[k].is_damaged;
+        if (local_last == 0 || newer < local_last || !v->is_remote ||
+            v->status != SAVE_COMMITTED || v->is_leased || v->is_released)
+            continue;
+        assert_true(at < count);
+        assert_true(same(&out[at++], &v->id));
+    }
+    assert_int_equal(at, count);
+}
+
 /* What `code` says about save i, two digits of base 6 and 3 each. */
 static void fill(struct small *s, uint64_t code)
 {
@@ -120,6 +143,12 @@ static void the_choice_is_the_oracles(void **state)
             s.generation[2].origin = (struct save_id){0};
         for (uint32_t last = 0; last < 4; last++)
             compare(&s, last, (uint32_t)(seed >> 44 & 1) * 20);
+        for (uint32_t i = 0; i < SAVES; i++) {
+            s.save[i].is_remote = seed >> (48 + i) & 1;
+            s.save[i].is_released = (seed >> (53 + i) & 3) == 0;
+        }
+        for (uint32_t last = 0; last < 4; last++)
+            compare_local(&s, last);
     }
 }
 
