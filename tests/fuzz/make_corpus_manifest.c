@@ -5,6 +5,7 @@
 #include "tests/fuzz/make_corpus.h"
 
 #include "formats/manifest_media.h"
+#include "formats/tier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,31 @@ static void wanted(const uint8_t *front, size_t table, const char *name)
     corpus_put("plan", name, &w);
 }
 
+/* A checkpoint, and the table of its one daemon. */
+static void tiered(const struct table *t, const char *name)
+{
+    uint8_t *data = build(t, MANIFEST_CHECKPOINT);
+    const struct mf_header *h = (const void *)data;
+    const struct id128 daemon = {{7}};
+    struct wr w = {0};
+    struct manifest m;
+    void *tier;
+    size_t bytes;
+    struct err err;
+
+    check(manifest_open(data, h->total_bytes, &m, &err), &err);
+    check(tier_build(&m, &daemon,
+                     PAGE_BYTES + 2 * chunk_extent_bytes(CHUNK_BYTES_MIN),
+                     &tier, &bytes, &err),
+          &err);
+    wr_u16(&w, (uint16_t)(h->digests_at / 64));
+    add_front(&w, data);
+    add_front(&w, tier);
+    corpus_put("tier", name, &w);
+    free(tier);
+    free(data);
+}
+
 void corpus_manifests(void)
 {
     /* Of what, and who wants it: not of the large ones. */
@@ -114,6 +140,10 @@ void corpus_manifests(void)
         corpus_put("manifest", name, &w);
         wanted(data, pairs[i][1], name);
         free(data);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof name, "built%zu", i);
+        tiered(&corpus_table[i], name);
     }
     data = corpus_golden(GOLDEN_VOTE, &bytes);
     wr_u8(&w, 1);

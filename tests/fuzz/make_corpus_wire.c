@@ -52,7 +52,7 @@ static void to_rank(void)
     PUT(delivered, WIRE_DELIVERED, 18);
     PUT(load_done, WIRE_LOAD_DONE, 18, ID, 0, 2, 1 << 30, "note");
     PUT(values_ok, WIRE_VALUES_OK, ID, {{{"dp", 4}}, 1}, data, data + 8, 8, 4);
-    PUT(list_ok, WIRE_LIST_OK, 1, data);
+    PUT(list_ok, WIRE_LIST_OK, 1, data, data);
     PUT(describe_ok, WIRE_DESCRIBE_OK, data, 20);
 }
 
