@@ -128,7 +128,7 @@ $(LIB_SO): $(call obj,$(COMMON) $(FORMATS) $(CLIENT) $(TRAINER)) \
 $(B)/bin/ckptd: $(call obj,ckptd/daemon/main.c) $(LIB_ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
-$(B)/bin/ckpt: $(call obj,$(CKPT)) $(LIB_ENGINE)
+$(B)/bin/ckpt: $(call obj,$(CKPT) $(CLIENT)) $(LIB_ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 

@@ -27,6 +27,7 @@
  *   VALUES                       ->   VALUES_OK
  *   LIST                         ->   LIST_OK
  *   DESCRIBE                     ->   DESCRIBE_OK
+ *   DRAIN (not after OPEN)       ->   DRAIN_OK
  *   CLOSE                        ->   CLOSE_OK
  *
  * Slots. An arena is 1..WIRE_PIECES_MAX memfds. Piece 0 begins with one page
@@ -53,8 +54,8 @@
 #define WIRE_PIECE_BYTES   ((uint64_t)1 << 30) /* at most, per piece */
 #define WIRE_FLAG_MORE     1             /* TABLE: another frame follows */
 #define WIRE_FEATURE_TRUST ((uint64_t)1) /* SAVE may carry struct trust */
-/* OPEN may carry remote_every, AWAIT be sent; LIST_OK says states, to a rank
- * that has it. */
+/* OPEN may carry remote_every, AWAIT and DRAIN be sent; LIST_OK says states, to
+ * a rank that has it. */
 #define WIRE_FEATURE_REMOTE ((uint64_t)2)
 
 enum wire_type {
@@ -91,7 +92,9 @@ enum wire_type {
     WIRE_CLOSE = 31,
     WIRE_CLOSE_OK = 32,
     WIRE_AWAIT = 33,
-    WIRE_LAST = WIRE_AWAIT,
+    WIRE_DRAIN = 34,
+    WIRE_DRAIN_OK = 35,
+    WIRE_LAST = WIRE_DRAIN_OK,
 };
 
 struct wire_header {
@@ -351,6 +354,28 @@ struct wire_describe_ok {
     uint32_t table_bytes;
 };
 
+/* `ckpt drain` of a checkpoint, asked again and again until its share here is
+ * copied: attaches the run if need be, and puts the checkpoint first. */
+struct wire_drain {
+    char home[1024]; /* absolute */
+    char run[256];
+    struct save_id id;
+};
+
+enum wire_drain_state {
+    WIRE_DRAIN_WAITING = 0, /* for others, or for a while after a failure */
+    WIRE_DRAIN_COPYING = 1,
+    WIRE_DRAIN_SHARED = 2, /* what lies here is there, of others' it is not */
+    WIRE_DRAIN_REMOTE = 3,
+};
+
+struct wire_drain_ok {
+    uint32_t state;
+    uint64_t bytes, done_bytes; /* of this share; 0: not known yet */
+    int32_t code; /* of the last failure, 0: none; and its words */
+    char text[ERR_TEXT_BYTES];
+};
+
 struct wire_close {
     uint32_t unused;
 };
@@ -393,6 +418,8 @@ WIRE_CODEC(values_ok);
 WIRE_CODEC(list_ok);
 WIRE_CODEC(describe);
 WIRE_CODEC(describe_ok);
+WIRE_CODEC(drain);
+WIRE_CODEC(drain_ok);
 WIRE_CODEC(close);
 
 /* The same for one info, at a place inside LIST_OK. */

@@ -1,6 +1,6 @@
 /*
- * wire_query.c - the messages that ask: VALUES, LIST and DESCRIBE. See wire.h
- * and wire.c.
+ * wire_query.c - the messages that ask: VALUES, LIST, DESCRIBE and DRAIN. See
+ * wire.h and wire.c.
  */
 #include "formats/wire_internal.h"
 
@@ -113,4 +113,44 @@ int wire_describe_ok_decode(const void *data, size_t bytes,
 
     v->table = wire_get_rest(&r, &v->table_bytes);
     return wire_end(&r, true);
+}
+
+void wire_drain_encode(const struct wire_drain *v, struct wr *w)
+{
+    wr_str(w, v->home);
+    wr_str(w, v->run);
+    wire_put_save_id(w, &v->id);
+}
+
+int wire_drain_decode(const void *data, size_t bytes, struct wire_drain *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    rd_str(&r, v->home, sizeof v->home);
+    rd_str(&r, v->run, sizeof v->run);
+    v->id = wire_get_save_id(&r);
+    return wire_end(&r, v->id.generation > 0);
+}
+
+void wire_drain_ok_encode(const struct wire_drain_ok *v, struct wr *w)
+{
+    wr_u32(w, v->state);
+    wr_u64(w, v->bytes);
+    wr_u64(w, v->done_bytes);
+    wr_u32(w, (uint32_t)v->code);
+    wr_str(w, v->text);
+}
+
+int wire_drain_ok_decode(const void *data, size_t bytes,
+                         struct wire_drain_ok *v)
+{
+    struct rd r = rd_init(data, bytes);
+
+    v->state = rd_u32(&r);
+    v->bytes = rd_u64(&r);
+    v->done_bytes = rd_u64(&r);
+    v->code = wire_get_code(&r);
+    rd_str(&r, v->text, sizeof v->text);
+    return wire_end(&r, v->state <= WIRE_DRAIN_REMOTE && v->code <= 0 &&
+                            v->done_bytes <= v->bytes);
 }

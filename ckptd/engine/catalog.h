@@ -36,6 +36,7 @@ struct catalog_save {
     bool is_pinned : 1, is_verified : 1, is_leased : 1;
     bool is_damaged : 1;  /* it is on record that a scrub found bad bytes */
     bool is_remote : 1;   /* every byte is in the remote tier as well */
+    bool is_wished : 1;   /* to be drained before others, by `ckpt drain` */
     bool is_drained : 1;  /* what this daemon has of it is */
     bool is_released : 1; /* and this daemon's local copy was let go */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that

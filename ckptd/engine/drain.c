@@ -54,6 +54,13 @@ struct catalog_save *drain_save(const struct drain *d)
     return s && s->status == SAVE_COMMITTED ? s : NULL;
 }
 
+static bool is_wished(const struct drain *d)
+{
+    const struct catalog_save *s = drain_save(d);
+
+    return s && s->is_wished;
+}
+
 /* By our own clock. */
 static uint32_t seconds(const struct engine *e)
 {
@@ -64,14 +71,16 @@ static uint32_t seconds(const struct engine *e)
  * Whose turn it is.
  */
 
-/* Does the policy of its generation send it there? */
+/* Does the policy of its generation, or a wish, send it there? */
 static bool is_meant(const struct run *run, const struct catalog_save *s)
 {
     const struct catalog_generation *g =
         catalog_generation_at(&run->catalog, s->id.generation);
 
-    return s->status == SAVE_COMMITTED && !s->is_lost && g &&
-           g->record.remote_every && s->id.step % g->record.remote_every == 0;
+    if (s->status != SAVE_COMMITTED || s->is_lost)
+        return false;
+    return s->is_wished || (g && g->record.remote_every &&
+                            s->id.step % g->record.remote_every == 0);
 }
 
 static bool is_due(const struct run *run, const struct catalog_save *s,
@@ -80,11 +89,14 @@ static bool is_due(const struct run *run, const struct catalog_save *s,
     return is_meant(run, s) && !s->is_remote && s->drain_at_s <= now_s;
 }
 
-/* What this daemon's share of is not there comes before what waits for others,
+/* What is wished for comes first, then what this daemon's share of is not there
+ * before what waits for others,
  * what has not failed before what has; of equal ones the newest. */
 static bool is_before(const struct catalog_save *a,
                       const struct catalog_save *b)
 {
+    if (a->is_wished != b->is_wished)
+        return a->is_wished;
     if (a->is_drained != b->is_drained)
         return b->is_drained;
     if (a->drain_failures != b->drain_failures)
@@ -163,11 +175,17 @@ static void drain_end(struct drain *d, int result, const char *what)
                             "%s: %s; it is tried again",
                             d->run->name, d->id.step, d->id.generation, what,
                             err_text(result));
-    if (s && !s->is_remote) {
+    if (s && !s->is_remote && !d->is_yielding) {
         s->drain_at_s = seconds(d->engine) + (AGAIN_S << s->drain_failures);
         if (result && s->drain_failures < AGAIN_DOUBLED)
             s->drain_failures++;
     }
+    if (s && (s->is_remote || s->is_drained))
+        s->is_wished = false;
+    d->failed = result ? d->id : (struct save_id){0};
+    if (result)
+        (void)err_set(&d->failure, result, "%s: %s", what, err_text(result));
+    d->is_yielding = false;
     held_manifest_put(d->held);
     free(d->table);
     d->held = NULL;
@@ -305,6 +323,8 @@ uint64_t drain_pace(struct drain *d, uint64_t bytes)
     uint64_t now = env_now(env), start = max_u64(d->next_start_ns, now);
     double rate = env->drain_bytes_s;
 
+    if (is_wished(d))
+        return 0;
     if (engine_is_working(d->engine) && (rate <= 0 || rate > BESIDE_BYTES_S))
         rate = BESIDE_BYTES_S;
     if (rate > 0)
@@ -366,7 +386,7 @@ int drain_is_meant(const struct run *run, const struct catalog_save *s,
         catalog_generation_at(&run->catalog, s->id.generation);
     uint32_t every = g ? g->record.remote_every : 0;
 
-    if (is_meant(run, s))
+    if (is_meant(run, s) || (s->status == SAVE_COMMITTED && s->is_drained))
         return 0;
     if (s->is_lost)
         return err_set(err, -ENOTSUP,
@@ -390,12 +410,64 @@ bool drain_is_wanted(const struct run *run)
     return false;
 }
 
+static bool is_at(const struct drain *d, const struct run *run,
+                  const struct save_id *id)
+{
+    return d->phase != DRAIN_IDLE && d->run == run &&
+           save_id_compare(&d->id, id) == 0;
+}
+
+void drain_wish(struct run *run, struct catalog_save *s)
+{
+    struct drain *d = run->home->engine->drain;
+
+    if (s->is_wished || s->is_remote || s->is_drained)
+        return;
+    s->is_wished = true;
+    s->drain_failures = 0;
+    s->drain_at_s = 0;
+    if (d->phase == DRAIN_IDLE) {
+        drain_run(run);
+        return;
+    }
+    if (is_at(d, run, &s->id)) {
+        drain_write_hurry(d);
+        return;
+    }
+    d->is_yielding = d->phase < DRAIN_TABLE && !is_wished(d);
+    if (d->is_yielding)
+        drain_write_cancel(d);
+}
+
+void drain_progress(const struct run *run, const struct catalog_save *s,
+                    struct wire_drain_ok *out)
+{
+    const struct drain *d = run->home->engine->drain;
+
+    *out = (struct wire_drain_ok){0};
+    if (s->is_remote) {
+        out->state = WIRE_DRAIN_REMOTE;
+    } else if (s->is_drained) {
+        out->state = WIRE_DRAIN_SHARED;
+    } else if (is_at(d, run, &s->id)) {
+        out->state = WIRE_DRAIN_COPYING;
+        if (d->phase == DRAIN_WRITING)
+            drain_write_progress(d, &out->bytes, &out->done_bytes);
+    } else if (save_id_compare(&d->failed, &s->id) == 0) {
+        out->code = d->failure.code;
+        memcpy(out->text, d->failure.text, sizeof out->text);
+    }
+}
+
 bool drain_uses(const struct run *run, const struct save_id *id)
 {
     const struct drain *d = run->home->engine->drain;
 
-    return d && d->phase != DRAIN_IDLE && d->run == run &&
-           save_id_compare(&d->id, id) == 0;
+    const struct catalog_save *s = catalog_find(&run->catalog, id);
+
+    if (s && s->status == SAVE_COMMITTED && s->is_wished)
+        return true;
+    return d && is_at(d, run, id);
 }
 
 void drain_close(struct engine *e)

@@ -21,6 +21,8 @@
 
 #include "ckptd/engine/home.h"
 
+struct session;
+
 /* -ENOMEM. */
 int drain_open(struct engine *e) MUST_USE;
 /* Something of this run was committed, or it was attached: look at it. */
@@ -33,11 +35,20 @@ bool drain_is_wanted(const struct run *run);
 /* Creates remote/SAVE; -EEXIST: it is there, and durable. */
 void drain_put_mark(struct run *run, const struct save_id *id,
                     recio_put_fn done, void *arg);
-/* Does the policy of its generation send this checkpoint there? 0, or -ENOTSUP
- * with words. */
+/* Does the policy of its generation, or a wish, send this checkpoint there? 0,
+ * or -ENOTSUP with words. */
 int drain_is_meant(const struct run *run, const struct catalog_save *s,
                    struct err *err) MUST_USE;
-/* Is this save's local copy being read? */
+/* A wish (`ckpt drain`) for this daemon's share of a checkpoint: it goes before
+ * all others, and as fast as it can. One that has failed is tried at once. */
+void drain_wish(struct run *run, struct catalog_save *s);
+/* How far that is; state, bytes and the last failure. */
+void drain_progress(const struct run *run, const struct catalog_save *s,
+                    struct wire_drain_ok *out);
+/* DRAIN (drain_wish.c). */
+void drain_request(struct session *s, const struct wire_header *h,
+                   const void *payload);
+/* Is this save's local copy being read, or wished for? */
 bool drain_uses(const struct run *run, const struct save_id *id);
 /* Not busy. */
 void drain_close(struct engine *e);

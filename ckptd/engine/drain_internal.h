@@ -26,6 +26,9 @@ struct drain {
     struct engine *engine;
     enum drain_phase phase;
     bool is_stopping;
+    bool is_yielding;      /* to one that is wished for */
+    struct save_id failed; /* the last that failed, and why */
+    struct err failure;
     struct env_timer timer;
     uint64_t next_start_ns; /* by the rate */
     /* Under way: */
@@ -52,6 +55,11 @@ uint64_t drain_pace(struct drain *d, uint64_t bytes);
 /* All files of the table, then drain_written(): d->err has the words. */
 void drain_write(struct drain *d);
 void drain_write_cancel(struct drain *d);
+/* The rate holds no more for what is under way. */
+void drain_write_hurry(struct drain *d);
+/* Of all files of the table: what has been written. */
+void drain_write_progress(const struct drain *d, uint64_t *bytes,
+                          uint64_t *done);
 void drain_written(struct drain *d, int result);
 
 /* remote/SAVE.DAEMON */

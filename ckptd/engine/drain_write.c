@@ -73,6 +73,8 @@ static void write_more(struct drain *d)
 {
     if (d->is_stopping && !d->err.code)
         (void)err_set(&d->err, -ECANCELED, "the daemon stops");
+    if (d->is_yielding && !d->err.code)
+        (void)err_set(&d->err, -ECANCELED, "another one is wanted first");
     if (!drain_save(d) && !d->err.code)
         (void)err_set(&d->err, -ECANCELED, "it was removed");
     for (size_t i = 0; i < DRAIN_WRITERS; i++)
@@ -88,6 +90,30 @@ void drain_write(struct drain *d)
 {
     d->next_file = 0;
     write_more(d);
+}
+
+void drain_write_progress(const struct drain *d, uint64_t *bytes,
+                          uint64_t *done)
+{
+    *bytes = *done = 0;
+    for (uint32_t i = 0; i < d->tier.file_count; i++) {
+        *bytes += tier_file_bytes(&d->tier, i);
+        if (i < d->next_file)
+            *done += tier_file_bytes(&d->tier, i);
+    }
+    for (size_t i = 0; i < DRAIN_WRITERS; i++) {
+        const struct remote_write *w = &d->writer[i];
+        uint64_t file = w->window ? tier_file_bytes(&d->tier, w->file) : 0;
+
+        *done -= file - min_u64(w->written_bytes, file);
+    }
+}
+
+void drain_write_hurry(struct drain *d)
+{
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        if (d->writer[i].window)
+            remote_write_hurry(&d->writer[i]);
 }
 
 void drain_write_cancel(struct drain *d)

@@ -373,3 +373,11 @@ void remote_write_cancel(struct remote_write *w)
     w->job.done = cancel_done;
     env->ops->work(env, &w->job);
 }
+
+void remote_write_hurry(struct remote_write *w)
+{
+    struct env *env = run_env(w->run);
+
+    if (w->phase != REMOTE_IDLE && w->is_pacing)
+        env->ops->timer_set(env, &w->timer, env_now(env));
+}

@@ -97,5 +97,7 @@ struct remote_write {
 void remote_write_begin(struct remote_write *w);
 /* Begin nothing more: done() follows with -ECANCELED unless it is done. */
 void remote_write_cancel(struct remote_write *w);
+/* What pace() said counts no more: go on now. */
+void remote_write_hurry(struct remote_write *w);
 
 #endif

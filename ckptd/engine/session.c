@@ -12,6 +12,7 @@
  * back, which cannot be cancelled.
  */
 #include "ckptd/engine/await.h"
+#include "ckptd/engine/drain.h"
 #include "ckptd/engine/load.h"
 #include "ckptd/engine/save.h"
 
@@ -276,6 +277,7 @@ static const struct frame_rule rules[WIRE_LAST + 1] = {
     [WIRE_VALUES] = {"VALUES", IN(JOINED), on_values},
     [WIRE_LIST] = {"LIST", IN(JOINED), on_list},
     [WIRE_DESCRIBE] = {"DESCRIBE", IN(JOINED), on_describe},
+    [WIRE_DRAIN] = {"DRAIN", IN(GREETED), drain_request},
     [WIRE_CLOSE] = {"CLOSE", IN(GREETED) | IN(JOINED), on_close},
 };
 

@@ -135,6 +135,31 @@ static void use_defaults(const struct env *env, struct wire_open *v)
         v->local_last = env->local_last;
 }
 
+bool session_may_open(struct session *s, uint64_t request_id, const char *home,
+                      const char *run)
+{
+    if (!is_plain_path(home)) {
+        session_error(s, request_id, -EINVAL,
+                      "home '%s': an absolute path without . and .. is wanted",
+                      home);
+        return false;
+    }
+    if (!run_name_is_good(run)) {
+        session_error(s, request_id, -EINVAL,
+                      "run '%s': letters, digits, '.', '_' and '-' are wanted, "
+                      "not starting with '.'",
+                      run);
+        return false;
+    }
+    if (s->engine->is_closing || !s->engine->is_ready) {
+        session_error(s, request_id, -EAGAIN,
+                      "the daemon is %s: try again shortly",
+                      s->engine->is_closing ? "stopping" : "starting");
+        return false;
+    }
+    return true;
+}
+
 void session_open(struct session *s, const struct wire_header *h,
                   const void *payload)
 {
@@ -144,24 +169,8 @@ void session_open(struct session *s, const struct wire_header *h,
         session_breach(s, "an OPEN of %u bytes does not decode", h->length);
         return;
     }
-    if (!is_plain_path(v->home)) {
-        session_error(s, h->id, -EINVAL,
-                      "home '%s': an absolute path without . and .. is wanted",
-                      v->home);
+    if (!session_may_open(s, h->id, v->home, v->run))
         return;
-    }
-    if (!run_name_is_good(v->run)) {
-        session_error(s, h->id, -EINVAL,
-                      "run '%s': letters, digits, '.', '_' and '-' are wanted, "
-                      "not starting with '.'",
-                      v->run);
-        return;
-    }
-    if (s->engine->is_closing || !s->engine->is_ready) {
-        session_error(s, h->id, -EAGAIN, "the daemon is %s: try again shortly",
-                      s->engine->is_closing ? "stopping" : "starting");
-        return;
-    }
     use_defaults(s->engine->env, v);
     s->open_request = h->id;
     s->is_attaching = true;

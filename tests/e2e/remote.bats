@@ -166,3 +166,66 @@ H
     is "$status" 130 "the exit status"
     grep -q "killed by signal 15" "$BATS_TEST_TMPDIR/w" || complain "$(cat "$BATS_TEST_TMPDIR/w")"
 }
+
+@test "drain: the newest goes now, whatever the policy, and a named one too" {
+    job open fill:1 save:1 wait:committed fill:2 save:2 wait:committed close
+    wait_quiet
+    tool_is 0 drain run
+    out_has "^run@2	generation 1	copied	REMOTE	in $HOME_DIR, read back$"
+    wait_quiet
+    tool_is 0 ls
+    is "$(cut -f2,4 "$OUT" | tail -2 | tr '\t\n' ' ;')" "1 COMMITTED;2 REMOTE;" states
+    tool_is 0 drain --json
+    is "$(jq -r '"\(.step) \(.result) \(.state)"' "$OUT")" "2 remote REMOTE" again
+    is_quiet || complain "a daemon for nothing"
+    tool_is 0 drain --timeout 20 run@1
+    out_has "^run@1	generation 1	copied	REMOTE	"
+    tool_is 10 drain run@7
+    tool_is 10 drain nobody
+    # A daemon that serves a job does it as well.
+    start_job open fill:3 save:3 wait:committed "mark:$BATS_TEST_TMPDIR/m" \
+        "hold:$BATS_TEST_TMPDIR/go" wait:remote close
+    eventually test -e "$BATS_TEST_TMPDIR/m"
+    OUT=$OUT.tool
+    tool_is 0 drain run@3
+    out_has "^run@3	.*REMOTE"
+    touch "$BATS_TEST_TMPDIR/go"
+    end_job
+    is "$status" 0 "the job"
+}
+
+@test "drain: each node its share; elsewhere there is nothing to do" {
+    local a=$BATS_TEST_TMPDIR/a b=$BATS_TEST_TMPDIR/b first
+    mkdir "$a" "$b"
+    timeout -k 5 100 "$JOB" --home "$HOME_DIR" --local "$a" --token t \
+        --part 0/2 open fill:1 save:1 wait:committed close >"$OUT" 2>&1 3>&- &
+    first=$!
+    timeout -k 5 100 "$JOB" --home "$HOME_DIR" --local "$b" --token t \
+        --part 1/2 open fill:1 save:1 wait:committed close >"$OUT.b" 2>&1 3>&-
+    wait "$first"
+    tool_is 0 drain --local "$BATS_TEST_TMPDIR/nowhere" run
+    out_has "no local store at $BATS_TEST_TMPDIR/nowhere"
+    [ ! -e "$BATS_TEST_TMPDIR/nowhere" ] || complain "it was made"
+    tool_is 0 drain --local "$a" run
+    out_has "^run@1	.*	copied	COMMITTED	node-local: lost with any of 2 nodes; to be drained on $(hostname) \(.*\)$"
+    tool_is 0 drain --local "$a" run
+    out_has "	copied	COMMITTED	"
+    tool_is 0 drain --local "$b" run
+    out_has "	copied	REMOTE	"
+    job --run other open fill:1 save:1 wait:committed close
+    tool_is 0 drain --local "$a" other
+    out_has "^other@1	.*nothing here	COMMITTED	"
+}
+
+@test "drain: not in time is 11, with what is left, and the next call goes on" {
+    job open fill:1 save:1 wait:committed close
+    wait_quiet
+    : >"$HOME_DIR/runs/run/data" # no folder: nothing can be copied
+    tool_is 11 drain --timeout 1 run
+    out_has "run@1: all of it is still to be copied \(.*\): call again"
+    tool_is 1 drain run
+    out_has "run@1: "
+    rm "$HOME_DIR/runs/run/data"
+    tool_is 0 drain --timeout 30 run
+    out_has "	copied	REMOTE	"
+}

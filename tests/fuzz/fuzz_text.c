@@ -260,6 +260,11 @@ int verb_unpin(struct tool *t)
     return verb(t);
 }
 
+int verb_drain(struct tool *t)
+{
+    return verb(t);
+}
+
 int verb_wait(struct tool *t)
 {
     fuzz_check(t->options.has_timeout || t->options.timeout_ms == 0);

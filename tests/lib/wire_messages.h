@@ -37,6 +37,8 @@
     X(list_ok, WIRE_LIST_OK)                                                   \
     X(describe, WIRE_DESCRIBE)                                                 \
     X(describe_ok, WIRE_DESCRIBE_OK)                                           \
+    X(drain, WIRE_DRAIN)                                                       \
+    X(drain_ok, WIRE_DRAIN_OK)                                                 \
     X(close, WIRE_CLOSE)
 
 /* Its codec without its type: encode_NAME(), decode_NAME(). */

@@ -97,6 +97,8 @@ static const struct wire_list_ok list_ok = {1, noise, NULL};
 static const struct wire_list_ok states_ok = {1, noise, noise};
 static const struct wire_describe describe = {ID, 5};
 static const struct wire_describe_ok describe_ok = {noise, 20};
+static const struct wire_drain drain = {"/h", "r", ID};
+static const struct wire_drain_ok drain_ok = {1, 9, 8, -28, "full"};
 static const struct wire_close close_message = {0};
 
 #define MESSAGE(name, sample, rest)                                            \
@@ -136,6 +138,8 @@ static const struct message messages[] = {
     MESSAGE(list_ok, states_ok, false),
     MESSAGE(describe, describe, false),
     MESSAGE(describe_ok, describe_ok, true),
+    MESSAGE(drain, drain, false),
+    MESSAGE(drain_ok, drain_ok, false),
     MESSAGE(close, close_message, false),
 };
 
@@ -336,6 +340,11 @@ static void numbers_out_of_range_are_refused(void **unused)
     REFUSED(load_vote, load_vote, attempt, 0);
     REFUSED(load_vote, load_vote, code, 1);
     REFUSED(load_done, load_done, code, 1);
+    REFUSED(await, await, id.generation, 0);
+    REFUSED(drain, drain, id.generation, 0);
+    REFUSED(drain_ok, drain_ok, state, 4);
+    REFUSED(drain_ok, drain_ok, code, 1);
+    REFUSED(drain_ok, drain_ok, done_bytes, 10);
     REFUSED(close, close_message, unused, 1);
 }
 

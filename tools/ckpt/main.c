@@ -72,6 +72,10 @@ static const struct verb {
      TARGET_REQUIRED, verb_pin},
     {"unpin", "RUN@STEP", "let the policy decide again", 0, TARGET_REQUIRED,
      verb_unpin},
+    {"drain", "[--timeout S] [--json] [RUN[@STEP]]",
+     "copy what lies on this node of the newest (or that) checkpoint to the\n"
+     "        remote tier now; before a node goes",
+     OPTION_TIMEOUT | OPTION_JSON, TARGET_OPTIONAL, verb_drain},
     {"wait",
      "[--state committed|remote] [--timeout S] [--json] RUN@STEP\n"
      "  ckpt wait --each [--exec CMD] [--state committed|remote] "

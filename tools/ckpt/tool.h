@@ -118,6 +118,7 @@ int verb_scrub(struct tool *t);
 int verb_gc(struct tool *t);
 int verb_pin(struct tool *t);
 int verb_unpin(struct tool *t);
+int verb_drain(struct tool *t);
 int verb_wait(struct tool *t);
 int verb_doctor(struct tool *t);
 
