@@ -2,6 +2,8 @@
  * ceph_one.c - one request to the home CKPT_TEST_RADOS, for scripts:
  *
  *     ceph_one put NAME TEXT | get NAME | remove NAME | list FOLDER
+ *     ceph_one when FILE ...    once the home is open, prints `opened` and
+ * waits until there is that file
  *
  * Prints what was got or listed, and on the last line `result N` and how long
  * the request took; when the home cannot be opened, `open N` and why, with exit
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct {
     const char *verb;
@@ -28,6 +31,16 @@ static double seconds(void)
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void wait_for(const char *file)
+{
+    const struct timespec moment = {.tv_nsec = 20000000};
+
+    (void)printf("opened\n");
+    (void)fflush(stdout);
+    while (access(file, F_OK) != 0)
+        (void)nanosleep(&moment, NULL);
 }
 
 static int one(struct store *store, enum store_op op, char **argument)
@@ -59,11 +72,16 @@ int main(int argc, char **argv)
 {
     const struct store_rados_options options = {
         .connect_timeout_ms = 3000, .op_timeout_ms = 3000, .give_up_ms = 6000};
-    const char *home = getenv("CKPT_TEST_RADOS");
+    const char *home = getenv("CKPT_TEST_RADOS"), *file = NULL;
     struct store *store;
     struct err err;
     int rc;
 
+    if (argc > 3 && strcmp(argv[1], "when") == 0) {
+        file = argv[2];
+        argv += 2;
+        argc -= 2;
+    }
     for (size_t i = 0; home && i < ARRAY_LEN(verbs); i++) {
         bool is_put = verbs[i].op == STORE_PUT;
 
@@ -75,6 +93,8 @@ int main(int argc, char **argv)
             (void)printf("open %d: %s\n", rc, err.text);
             return 1;
         }
+        if (file)
+            wait_for(file);
         rc = one(store, verbs[i].op, argv + 2);
         store_close(store);
         return rc;

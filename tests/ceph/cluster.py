@@ -18,6 +18,8 @@ clusters run side by side.
     cluster.py DIR kill-mon | hang-mon | wake-mon | restart-mon
     cluster.py DIR fill | unfill       the cluster is full: writes are refused
     cluster.py DIR wait                until both pools answer
+    cluster.py DIR lose FROM TO        what one member sends to another does not
+                                       arrive; carry FROM TO: it does again
     cluster.py DIR primary POOL NAMESPACE OBJECT   which OSD answers for it
     cluster.py DIR spoil POOL NAMESPACE OBJECT     other bytes in all copies
     cluster.py DIR flip N OBJECT       flip a bit of the copy of an object that
@@ -379,6 +381,14 @@ class Cluster:
                                 if time.monotonic() > until:
                                     die(1, f"pool {pool}: {error}")
 
+    def lose(self, sender, receiver):
+        self.enter(ROUTER)
+        self.net.lose(sender, receiver)
+
+    def carry(self, sender, receiver):
+        self.enter(ROUTER)
+        self.net.carry(sender, receiver)
+
     def fill(self, is_full):
         """Each OSD takes itself for full, or not any more."""
         with self.admin() as client:
@@ -514,6 +524,8 @@ def main():
         cluster.fill(verb == "fill")
     elif verb == "flip" and len(rest) == 2:
         cluster.flip(*rest)
+    elif verb in ("lose", "carry") and len(rest) == 2 and cluster.net:
+        getattr(cluster, verb)(*rest)
     elif verb in ("primary", "spoil") and len(rest) == 3:
         getattr(cluster, verb)(*rest)
     else:

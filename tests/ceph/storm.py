@@ -166,7 +166,7 @@ def main():
                 print(f"the load ended early, after {name}")
                 sys.exit(load.returncode or 1)
         load.send_signal(signal.SIGTERM)
-        status = load.wait(timeout=240)
+        status = load.wait(timeout=600)
         if status != 0:
             complaints(cluster)
     finally:

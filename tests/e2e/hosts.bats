@@ -110,9 +110,8 @@ release() {
 }
 
 @test "what three hosts save, three hosts load, and two in another layout" {
-    token=a on_all open fill:1 save:1 wait:committed close
-    out_count "wait:committed ok" 6
-    eventually is_remote 1
+    token=a on_all open fill:1 save:1 wait:remote close
+    out_count "wait:remote ok" 6
     token=b on_all open load close
     out_count "load ok id=1/1 version=1" 6
     token=c
