@@ -52,7 +52,7 @@ static const struct safeguard safeguards[] = {
     {"exclusive creation", "names", NULL, 1},
     {"count of links", "lost-answer", NULL, 1},
     {"look whose a name is", "lost-answer-nfs", NULL, 1},
-    {"lock", "killed", NULL, 13},
+    {"lock", "killed", NULL, 17},
     {"look for a name under the lock", "removed", NULL, 1},
     {"poison after a failed sync", "failed-sync", NULL, 1},
     {"one sync at a time", "syncs-at-once", NULL, 1},
@@ -77,11 +77,11 @@ static const struct safeguard safeguards[] = {
     {"voted segments until the decision", "voted", NULL, 1},
     /* The remote tier. */
     {"sync of a remote file", "drain", NULL, 1},
-    {"sync of a remote file that was there", "drain-killed", NULL, 1},
-    {"check of what was read back", "drain-killed", NULL, 1},
+    {"sync of a remote file that was there", "drain-killed", NULL, 8},
+    {"check of what was read back", "drain-killed", NULL, 6},
     {"shares of other daemons", "drain-two", NULL, 1},
     {"release of what is remote only", "drain-local", NULL, 1},
-    {"hold of the last remote one", "drain-some", NULL, 1},
+    {"hold of the last remote one", "drain-some", NULL, 3},
     /* One of each. */
     {"lock of the local store", "two-daemons", NULL, 1},
     {"owner of a folder", "owner", NULL, 1},
@@ -125,7 +125,7 @@ static const struct safeguard safeguards[] = {
     {"tomb over a decision", "buried", NULL, 1},
     {"tomb behind a manifest", "buried-unseen", NULL, 1},
     {"tomb before reuse", "slow-tomb", NULL, 1},
-    {"tombs of an earlier life", "killed", NULL, 48},
+    {"tombs of an earlier life", "killed", NULL, 42},
     {"tomb of others made durable", "gc", NULL, 1},
 };
 
