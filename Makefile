@@ -106,7 +106,7 @@ check-deps:
 # What this build leaves out, said once per make.
 report: $(BINS) $(LIB_SO)
 	@$(if $(HAVE_MPI),:,echo "left out: train_lm (no mpicc on this machine)")
-	@echo "left out: CUDA, NCCL and RADOS (not part of this version)"
+	@echo "left out: CUDA and NCCL (not part of this version)"
 
 $(B)/obj/%.o: %.c $(B)/flags | check-deps
 	@mkdir -p $(@D)
@@ -210,13 +210,16 @@ install: all
 	$(file >$(B)/ckpt.pc,$(PC_TEXT))install -m 644 $(B)/ckpt.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 trainer/ckpt.h $(DESTDIR)$(PREFIX)/include/
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(PREFIX)/share/ckptd
 	sed 's,@PREFIX@,$(PREFIX),' tools/packaging/ckptd@.service.in >$(B)/ckptd@.service
 	install -m 644 $(B)/ckptd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed 's,@PREFIX@,$(PREFIX),' tools/packaging/rados.conf.in >$(B)/rados.conf
+	install -m 644 $(B)/rados.conf $(DESTDIR)$(PREFIX)/share/ckptd/
 
 # The files of install and nothing else; folders stay.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ckptd bin/ckpt \
 	  lib/libckpt.so.0 lib/libckpt.so lib/libckpt.a lib/pkgconfig/ckpt.pc \
-	  include/ckpt.h lib/systemd/system/ckptd@.service)
+	  include/ckpt.h lib/systemd/system/ckptd@.service share/ckptd/rados.conf)
 
 -include $(shell find $(B)/obj -name '*.d' -type f 2>/dev/null)

@@ -66,29 +66,58 @@ static int make_absolute(char out[PATH_MAX], const char *path, struct err *err)
     return join_path(out, here, path, err);
 }
 
+static int place_folder(struct daemon_place *place, const char *home,
+                        struct err *err)
+{
+    const char *folder = text_home_path(home);
+    struct stat st;
+
+    if (!folder)
+        return err_set(err, -EINVAL,
+                       "home %s: a home is a directory, file://PATH or "
+                       "rados://POOL/NAMESPACE",
+                       home);
+    if (!realpath(folder, place->home) || stat(place->home, &st))
+        return err_set(err, -errno, "home %s: %s; make the directory first",
+                       home, err_text(errno));
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, -ENOTDIR, "home %s: not a directory", home);
+    return 0;
+}
+
+/* What its name is worth the daemon says. */
+static int place_rados(struct daemon_place *place, const char *home,
+                       const char *store, struct err *err)
+{
+    if (strlen(home) >= sizeof place->home)
+        return err_set(err, -ENAMETOOLONG, "home %s: too long", home);
+    memcpy(place->home, home, strlen(home) + 1);
+    place->is_in_rados = true;
+    if (store)
+        return 0;
+    return err_set(err, -EINVAL,
+                   "home %s: segments cannot lie in RADOS: name a folder on a "
+                   "local drive for them in CKPT_LOCAL or options.local",
+                   home);
+}
+
 int daemon_place_init(struct daemon_place *place, const char *home,
                       const char *local, const char *socket, struct err *err)
 {
     const char *where = choose(home, "CKPT_HOME");
     const char *store = choose(local, "CKPT_LOCAL");
-    const char *path = choose(socket, "CKPT_SOCKET"), *folder;
-    struct stat st;
+    const char *path = choose(socket, "CKPT_SOCKET");
     int rc;
 
     *place = (struct daemon_place){.is_given = path != NULL};
     if (!where)
         return err_set(err, -EINVAL,
-                       "no home: name a directory in options.home or "
-                       "CKPT_HOME");
-    folder = text_home_path(where);
-    if (!folder)
-        return err_set(err, -EINVAL,
-                       "home %s: this version knows directories only", where);
-    if (!realpath(folder, place->home) || stat(place->home, &st))
-        return err_set(err, -errno, "home %s: %s; make the directory first",
-                       where, err_text(errno));
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, -ENOTDIR, "home %s: not a directory", where);
+                       "no home: name a directory, or rados://POOL/NAMESPACE, "
+                       "in options.home or CKPT_HOME");
+    rc = text_home_is_rados(where) ? place_rados(place, where, store, err)
+                                   : place_folder(place, where, err);
+    if (rc)
+        return rc;
     rc = store ? make_absolute(place->local, store, err)
                : join_path(place->local, place->home, "local", err);
     if (rc)

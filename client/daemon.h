@@ -2,7 +2,8 @@
  * daemon.h - find the daemon of a local store, or start a private one.
  *
  * The socket is `socket` (or CKPT_SOCKET), else LOCAL/ckptd.sock, where LOCAL
- * is `local` (or CKPT_LOCAL), else HOME/local. A path too long for a socket's
+ * is `local` (or CKPT_LOCAL), else HOME/local, which a home in RADOS has not. A
+ * path too long for a socket's
  * address is reached through a descriptor of its directory.
  */
 #ifndef CLIENT_DAEMON_H
@@ -16,15 +17,17 @@
 /* The daemon's exit status when another one holds the store: not an error. */
 #define DAEMON_EXIT_BUSY 11
 
-/* All absolute. */
+/* All absolute paths; or the home's name in RADOS as it was given. */
 struct daemon_place {
     char home[PATH_MAX], local[PATH_MAX], socket[PATH_MAX];
-    bool is_given;   /* the socket was named by the user: nothing is started */
-    bool has_served; /* a daemon has: the next one may take its time to come */
+    bool is_in_rados; /* the home: its daemon needs the network */
+    bool is_given;    /* the socket was named by the user: nothing is started */
+    bool has_served;  /* a daemon has: the next one may take its time to come */
 };
 
 /* NULL or "" takes the environment's, then the default. -ENOENT with words
- * when the home does not exist, -ENAMETOOLONG, -errno. */
+ * when the home does not exist, -EINVAL when there is no home or, for one in
+ * RADOS, no local store, -ENAMETOOLONG, -errno. */
 int daemon_place_init(struct daemon_place *place, const char *home,
                       const char *local, const char *socket,
                       struct err *err) MUST_USE;

@@ -160,16 +160,18 @@ static int fill_attributes(posix_spawnattr_t *attr)
     return rc;
 }
 
-static int spawn(const char *binary, const char *local, int log_fd,
-                 pid_t *child)
+static int spawn(const char *binary, const struct daemon_place *place,
+                 int log_fd, pid_t *child)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     char name[] = "ckptd", option[] = "--local", path[PATH_MAX];
-    char *argv[] = {name, option, path, NULL};
+    char rados[] = "--rados";
+    char *argv[] = {name, option, path, place->is_in_rados ? rados : NULL,
+                    NULL};
     int rc;
 
-    (void)snprintf(path, sizeof path, "%s", local);
+    (void)snprintf(path, sizeof path, "%s", place->local);
     rc = posix_spawn_file_actions_init(&actions);
     if (rc)
         return -rc;
@@ -259,7 +261,7 @@ int daemon_spawn(const struct daemon_place *place, pid_t *child, off_t *log_at,
     log_fd = open_log(place->local, log_at, err);
     if (log_fd < 0)
         return log_fd;
-    rc = spawn(binary, place->local, log_fd, &pid);
+    rc = spawn(binary, place, log_fd, &pid);
     (void)close(log_fd);
     if (rc)
         return err_set(err, rc, "%s: cannot start it: %s", binary,

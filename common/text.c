@@ -75,3 +75,10 @@ const char *text_home_path(const char *home)
         return home + sizeof file - 1;
     return strstr(home, "://") ? NULL : home;
 }
+
+bool text_home_is_rados(const char *home)
+{
+    static const char rados[] = "rados://";
+
+    return strncmp(home, rados, sizeof rados - 1) == 0;
+}

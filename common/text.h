@@ -22,4 +22,7 @@ void text_clean(char *text);
  */
 const char *text_home_path(const char *home);
 
+/* True for a text that means a home in RADOS (rados://...), good or not. */
+bool text_home_is_rados(const char *home);
+
 #endif

@@ -30,11 +30,6 @@ static struct shown show(const char *text, size_t bytes)
     return shown;
 }
 
-bool rados_url_is(const char *text)
-{
-    return strncmp(text, scheme, strlen(scheme)) == 0;
-}
-
 static bool is_word_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -126,7 +121,7 @@ int rados_url_parse(const char *text, struct rados_url *url, struct err *err)
     if (strnlen(text, RADOS_URL_MAX + 1) > RADOS_URL_MAX)
         return err_set(err, -EINVAL, "a home's name has at most %d bytes",
                        RADOS_URL_MAX);
-    if (!rados_url_is(text))
+    if (!text_home_is_rados(text))
         return err_set(err, -EINVAL, "'%s' does not begin with rados://",
                        show(text, strlen(text)).text);
     text += strlen(scheme);

@@ -25,9 +25,6 @@ struct rados_url {
     char user[RADOS_WORD_MAX + 1];      /* "": admin, without "client." */
 };
 
-/* True for a text that means a home in RADOS, good or not. */
-bool rados_url_is(const char *text);
-
 /* 0, or -EINVAL with words that name what is wrong. */
 int rados_url_parse(const char *text, struct rados_url *url,
                     struct err *err) MUST_USE;

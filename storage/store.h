@@ -308,9 +308,12 @@ struct rados_api;
 
 struct store_rados_options {
     const struct rados_api *api; /* NULL: this machine's librados */
-    uint32_t connect_timeout_ms; /* 0: 10,000 */
-    uint32_t op_timeout_ms;      /* 0: 10,000 */
-    uint32_t give_up_ms;         /* 0: 30,000 */
+    /* 0: what Ceph's configuration says in rados_mon_op_timeout and
+     * rados_osd_op_timeout, else 10,000. */
+    uint32_t connect_timeout_ms, op_timeout_ms;
+    /* 0: 4.5 times op_timeout_ms: by default longer than a cluster takes to
+     * notice an OSD that hangs. */
+    uint32_t give_up_ms;
     bool puts_unread; /* for timings alone: what was created is not read back */
 };
 
@@ -335,7 +338,8 @@ int store_rados_try(const char *url, const struct store_rados_options *options,
                     struct store_rados_trial *out, struct err *err) MUST_USE;
 
 /* A home by its name: a directory, file://PATH or rados://POOL/NAMESPACE...,
- * -EINVAL for any other scheme. `engine` is for files. */
+ * -EINVAL for any other scheme. STORE_OPEN_CREATE makes a home in RADOS; a
+ * directory has to be there. `engine` is for files. */
 int store_home_open(const char *home, unsigned flags, enum store_engine engine,
                     struct store **out, struct err *err) MUST_USE;
 

@@ -7,7 +7,6 @@
 #include "storage/store.h"
 
 #include "common/text.h"
-#include "storage/rados_url.h"
 
 #include <errno.h>
 
@@ -17,8 +16,9 @@ int store_home_open(const char *home, unsigned flags, enum store_engine engine,
     const char *path = text_home_path(home);
 
     if (path)
-        return store_file_open(path, flags, engine, out, err);
-    if (rados_url_is(home))
+        return store_file_open(path, flags & ~(unsigned)STORE_OPEN_CREATE,
+                               engine, out, err);
+    if (text_home_is_rados(home))
         return store_rados_open(home, flags, NULL, out, err);
     return err_set(err, -EINVAL,
                    "home %s: a home is a directory, file://PATH or "

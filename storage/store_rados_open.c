@@ -22,6 +22,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define TIMEOUT_MS 10000
+
 /*
  * The cluster.
  */
@@ -41,9 +43,31 @@ static uint64_t seconds(uint32_t ms)
     return ((uint64_t)ms + 999) / 1000;
 }
 
+/* Of the cluster's own configuration, if it says (0: it does not). */
+static uint32_t timeout_of(const struct rados_store *rados, const char *option)
+{
+    char text[32];
+    double value;
+
+    if (rados->api->conf_get(rados->cluster, option, text, sizeof text) < 0)
+        return TIMEOUT_MS;
+    value = strtod(text, NULL);
+    return value > 0 && value < 3600 ? (uint32_t)(value * 1000) : TIMEOUT_MS;
+}
+
+static void find_timeouts(struct rados_store *rados)
+{
+    if (rados->connect_timeout_ms == 0)
+        rados->connect_timeout_ms = timeout_of(rados, "rados_mon_op_timeout");
+    if (rados->op_timeout_ms == 0)
+        rados->op_timeout_ms = timeout_of(rados, "rados_osd_op_timeout");
+    if (rados->give_up_ms == 0)
+        rados->give_up_ms = rados->op_timeout_ms * 9 / 2;
+}
+
 /* By default librados waits for ever, and an operation that exceeds what may
  * be in flight waits in the caller's thread: store_rados_op.c stays below. */
-static int configure(struct rados_store *rados, struct err *err)
+static int set_limits(struct rados_store *rados, struct err *err)
 {
     const struct {
         const char *option;
@@ -52,11 +76,29 @@ static int configure(struct rados_store *rados, struct err *err)
         {"rados_osd_op_timeout", seconds(rados->op_timeout_ms)},
         {"rados_mon_op_timeout", seconds(rados->connect_timeout_ms)},
         {"client_mount_timeout", seconds(rados->connect_timeout_ms)},
+        /* A client asks which OSDs there are when an operation has taken so
+         * long: 10 s unless told, when ours have ended and the next one goes to
+         * the same OSD, which hangs, or whose host has lost its power. */
+        {"objecter_timeout", seconds(rados->op_timeout_ms / 4)},
+        {"objecter_tick_interval", 1},
         {"objecter_inflight_ops", 8192},
         {"objecter_inflight_op_bytes", UINT64_C(1) << 30},
         {"log_to_stderr", 0},
         {"err_to_stderr", 0},
     };
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        int rc = set_number(rados, numbers[i].option, numbers[i].value);
+
+        if (rc < 0)
+            return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE,
+                                 numbers[i].option);
+    }
+    return 0;
+}
+
+static int configure(struct rados_store *rados, struct err *err)
+{
     /* Never what the environment or the working directory offers. */
     const char *conf =
         rados->url.conf[0] ? rados->url.conf : "/etc/ceph/ceph.conf";
@@ -64,13 +106,8 @@ static int configure(struct rados_store *rados, struct err *err)
 
     if (rc < 0)
         return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE, conf);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        rc = set_number(rados, numbers[i].option, numbers[i].value);
-        if (rc < 0)
-            return rados_refused(rados, err, rc, RADOS_STEP_CONFIGURE,
-                                 numbers[i].option);
-    }
-    return 0;
+    find_timeouts(rados);
+    return set_limits(rados, err);
 }
 
 int rados_open_pool(struct rados_store *rados, enum rados_pool which,
@@ -231,12 +268,6 @@ struct rados_store *rados_new(const struct store_rados_options *options,
     rados->op_timeout_ms = options->op_timeout_ms;
     rados->give_up_ms = options->give_up_ms;
     rados->puts_unread = options->puts_unread;
-    if (rados->connect_timeout_ms == 0)
-        rados->connect_timeout_ms = 10000;
-    if (rados->op_timeout_ms == 0)
-        rados->op_timeout_ms = 10000;
-    if (rados->give_up_ms == 0)
-        rados->give_up_ms = 30000;
     rados->event_fd = -1;
     return rados;
 }

@@ -102,13 +102,13 @@ static void of_pool(struct cause *c, const char *pool, int rc)
 static void fix_rights(char *fix, const struct rados_url *url, const char *user)
 {
     int used = snprintf(fix, RADOS_FIX_BYTES,
-                        "ceph auth caps client.%s mon 'allow r' osd 'allow rwx "
+                        "ceph auth caps client.%s mon 'allow r' osd 'allow rw "
                         "pool=%s namespace=%s",
                         user, url->pool, url->space);
 
     if (url->data_pool[0] && used < RADOS_FIX_BYTES)
         used += snprintf(fix + used, RADOS_FIX_BYTES - (size_t)used,
-                         ", allow rwx pool=%s namespace=%s", url->data_pool,
+                         ", allow rw pool=%s namespace=%s", url->data_pool,
                          url->space);
     if (used < RADOS_FIX_BYTES)
         (void)snprintf(fix + used, RADOS_FIX_BYTES - (size_t)used, "'");

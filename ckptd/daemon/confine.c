@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -152,6 +153,15 @@ static const uint32_t allowed[] = {
 #endif
 };
 
+/* What librados needs besides, once it is loaded. */
+static const uint32_t allowed_network[] = {
+    SYS_connect,      SYS_setsockopt, SYS_getsockname,
+    SYS_getpeername,  SYS_sendmmsg, /* the resolver's */
+#ifdef SYS_epoll_create
+    SYS_epoll_create,
+#endif
+};
+
 enum look {
     LOOK_EQUAL, /* allowed when the argument is `value` */
     LOOK_SET,   /* when one of the value's bits is set in the argument */
@@ -167,7 +177,13 @@ static const struct rule {
     {SYS_mprotect, 2, PROT_EXEC, LOOK_CLEAR},
 };
 
-#define FILTER_MAX (24 + 2 * ARRAY_LEN(allowed) + 6 * ARRAY_LEN(rules))
+static const struct rule network_rules[] = {
+    {SYS_prctl, 0, PR_SET_NAME, LOOK_EQUAL}, /* of threads */
+};
+
+#define FILTER_MAX                                                             \
+    (32 + 2 * (ARRAY_LEN(allowed) + ARRAY_LEN(allowed_network)) +              \
+     6 * (ARRAY_LEN(rules) + ARRAY_LEN(network_rules)))
 
 struct writer {
     struct sock_filter code[FILTER_MAX];
@@ -205,7 +221,34 @@ static void put_rule(struct writer *w, const struct rule *r)
     put_answer(w, SECCOMP_RET_ERRNO | EPERM);
 }
 
-static void fill(struct writer *w)
+/* The internet's families, and no other. */
+static void put_socket_rule(struct writer *w)
+{
+    put(w, BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5);
+    put_load(w, offsetof(struct seccomp_data, args));
+    put(w, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0);
+    put(w, BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1);
+    put_answer(w, SECCOMP_RET_ALLOW);
+    put_answer(w, SECCOMP_RET_ERRNO | EPERM);
+}
+
+static void put_allowed(struct writer *w, const uint32_t *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        put(w, BPF_JMP | BPF_JEQ | BPF_K, numbers[i], 0, 1);
+        put_answer(w, SECCOMP_RET_ALLOW);
+    }
+}
+
+static void put_network(struct writer *w)
+{
+    put_socket_rule(w);
+    for (size_t i = 0; i < ARRAY_LEN(network_rules); i++)
+        put_rule(w, &network_rules[i]);
+    put_allowed(w, allowed_network, ARRAY_LEN(allowed_network));
+}
+
+static void fill(struct writer *w, bool has_network)
 {
     const struct rule own_signals = {SYS_tgkill, 0, (uint32_t)getpid(),
                                      LOOK_EQUAL}; /* abort() */
@@ -219,10 +262,9 @@ static void fill(struct writer *w)
     put_rule(w, &own_signals);
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         put_rule(w, &rules[i]);
-    for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
-        put(w, BPF_JMP | BPF_JEQ | BPF_K, allowed[i], 0, 1);
-        put_answer(w, SECCOMP_RET_ALLOW);
-    }
+    if (has_network)
+        put_network(w);
+    put_allowed(w, allowed, ARRAY_LEN(allowed));
     /* Its flags are in memory, where a filter cannot look: the C library then
      * takes clone. */
     put(w, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
@@ -230,14 +272,14 @@ static void fill(struct writer *w)
     put_answer(w, SECCOMP_RET_ERRNO | EPERM);
 }
 
-static int install(void)
+static int install(bool has_network)
 {
     struct writer w = {.count = 0};
     struct sock_fprog program;
 
     if (IS_SANITIZED || OWN_ARCH == 0)
         return -EOPNOTSUPP;
-    fill(&w);
+    fill(&w, has_network);
     program = (struct sock_fprog){.len = w.count, .filter = w.code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) < 0)
         return -errno;
@@ -247,12 +289,13 @@ static int install(void)
     return 0;
 }
 
-int confine(char *text, size_t capacity)
+int confine(bool has_network, char *text, size_t capacity)
 {
-    int rc = install();
+    int rc = install(has_network);
 
     if (rc == 0)
-        (void)snprintf(text, capacity, "system calls are filtered");
+        (void)snprintf(text, capacity, "system calls are filtered%s",
+                       has_network ? ", but for the network" : "");
     else if (rc == -EOPNOTSUPP)
         (void)snprintf(text, capacity,
                        "system calls are not filtered (not in this build)");

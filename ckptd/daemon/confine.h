@@ -19,9 +19,14 @@
 
 #include <stddef.h>
 
-/* 0, or why it is not in force: -EOPNOTSUPP for a sanitizer's build, -EINVAL,
+/* has_network: sockets of the internet's families may be made and connected,
+ * for librados, which has to be loaded before: it could not be any more. A
+ * daemon that does not need it (homes in folders) goes without, so that one
+ * that was taken over reaches nobody.
+ *
+ * 0, or why it is not in force: -EOPNOTSUPP for a sanitizer's build, -EINVAL,
  * -ENOSYS, -EACCES, -EPERM where the kernel or a container refuses. `text` gets
  * one clause for people either way. */
-int confine(char *text, size_t capacity) MUST_USE;
+int confine(bool has_network, char *text, size_t capacity) MUST_USE;
 
 #endif

@@ -26,10 +26,10 @@ enum {
 #define SECONDS_MAX (366ULL * 24 * 3600) /* a year */
 
 static const char usage_text[] =
-    "usage: ckptd [--foreground] --local DIR [--socket PATH] [--linger S]\n"
-    "             [--keep-last N] [--keep-every N] [--scrub-every S]\n"
-    "             [--scrub-rate N] [--remote-every N] [--local-last N]\n"
-    "             [--drain-rate N] [--log-level LEVEL]\n"
+    "usage: ckptd [--foreground] [--rados] --local DIR [--socket PATH]\n"
+    "             [--linger S] [--keep-last N] [--keep-every N]\n"
+    "             [--scrub-every S] [--scrub-rate N] [--remote-every N]\n"
+    "             [--local-last N] [--drain-rate N] [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -37,6 +37,8 @@ static const char usage_text[] =
     "  --local DIR     folder of segments on a local drive (CKPT_LOCAL); made\n"
     "                  if its parent exists\n"
     "  --foreground    run until SIGTERM or SIGINT (for a service or by hand)\n"
+    "  --rados         serve homes in RADOS too: keep the right to use the\n"
+    "                  network, which is given up else\n"
     "  --socket PATH   where to listen (CKPT_SOCKET; default DIR/ckptd.sock)\n"
     "  --linger S      seconds to stay without work (CKPT_LINGER; 600)\n"
     "  --keep-last N   checkpoints to keep of runs whose trainers give no\n"
@@ -123,6 +125,7 @@ static int parse(int argc, char **argv, struct arguments *a)
          NUMBER_OPTION + NUMBER_SCRUB_RATE},
         {"log-level", required_argument, NULL, 'v'},
         {"foreground", no_argument, NULL, 'f'},
+        {"rados", no_argument, NULL, 'N'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -143,6 +146,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case 'f':
             a->options.is_foreground = true;
+            break;
+        case 'N':
+            a->options.has_network = true;
             break;
         case 'V':
             (void)printf("ckptd %s\n", CKPT_VERSION);

@@ -88,68 +88,6 @@ static void env_log(struct env *env, enum log_level level, const char *format,
     log_line(level, "engine", "%s", text);
 }
 
-static void store_ready(struct source *source, uint32_t events)
-{
-    struct home_source *h = container_of(source, struct home_source, source);
-    int rc = store_poll(h->store, 0);
-
-    (void)events;
-    if (rc < 0 && rc != -EINTR)
-        log_line(LOG_LEVEL_ERROR, "store", "poll: %s", err_text(rc));
-}
-
-static int store_watch(struct reactor *r, struct home_source *h,
-                       struct store *store)
-{
-    h->store = store;
-    h->source.fd = store_poll_fd(store);
-    h->source.ready = store_ready;
-    return reactor_watch(r, &h->source, EPOLLIN);
-}
-
-static int env_home_open(struct env *env, const char *path, struct store **out,
-                         struct err *err)
-{
-    struct reactor *r = reactor_of(env);
-    struct home_source *h = calloc(1, sizeof *h);
-    int rc;
-
-    if (!h)
-        return err_set(err, -ENOMEM, "no memory to open home %s", path);
-    rc = store_file_open(path, STORE_OPEN_WRITE, STORE_ENGINE_AUTO, out, err);
-    if (rc)
-        goto err_after_alloc;
-    rc = store_watch(r, h, *out);
-    if (rc) {
-        (void)err_set(err, rc, "home %s: epoll: %s", path, err_text(rc));
-        goto err_after_open;
-    }
-    list_append(&r->homes, &h->link);
-    return 0;
-
-err_after_open:
-    store_close(*out);
-err_after_alloc:
-    free(h);
-    return rc;
-}
-
-static void env_home_close(struct env *env, struct store *store)
-{
-    struct reactor *r = reactor_of(env);
-
-    LIST_FOR_EACH_SAFE (node, after, &r->homes) {
-        struct home_source *h = container_of(node, struct home_source, link);
-
-        if (h->store != store)
-            continue;
-        reactor_unwatch(r, &h->source);
-        list_remove(&h->link);
-        free(h);
-    }
-    store_close(store);
-}
-
 static const struct env_ops env_ops = {
     .now_ns = reactor_now_ns,
     .unix_ms = reactor_unix_ms,
@@ -159,8 +97,8 @@ static const struct env_ops env_ops = {
     .work = env_work,
     .send = peers_send,
     .hang_up = peers_hang_up,
-    .home_open = env_home_open,
-    .home_close = env_home_close,
+    .home_open = homes_begin,
+    .home_close = homes_end,
     .arena_left = memory_arena_left,
     .arena_new = memory_arena_new,
     .arena_free = memory_arena_free,
@@ -218,7 +156,7 @@ static void give_up_rights(struct reactor *r)
 {
     size_t used = strlen(r->env.mode);
     char text[160];
-    int rc = confine(text, sizeof text);
+    int rc = confine(r->options->has_network, text, sizeof text);
 
     (void)snprintf(r->env.mode + used, sizeof r->env.mode - used, "; %s", text);
     if (rc && rc != -EOPNOTSUPP)
@@ -316,7 +254,9 @@ static int sources_open(struct reactor *r, struct err *err)
     rc = reactor_watch(r, &r->signals, EPOLLIN);
     if (rc == 0)
         rc = reactor_watch(r, &r->worker_done, EPOLLIN);
-    return rc ? err_set(err, rc, "epoll: %s", err_text(rc)) : 0;
+    if (rc == 0)
+        rc = homes_open(r);
+    return rc ? err_set(err, rc, "epoll or openers: %s", err_text(rc)) : 0;
 }
 
 static int reactor_open(struct reactor *r, struct err *err)
@@ -350,6 +290,7 @@ static void reactor_close(struct reactor *r)
         peers_close(r);
     if (r->engine)
         engine_close(r->engine);
+    homes_close_openers(r);
     memory_stop(r);
     workers_close(r->workers);
     local_close(r);

@@ -33,6 +33,7 @@ struct reactor_options {
     const char *local;  /* folder of the local store, made if need be */
     const char *socket; /* NULL: LOCAL/ckptd.sock */
     bool is_foreground; /* run by somebody, for ever; else private: lingers */
+    bool has_network;   /* homes in RADOS can be had */
     uint64_t linger_ms; /* private: ends after so long without work */
     /* For trainers that give no policy. */
     uint32_t keep_last, keep_every, remote_every, local_last;
@@ -45,18 +46,20 @@ struct reactor_options {
 struct reactor {
     struct env env; /* first: env_ops get a pointer to it */
     struct engine *engine;
-    struct workers *workers;
+    struct workers *workers, *openers;
     const struct reactor_options *options;
     int epoll_fd;
     struct epoll_event event[REACTOR_EVENTS]; /* being handled */
     int event_count;
     int lock_fd; /* LOCAL/lock, held for life */
     int local_dir_fd;
-    struct source signals, worker_done, listener;
+    struct source signals, worker_done, opener_done, listener;
     struct env_timer listener_rest; /* peers.c */
     bool is_listening;              /* the socket's name is ours */
     struct home_source local_source;
-    struct list homes;  /* struct home_source */
+    struct list homes; /* struct home_source */
+    struct err
+        no_rados;       /* why homes in RADOS cannot be had; code 0: they can */
     struct list timers; /* struct env_timer, unordered */
     struct list peers;  /* struct peer (peers.c) */
     env_peer next_peer;
@@ -84,6 +87,16 @@ void reactor_unwatch(struct reactor *r, struct source *source);
  * local store; else a failure in words. Blocks for the daemon's life. */
 int reactor_run(const struct reactor_options *options,
                 struct err *err) MUST_USE;
+
+/* homes.c: env_ops.home_open and home_close; openers before the daemon is
+ * confined, and their end. */
+void homes_begin(struct env *env, struct env_opening *o);
+void homes_end(struct env *env, struct store *store);
+int homes_open(struct reactor *r) MUST_USE;
+void homes_close_openers(struct reactor *r);
+/* Among what the loop waits for; -errno. */
+int store_watch(struct reactor *r, struct home_source *h,
+                struct store *store) MUST_USE;
 
 /* timers.c */
 void reactor_timer_set(struct env *env, struct env_timer *t, uint64_t at_ns);

@@ -16,6 +16,7 @@
 #include "ckptd/engine/commit_internal.h"
 
 #include "common/plant.h"
+#include "common/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -147,6 +148,16 @@ void commit_wish(struct commit *c, int code, const char *format, ...)
     va_end(args);
 }
 
+void commit_wish_home(struct commit *c, int code, const char *what)
+{
+    const char *home = c->run->home->path;
+    size_t bytes = text_home_is_rados(home) ? strcspn(home, "?") : strlen(home);
+
+    state_of(c)->is_home_silent = code == -ETIMEDOUT;
+    commit_wish(c, code, "%s of host %s in home %.*s: %s", what,
+                commit_env(c)->host, (int)bytes, home, err_text(code));
+}
+
 /*
  * Events.
  */
@@ -259,8 +270,7 @@ static void vote_done(void *arg, int result)
     if (!commit_resume(c, result))
         return;
     if (result < 0)
-        commit_wish(c, result, "vote of host %s: %s", commit_env(c)->host,
-                    err_text(result));
+        commit_wish_home(c, result, "vote");
     if (s->wish.code == 0) {
         commit_move(c, COMMIT_VOTED);
         s->delay_ns = 0;

@@ -187,6 +187,11 @@ static void run_looked(struct store_req *req, int64_t result)
                       c->run->name, c->run->name);
         return;
     }
+    if (result == -ETIMEDOUT) { /* nothing else would be answered now */
+        commit_wish_home(c, -ETIMEDOUT, "looking for RUN");
+        commit_decide(c, DECISION_ABORT);
+        return;
+    }
     if (commit_is_alone(c)) {
         intent_put(c);
         return;
@@ -267,7 +272,7 @@ static void intent_done(void *arg, int result)
     /* -EEXIST: written in an earlier life of this daemon, after recovery had
      * looked. It is durable, and no vote follows from that life. */
     if (result < 0 && result != -EEXIST)
-        commit_wish(c, result, "intent: %s", err_text(result));
+        commit_wish_home(c, result, "intent");
     else if (catalog_note_save(&c->run->catalog, &save, "") < 0)
         commit_wish(c, -ENOMEM, "no memory to begin the save");
     if (state_of(c)->wish.code != 0)

@@ -161,6 +161,13 @@ void commit_follow(struct commit *c, const struct record_decision *d)
     outcome_settle(c);
 }
 
+/* Without our vote there is no COMMIT: the owner need not wait for ABORT. */
+static bool may_tell_early(const struct commit_state *s)
+{
+    return s->trying == DECISION_ABORT && !s->is_told &&
+           (!s->has_voted || is_left_out("voted segments until the decision"));
+}
+
 /* A decision that cannot be had yet. */
 static void decide_again(struct commit *c, const char *what, const char *why)
 {
@@ -175,10 +182,7 @@ static void decide_again(struct commit *c, const char *what, const char *why)
             why);
     s->is_warned = true;
     commit_later(c, back_off(&s->delay_ns));
-    /* Without our vote there is no COMMIT: the owner need not wait. */
-    if (s->trying == DECISION_ABORT &&
-        (!s->has_voted || is_left_out("voted segments until the decision")) &&
-        !s->is_told)
+    if (may_tell_early(s))
         commit_tell_early(c);
 }
 
@@ -330,6 +334,9 @@ static void abort_begin(struct commit *c)
     (void)snprintf(d.reason, sizeof d.reason, "%s", s->wish.text);
     if (record_make(c, &d))
         decision_put(c);
+    /* Publishing this may take as long again as what was waited for. */
+    if (s->is_home_silent && may_tell_early(s))
+        commit_tell_early(c);
 }
 
 /* What commit_merge.c found is in the manifest's notes; listings see it too. */
@@ -385,7 +392,7 @@ static void parts_done(void *arg, int result)
         decision_put(c);
         return;
     }
-    commit_wish(c, result, "manifest: %s", err_text(result));
+    commit_wish_home(c, result, "manifest");
     abort_begin(c);
 }
 

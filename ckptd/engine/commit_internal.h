@@ -35,6 +35,7 @@ struct commit_state {
     uint64_t highest_step; /* of its generation when it began */
     bool is_busy;
     bool is_recovered;     /* no owner: its segments are ours to release */
+    bool is_home_silent;   /* why ABORT is wanted */
     bool is_told;          /* `decided` was called before ABORT was on record */
     bool has_voted;        /* the vote may be on record */
     bool is_local;         /* all votes are there */
@@ -99,6 +100,8 @@ bool commit_is_alone(const struct commit *c);
 bool commit_is_overdue(const struct commit *c);
 /* ABORT is wanted for that, in words that say who is late. */
 void commit_wish_overdue(struct commit *c);
+/* It could not be written there. A home in RADOS is named without options. */
+void commit_wish_home(struct commit *c, int code, const char *what);
 /* Read decision/SAVE; follow it if it is there, else look again later. */
 void commit_look(struct commit *c);
 /* Over, with nothing on record: the save was refused. */

@@ -265,7 +265,7 @@ bool engine_is_quiet(const struct engine *e)
     return !is_at_work(e) && !any_run(e, saves_in_flight) &&
            !any_run(e, commits_at_work) && !engine_is_retaining(e) &&
            !scrub_is_busy(e) && !drain_is_busy(e) && !await_is_busy(e) &&
-           !segpool_is_busy(e->pool);
+           !segpool_is_busy(e->pool) && !homes_opening(e);
 }
 
 /* What this life leaves in the local store. */

@@ -46,6 +46,19 @@ struct env_arena {
 /* One connection, named by number; numbers are never used again. */
 typedef uint64_t env_peer;
 
+/* A home being opened. The caller's, until done(). */
+struct env_opening {
+    const char *path; /* an absolute path, or rados://... */
+    void (*done)(struct env_opening *opening);
+    /* Out, for done(): */
+    int result; /* 0, or negative and `err` has words */
+    struct store *store;
+    struct err err;
+    /* The environment's: */
+    struct env *env;
+    struct env_job job;
+};
+
 struct env_ops {
     uint64_t (*now_ns)(struct env *env);  /* monotonic */
     uint64_t (*unix_ms)(struct env *env); /* for people only */
@@ -60,9 +73,10 @@ struct env_ops {
                  const void *payload, const struct env_arena *arena);
     /* End the connection once what was queued is out. */
     void (*hang_up)(struct env *env, env_peer peer);
-    /* Open a home's store for writing. */
-    int (*home_open)(struct env *env, const char *path, struct store **out,
-                     struct err *err);
+    /* Open a home's store for writing, which may take many seconds: so it is
+     * done elsewhere. done() is called once, on the engine's thread, and never
+     * from inside the call. */
+    void (*home_open)(struct env *env, struct env_opening *opening);
     /* Closes it: nothing of the engine's is in flight there. */
     void (*home_close)(struct env *env, struct store *store);
     /* What arenas may take beyond those that there are; UINT64_MAX: there is

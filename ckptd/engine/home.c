@@ -1,19 +1,22 @@
 /*
  * home.c - homes: opened at the first call that names them, closed at the end.
  *
- *   READ -> (LOOK -> MAKE -> READ)* -> open | failed | a twin of another
+ *   OPEN -> READ -> (LOOK -> MAKE -> READ)* -> open | failed | a twin of
+ * another
  *
- * STORE is read; when it is absent the folder must be empty (our own local
- * store and what a file system puts there aside), and STORE is created
- * exclusively and read again, so that of two daemons that come at once both use
- * what one of them wrote. A home whose uuid is attached already under another
- * path is a twin: its store is closed, and its callers go to the first.
+ * The environment opens its store, which may take long. STORE is read; when it
+ * is absent the folder must be empty (our own local store and what a file
+ * system puts there aside), and STORE is created exclusively and read again, so
+ * that of two daemons that come at once both use what one of them wrote. A home
+ * whose uuid is attached already under another path is a twin: its store is
+ * closed, and its callers go to the first.
  *
  * What ends an opening runs from a timer, never from a callback of the very
  * store that it may close.
  */
 #include "ckptd/engine/home_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +25,7 @@
 struct opening {
     struct home *home;
     struct list waiters; /* struct attach_waiter */
+    struct env_opening store;
     struct env_timer timer;
     uint32_t tries;
     struct err err; /* code: the result */
@@ -48,6 +52,7 @@ static void home_free(struct home *h)
     struct env *env = h->engine->env;
     struct list *node;
 
+    assert(!h->is_opening);
     env->ops->home_close(env, h->store);
     while ((node = h->runs.next) != &h->runs)
         run_free(container_of(node, struct run, link));
@@ -222,13 +227,26 @@ static void store_read(struct opening *o)
     recio_get(o->home->store, "STORE", RECORD_MAX_BYTES, store_read_done, o);
 }
 
+static void store_opened(struct env_opening *opening)
+{
+    struct opening *o = container_of(opening, struct opening, store);
+
+    o->home->is_opening = false;
+    if (opening->result < 0) { /* in words that name the home */
+        o->err = opening->err;
+        o->err.code = opening->result;
+        opening_end(o);
+        return;
+    }
+    o->home->store = opening->store;
+    store_read(o);
+}
+
 /* NULL on no memory. A failure to open is told later, like any other. */
 static struct home *home_new(struct engine *engine, const char *path)
 {
     struct home *h = calloc(1, sizeof *h);
     struct opening *o = calloc(1, sizeof *o);
-    struct err err;
-    int rc;
 
     if (!h || !o) {
         free(h);
@@ -237,19 +255,25 @@ static struct home *home_new(struct engine *engine, const char *path)
     }
     h->engine = engine;
     h->attaching = o;
+    h->is_opening = true;
     list_init(&h->runs);
     list_append(&engine->homes, &h->link);
     (void)snprintf(h->path, sizeof h->path, "%s", path);
     o->home = h;
     list_init(&o->waiters);
-    rc = engine->env->ops->home_open(engine->env, path, &h->store, &err);
-    if (rc < 0) {
-        h->store = NULL;
-        opening_fail(o, rc, "", err.text);
-    } else {
-        store_read(o);
-    }
+    o->store.path = h->path;
+    o->store.done = store_opened;
+    engine->env->ops->home_open(engine->env, &o->store);
     return h;
+}
+
+bool homes_opening(const struct engine *engine)
+{
+    LIST_FOR_EACH (node, &engine->homes) {
+        if (container_of(node, struct home, link)->is_opening)
+            return true;
+    }
+    return false;
 }
 
 void run_attach(struct engine *engine, const char *home_path,

@@ -23,6 +23,7 @@ struct home {
     struct store *store;
     struct list runs;
     void *attaching; /* home.c's own, until STORE is read */
+    bool is_opening; /* its store: nothing may be freed */
 };
 
 struct member {
@@ -82,8 +83,11 @@ typedef void (*run_fn)(void *arg, int result, struct run *run,
  * for one run share the work. -ECANCELED when the homes are closed first. */
 void run_attach(struct engine *engine, const char *home_path,
                 const char *run_name, run_fn done, void *arg);
+/* Whether the environment is opening a store for us. */
+bool homes_opening(const struct engine *engine);
 /* Everything of all homes is freed; stores are closed. What was undecided
- * stays so, without an event. No job of the engine is under way. */
+ * stays so, without an event. No job of the engine, and no opening, is under
+ * way. */
 void homes_close(struct engine *engine);
 /* Deadline of a generation whose record says `ms` (0: 600 s). */
 uint32_t decide_timeout(uint32_t ms);

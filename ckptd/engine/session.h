@@ -118,8 +118,9 @@ void session_hello(struct session *s, const struct wire_header *h,
                    const void *payload);
 void session_open(struct session *s, const struct wire_header *h,
                   const void *payload);
-/* May this home and run be named now? Else the request has been refused. */
-bool session_may_open(struct session *s, uint64_t request_id, const char *home,
+/* May this home and run be named now? Else the request has been refused. `home`
+ * becomes the one name that it has here, which is never longer. */
+bool session_may_open(struct session *s, uint64_t request_id, char *home,
                       const char *run);
 void session_arena(struct session *s, const struct wire_header *h,
                    const void *payload);

@@ -6,6 +6,8 @@
  * rank may try again.
  */
 #include "ckptd/engine/save.h"
+#include "common/text.h"
+#include "storage/rados_url.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -113,12 +115,33 @@ static bool is_plain_path(const char *path)
     return true;
 }
 
+/* 0, or -EINVAL in words. A home gets one name, however it was written. */
+static int name_home(char *home, struct err *err)
+{
+    char text[RADOS_URL_MAX + 1];
+    size_t bytes = strlen(home);
+    struct rados_url url;
+    int rc;
+
+    while (bytes > 1 && home[bytes - 1] == '/')
+        home[--bytes] = '\0';
+    if (!text_home_is_rados(home))
+        return is_plain_path(home)
+                   ? 0
+                   : err_set(err, -EINVAL,
+                             "home '%s': an absolute path without . and .. is "
+                             "wanted",
+                             home);
+    rc = rados_url_parse(home, &url, err);
+    if (rc < 0)
+        return err_prefix(err, "home '%s'", home);
+    rados_url_format(&url, text); /* as long as what was parsed */
+    memcpy(home, text, strlen(text) + 1);
+    return 0;
+}
+
 static void use_defaults(const struct env *env, struct wire_open *v)
 {
-    size_t bytes = strlen(v->home);
-
-    while (bytes > 1 && v->home[bytes - 1] == '/')
-        v->home[--bytes] = '\0';
     if (!v->open_timeout_ms)
         v->open_timeout_ms = OPEN_TIMEOUT_MS;
     if (!v->decide_timeout_ms)
@@ -135,13 +158,13 @@ static void use_defaults(const struct env *env, struct wire_open *v)
         v->local_last = env->local_last;
 }
 
-bool session_may_open(struct session *s, uint64_t request_id, const char *home,
+bool session_may_open(struct session *s, uint64_t request_id, char *home,
                       const char *run)
 {
-    if (!is_plain_path(home)) {
-        session_error(s, request_id, -EINVAL,
-                      "home '%s': an absolute path without . and .. is wanted",
-                      home);
+    struct err err;
+
+    if (name_home(home, &err)) {
+        session_error(s, request_id, err.code, "%s", err.text);
         return false;
     }
     if (!run_name_is_good(run)) {

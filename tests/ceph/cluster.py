@@ -92,6 +92,7 @@ mon_allow_pool_delete = true
 mon_osd_min_down_reporters = 1
 mon_osd_down_out_interval = 0
 mon_osd_adjust_heartbeat_grace = false
+osd_heartbeat_grace = 4
 paxos_propose_interval = 0.1
 paxos_min_wait = 0.02
 [osd]
@@ -267,7 +268,7 @@ class Cluster:
 
     def keys(self):
         """All keys, in the monitor's own keyring: it takes them over."""
-        limited = ", ".join(f"allow rwx pool={pool} namespace=ckpt*"
+        limited = ", ".join(f"allow rw pool={pool} namespace=ckpt*"
                             for pool in POOLS)
         full = {"mon": "allow *", "osd": "allow *", "mgr": "allow *"}
         users = {"mon.": {"mon": "allow *"}, "client.admin": full,

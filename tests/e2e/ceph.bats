@@ -91,7 +91,7 @@ rot() {
     one put a text
     [ "$status" -eq 1 ]
     says "open -1: rados://meta/other as client.ckptd"
-    says "osd 'allow rwx pool=meta namespace=other, allow rwx pool=data namespace=other'"
+    says "osd 'allow rw pool=meta namespace=other, allow rw pool=data namespace=other'"
 }
 
 @test "an erasure-coded pool is refused for records, in words" {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # tests/e2e/ceph_homes.bats - homes in RADOS on a real cluster
-# (tests/ceph/cluster.py), and what is said where there is none to be had.
+# (tests/ceph/cluster.py): whole jobs, the tools, an OSD and a cluster that stop
+# during a save, and what is said where there is no home to be had.
 
 load ../lib/e2e
 load ../lib/ceph
@@ -13,6 +14,28 @@ setup() {
     HOME_DIR=${CKPT_TEST_RADOS/\/ckpt/\/ckpt-$BATS_TEST_NUMBER}
     LOCAL=$BATS_TEST_TMPDIR/local
     export CKPT_LOCAL=$LOCAL
+}
+
+# What a test that failed has left broken must not fail the next ones.
+teardown() {
+    e2e_teardown
+    [ -s "$DIR.env" ] && [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
+    cluster wake-mon || true
+    for i in 0 1 2; do
+        cluster wake-osd $i || cluster restart-osd $i || true
+    done
+    cluster unfill
+}
+
+# patience SECONDS: of librados in this test, by the option that Ceph's
+# configuration has for it.
+patience() {
+    {
+        cat "$CKPT_CEPH_CONF"
+        printf '[client]\nrados_mon_op_timeout = %s\nrados_osd_op_timeout = %s\n' \
+            "$1" "$1"
+    } >"$BATS_TEST_TMPDIR/patience.conf"
+    HOME_DIR=${HOME_DIR/$CKPT_CEPH_CONF/$BATS_TEST_TMPDIR/patience.conf}
 }
 
 # doctor HOME: its exit status in $status, what it said in $OUT.
@@ -68,11 +91,162 @@ diagnoses() {
 }
 
 @test "a cluster that does not answer is told within its time" {
+    patience 3
     cluster hang-mon
     began=$SECONDS
     tool ls
     cluster wake-mon
     is "$status" 1 "exit status of ls"
     out_has 'the monitors \(.*\) did not answer in time .*see `ceph -s`'
-    at_most $((SECONDS - began)) 15 "seconds"
+    at_most $((SECONDS - began)) 8 "seconds"
+}
+
+has_daemon() {
+    [ -n "$(daemon_pid)" ]
+}
+
+# refuses WORDS [ARGUMENT]...: ckpt_open does.
+refuses() {
+    local words=$1
+    shift
+    job_fails "$@" open
+    out_has "open error $words"
+}
+
+@test "a job in RADOS is saved, its daemon killed, and loaded in another layout" {
+    job --ranks 2 open fill:1 save:1 wait:committed close
+    wait_quiet
+    start_job --ranks 2 open load fill:2 save:2 wait:committed \
+        mark:"$BATS_TEST_TMPDIR/saved" hold:"$BATS_TEST_TMPDIR/go" \
+        fill:3 save:3 wait:committed close
+    eventually test -e "$BATS_TEST_TMPDIR/saved"
+    kill -KILL "$(daemon_pid)"
+    eventually has_daemon
+    touch "$BATS_TEST_TMPDIR/go"
+    end_job
+    is "$status" 0 "exit status of the job"
+    job --ranks 3 open load fill:4 save:4 wait:committed close
+    out_count "load ok id=3/2 version=3" 3
+    is "$(saves)" "1/1 2/2 3/2 4/3" "checkpoints"
+    # The options in another order, or none where the home knows better, are the
+    # same home.
+    HOME_DIR="rados://meta/ckpt-$BATS_TEST_NUMBER?user=ckptd&conf=$CKPT_CEPH_CONF"
+    job --ranks 1 open load close
+    out_count "load ok id=4/3 version=4" 1
+}
+
+@test "all verbs know a home in RADOS, with the local store and without" {
+    job --ranks 2 open fill:1 save:1 wait:committed fill:2 save:2 \
+        wait:committed close
+    job --ranks 2 open load fill:3 save:3 wait:committed close
+    wait_quiet
+    tool_is 0 ls
+    out_count '^run' 3
+    tool_is 0 show run@latest:t00
+    tool_is 0 verify --deep
+    out_count '\sok\s' 3
+    tool_is 0 where run@2
+    tool_is 0 scrub
+    tool_is 0 scrub --resume
+    tool_is 0 pin run@1
+    tool_is 0 gc --keep-last 1 --yes
+    is "$(saves)" "1/1 2/1 3/2" "checkpoints: pinned, the parent, the newest"
+    tool_is 0 unpin run@1
+    tool_is 0 gc --keep-last 1 --yes
+    is "$(saves)" "2/1 3/2" "checkpoints"
+    tool_is 0 doctor
+    out_has '^run +ok +run: 2 checkpoints'
+    tool_is 10 show run@1
+    # From a machine that has the key and nothing else.
+    unset CKPT_LOCAL
+    tool_is 0 ls --json
+    tool_is 0 show run@3
+    tool_is 3 verify run@3
+    out_has 'no local store is named'
+    tool doctor
+    out_has '^local store +warn'
+}
+
+@test "what keeps a trainer from its home in RADOS is told by ckpt_open" {
+    (
+        unset CKPT_LOCAL
+        refuses 'EINVAL .*segments cannot lie in RADOS: .*CKPT_LOCAL'
+    )
+    HOME_DIR=${HOME_DIR/meta/nopool} refuses \
+        'ENOENT .*rados://nopool/.* pool nopool is not there .*ceph osd pool create'
+    HOME_DIR=${HOME_DIR/\/ckpt/\/other} refuses \
+        "EPERM .*pool meta: .* the key may not do this .*ceph auth caps client.ckptd"
+    HOME_DIR=${HOME_DIR/user=ckptd/user=nobody} refuses \
+        'ENOENT .*no key for client.nobody'
+    HOME_DIR=rados://meta/a/b refuses 'EINVAL .*namespace .a/b.'
+    job --ranks 1 open close
+    cluster fill
+    until run_job --ranks 1 open close && [ $status -eq 1 ]; do sleep 0.2; done
+    out_has "open error ENOSPC .*: No space left on device"
+    HOME_DIR=${HOME_DIR/\/ckpt-/\/ckpt-new-} refuses \
+        'ENOSPC .*pool meta: .*full .*ceph df'
+    cluster unfill
+    cluster wait
+    job --ranks 1 open fill:1 save:1 wait:committed close
+}
+
+@test "a daemon that was not started for RADOS says how to get one that was" {
+    start_daemon
+    refuses "EOPNOTSUPP .*pid $daemon.* without --rados .*start it with --rados"
+    stop_daemon
+    start_daemon --rados
+    job --ranks 1 open fill:1 save:1 wait:committed close
+    stop_daemon
+}
+
+@test "an OSD that hangs or dies during saves delays them, and nothing is lost" {
+    start_job --ranks 2 open fill:1 save:1 wait:committed \
+        mark:"$BATS_TEST_TMPDIR/one" hold:"$BATS_TEST_TMPDIR/hung" \
+        fill:2 save:2 wait:committed:60000 \
+        mark:"$BATS_TEST_TMPDIR/two" hold:"$BATS_TEST_TMPDIR/dead" \
+        fill:3 save:3 wait:committed:60000 close
+    eventually test -e "$BATS_TEST_TMPDIR/one"
+    cluster hang-osd 1
+    began=$SECONDS
+    touch "$BATS_TEST_TMPDIR/hung"
+    eventually test -e "$BATS_TEST_TMPDIR/two"
+    echo "# figure: a save took $((SECONDS - began)) s while an OSD hung" >&3
+    cluster kill-osd 2
+    touch "$BATS_TEST_TMPDIR/dead"
+    cluster wake-osd 1
+    end_job
+    cluster restart-osd 2
+    is "$status" 0 "exit status of the job"
+    job --ranks 3 open load close
+    out_count "load ok id=3/1 version=3" 3
+    cluster wait
+}
+
+@test "a cluster that goes away during a save: errors in time, and no loss" {
+    patience 2 # a request: 9 s, and one operation more
+    start_job --ranks 2 open fill:1 save:1 wait:committed \
+        mark:"$BATS_TEST_TMPDIR/saved" hold:"$BATS_TEST_TMPDIR/go" \
+        fill:2 save:2 "?wait:committed:100000" mark:"$BATS_TEST_TMPDIR/told" \
+        hold:"$BATS_TEST_TMPDIR/back" fill:3 save:3 wait:committed close
+    eventually test -e "$BATS_TEST_TMPDIR/saved"
+    cluster hang-mon
+    for i in 0 1 2; do cluster hang-osd $i; done
+    began=$SECONDS
+    touch "$BATS_TEST_TMPDIR/go"
+    until [ -e "$BATS_TEST_TMPDIR/told" ] || [ $((SECONDS - began)) -gt 60 ]; do
+        sleep 0.2
+    done
+    took=$((SECONDS - began))
+    cluster wake-mon
+    for i in 0 1 2; do cluster wake-osd $i; done
+    echo "# figure: ranks were told after $took s that the cluster is away" >&3
+    at_most $took 25 "seconds until the ranks were told"
+    touch "$BATS_TEST_TMPDIR/back"
+    end_job
+    is "$status" 0 "exit status of the job"
+    out_count "wait:committed:100000 error CKPT_EABORTED .*rados://meta/ckpt-$BATS_TEST_NUMBER: Connection timed out" 2
+    is "$(saves)" "1/1 3/1" "checkpoints"
+    is "$(saves ABORTED)" "2/1" "what was aborted"
+    job --ranks 1 open load close
+    out_count "load ok id=3/1 version=3" 1
 }

@@ -13,6 +13,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "storage/crc32c.h"
+#include "common/text.h"
 #include "storage/store_rados.h"
 
 #include <stdlib.h>
@@ -27,7 +28,7 @@ static void home(const char *text)
         fuzz_check(err.code < 0 && err.text[0]);
         return;
     }
-    fuzz_check(rados_url_is(text) && url.pool[0] && url.space[0]);
+    fuzz_check(text_home_is_rados(text) && url.pool[0] && url.space[0]);
     rados_url_format(&url, back);
     fuzz_check(strlen(back) == strlen(text));
     fuzz_check(rados_url_parse(back, &again, &err) == 0);

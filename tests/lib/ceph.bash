@@ -55,7 +55,7 @@ ceph_enter() {
             >"$BUILD_DIR/$program"
         chmod +x "$BUILD_DIR/$program"
     done
-    JOB=$BUILD_DIR/tests/job
+    JOB=$BUILD_DIR/tests/job CKPTD=$BUILD_DIR/bin/ckptd
 }
 
 # says TEXT: $output has it.

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +58,10 @@ static int double_conf_set(rados_handle handle, const char *option,
         if (strcmp(option, timeouts[i]) == 0 && number > 0)
             client->timeouts_set |= 1U << i;
     }
+    if (strcmp(option, "rados_osd_op_timeout") == 0)
+        client->op_timeout_s = number;
+    if (strcmp(option, "objecter_timeout") == 0)
+        client->laggy_s = number;
     if (strcmp(option, "objecter_inflight_ops") == 0)
         client->limit_ops = number;
     if (strcmp(option, "objecter_inflight_op_bytes") == 0)
@@ -67,14 +72,22 @@ static int double_conf_set(rados_handle handle, const char *option,
 static int double_conf_get(rados_handle handle, const char *option, char *value,
                            size_t capacity)
 {
-    static const char hosts[] = "v2:192.0.2.1:3300";
+    static const char *const options[][2] = {
+        {"mon_host", "v2:192.0.2.1:3300"},
+        {"rados_mon_op_timeout", "0.000000"},
+        {"rados_osd_op_timeout", "2.000000"},
+    };
 
     (void)handle;
-    assert(strcmp(option, "mon_host") == 0);
-    if (capacity < sizeof hosts)
-        return -ENAMETOOLONG;
-    memcpy(value, hosts, sizeof hosts);
-    return 0;
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (strcmp(option, options[i][0]) == 0)
+            return snprintf(value, capacity, "%s", options[i][1]) <
+                           (int)capacity
+                       ? 0
+                       : -ENAMETOOLONG;
+    }
+    assert(!"an option that is not in the double");
+    return -ENOENT;
 }
 
 static int double_connect(rados_handle handle)
@@ -83,6 +96,9 @@ static int double_connect(rados_handle handle)
     int rc = 0;
 
     assert(client->timeouts_set == 7); /* else it might wait for ever */
+    /* Else it never hears that the OSD which it asks is down. */
+    assert(client->laggy_s > 0 &&
+           (client->laggy_s < client->op_timeout_s || client->laggy_s == 1));
     double_lock();
     if (double_cluster.weather.is_shut)
         rc = -ETIMEDOUT;

@@ -83,7 +83,7 @@ struct where {
 };
 
 struct client {
-    uint64_t limit_ops, limit_bytes;
+    uint64_t limit_ops, limit_bytes, op_timeout_s, laggy_s;
     uint32_t timeouts_set;
     bool is_connected;
     uint32_t ops; /* called for and not called back; lock */

@@ -56,7 +56,7 @@ static bool is_quiet(void *arg)
 {
     const struct test_daemon *d = arg;
 
-    return list_is_empty(&d->t->world->jobs) &&
+    return list_is_empty(&d->t->world->jobs) && !homes_opening(&d->engine) &&
            !segpool_is_busy(d->engine.pool);
 }
 

@@ -253,6 +253,12 @@ static void world_log(struct env *env, enum log_level level, const char *format,
     memcpy(t->log + t->log_bytes++, "\n", 2);
 }
 
+static void world_home_open(struct env *env, struct env_opening *o)
+{
+    o->env = env;
+    list_append(&of(env)->world->openings, &o->job.link);
+}
+
 static void door_home_close(struct env *env, struct store *store)
 {
     (void)env;
@@ -268,7 +274,7 @@ static const struct env_ops world_ops = {
     .work = world_work,
     .send = world_send,
     .hang_up = world_hang_up,
-    .home_open = door_home_open,
+    .home_open = world_home_open,
     .home_close = door_home_close,
     .arena_left = world_arena_left,
     .arena_new = world_arena_new,
@@ -295,6 +301,7 @@ struct test_world *test_world_new(uint64_t seed)
     list_init(&w->stores);
     list_init(&w->timers);
     list_init(&w->jobs);
+    list_init(&w->openings);
     return w;
 }
 
@@ -302,7 +309,8 @@ void test_world_free(struct test_world *w)
 {
     if (!w)
         return;
-    assert(list_is_empty(&w->envs) && list_is_empty(&w->jobs));
+    assert(list_is_empty(&w->envs) && list_is_empty(&w->jobs) &&
+           list_is_empty(&w->openings));
     doors_close_stores(w);
     free(w);
 }
@@ -324,6 +332,7 @@ struct test_env *test_env_new(struct test_world *w, const char *name)
     t->arena_bytes_all = UINT64_MAX;
     t->arena_piece_bytes = WIRE_PIECE_BYTES;
     t->env.ops = &world_ops;
+    t->home_open = door_home_open;
     memcpy(t->env.local_uuid.b, uuid.b, sizeof uuid.b);
     (void)snprintf(t->env.local_path, sizeof t->env.local_path, "local/%s",
                    name);
@@ -425,6 +434,21 @@ static struct list *list_pick(struct test_world *w, struct list *list)
     return NULL;
 }
 
+/* In order, and first, so that no seed means anything else for their sake. */
+static void run_openings(struct test_world *w)
+{
+    struct list *node;
+
+    while ((node = list_pop(&w->openings))) {
+        struct env_opening *o =
+            container_of(node, struct env_opening, job.link);
+
+        o->err = (struct err){0};
+        o->result = of(o->env)->home_open(o->env, o->path, &o->store, &o->err);
+        o->done(o);
+    }
+}
+
 static bool run_job(struct test_world *w)
 {
     struct list *node = list_pick(w, &w->jobs);
@@ -483,9 +507,11 @@ bool test_run(struct test_world *w, uint64_t limit_ms, test_until until,
     uint32_t idle_turns = 0;
 
     for (;;) {
-        bool busy = doors_poll(w);
         uint64_t at;
+        bool busy;
 
+        run_openings(w);
+        busy = doors_poll(w);
         busy = run_job(w) || busy;
         busy = run_timer(w) || busy;
         if (until && until(arg))

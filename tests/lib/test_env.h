@@ -29,6 +29,7 @@ struct test_world {
     struct list stores; /* by path */
     struct list timers; /* of all daemons */
     struct list jobs;
+    struct list openings; /* of homes, done when the wheel turns */
     /* Told whenever a rig enters the code under test (true) or comes back from
      * it (false); returns what it was told before. NULL: nobody cares. */
     bool (*cross)(bool inside);
@@ -51,6 +52,9 @@ struct test_frame {
 
 struct test_env {
     struct env env; /* hand out &t->env */
+    /* Opens the store of a home: of the world, by its path. */
+    int (*home_open)(struct env *env, const char *path, struct store **out,
+                     struct err *err);
     struct test_world *world;
     struct list link;     /* world.envs */
     struct list frames;   /* struct test_frame, in order of sending */

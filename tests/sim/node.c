@@ -110,7 +110,7 @@ static struct test_env *env_make(struct sim_daemon *d)
     store_close(t->env.local);
     t->env.local = port_open(n->disk, n->name, &n->ops);
     d->ops = *t->env.ops;
-    d->ops.home_open = d_home_open;
+    t->home_open = d_home_open;
     d->ops.home_close = d_home_close;
     d->ops.send = d_send;
     d->ops.hang_up = d_hang_up;

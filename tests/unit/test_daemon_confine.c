@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -62,31 +64,33 @@ static void must_pass(int (*what)(void))
 }
 
 /* 0, or the code to end with. */
-static int begin(void)
+static int begin_with(bool has_network, const char *words)
 {
     char text[200];
-    int rc = confine(text, sizeof text);
+    int rc = confine(has_network, text, sizeof text);
 
     if (rc == 0)
-        return strcmp(text, "system calls are filtered") ? 1 : 0;
+        return strcmp(text, words) ? 1 : 0;
     if (!strstr(text, "are not filtered"))
         return 1;
     return rc == -EOPNOTSUPP ? 254 : 255;
 }
 
-static int try_what_is_forbidden(void)
+static int begin(void)
+{
+    return begin_with(false, "system calls are filtered");
+}
+
+/* With the network or without. */
+static int try_what_nobody_may(void)
 {
     char *const arguments[] = {(char[]){"true"}, NULL};
     char *const none[] = {NULL};
     void *page;
-    int code = begin();
 
-    if (code)
-        return code;
     MUST(FAILED(execve("/bin/true", arguments, none)));
     MUST(FAILED(fork()));
     MUST(FAILED(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)));
-    MUST(FAILED(socket(AF_INET, SOCK_STREAM, 0)));
     MUST(FAILED(socket(AF_NETLINK, SOCK_RAW, 0)));
     MUST(FAILED(ptrace(PTRACE_TRACEME, 0, NULL, NULL)));
     MUST(FAILED(mount("none", "/tmp", "tmpfs", 0, NULL)));
@@ -113,10 +117,67 @@ static int try_what_is_forbidden(void)
     return 0;
 }
 
+static int try_what_is_forbidden(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    int code = begin();
+
+    if (code)
+        return code;
+    code = try_what_nobody_may();
+    if (code)
+        return code;
+    MUST(FAILED(socket(AF_INET, SOCK_STREAM, 0)));
+    MUST(FAILED(socket(AF_INET6, SOCK_STREAM, 0)));
+    MUST(FAILED(connect(0, (struct sockaddr *)&to, sizeof to)));
+    MUST(FAILED(prctl(PR_SET_NAME, "name", 0, 0, 0)));
+    return 0;
+}
+
 static void what_an_intruder_wants_is_refused(void **state)
 {
     (void)state;
     must_pass(try_what_is_forbidden);
+}
+
+/* What librados does: out to the internet's families, and nothing more. */
+static int try_network(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(1)};
+    socklen_t bytes = sizeof to;
+    int code = begin_with(true, "system calls are filtered, but for the "
+                                "network");
+    int fd, six;
+
+    if (code)
+        return code;
+    code = try_what_nobody_may();
+    if (code)
+        return code;
+    MUST(FAILED(socket(AF_ALG, SOCK_SEQPACKET, 0)));
+    MUST(FAILED(socket(AF_PACKET, SOCK_RAW, 0)));
+    MUST(FAILED(socket(AF_VSOCK, SOCK_STREAM, 0)));
+    MUST(FAILED(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)));
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    MUST(fd >= 0);
+    MUST(FAILED(bind(fd, (struct sockaddr *)&to, sizeof to)));
+    MUST(FAILED(listen(fd, 1)));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    MUST(connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno != EPERM);
+    MUST(getsockname(fd, (struct sockaddr *)&to, &bytes) == 0);
+    (void)close(fd);
+    six = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    MUST(six >= 0 || errno != EPERM);
+    if (six >= 0)
+        (void)close(six);
+    MUST(prctl(PR_SET_NAME, "name", 0, 0, 0) == 0);
+    return 0;
+}
+
+static void the_network_is_the_only_thing_to_be_had_besides(void **state)
+{
+    (void)state;
+    must_pass(try_network);
 }
 
 static atomic_bool is_told, was_refused;
@@ -221,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_an_intruder_wants_is_refused),
+        cmocka_unit_test(the_network_is_the_only_thing_to_be_had_besides),
         cmocka_unit_test(it_holds_for_threads_before_and_after),
         cmocka_unit_test(stores_are_opened_and_used_under_it),
     };

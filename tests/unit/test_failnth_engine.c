@@ -42,6 +42,8 @@ static struct stage stage;
 
 static struct env_ops refusing;
 static const struct env_ops *below;
+static int (*below_home_open)(struct env *env, const char *path,
+                              struct store **out, struct err *err);
 
 static int refusing_home_open(struct env *env, const char *path,
                               struct store **out, struct err *err)
@@ -52,7 +54,7 @@ static int refusing_home_open(struct env *env, const char *path,
     if (failnth_hit(FAILNTH_ENV))
         return err_set(err, -EMFILE, "home %s: the test refuses it", path);
     was = failnth_cross(false);
-    rc = below->home_open(env, path, out, err);
+    rc = below_home_open(env, path, out, err);
     (void)failnth_cross(was);
     return rc;
 }
@@ -69,8 +71,9 @@ static int refusing_arena_new(struct env *env, uint64_t bytes,
 static void refuse(struct rig *g)
 {
     below = g->daemon->env.ops;
+    below_home_open = g->daemon->home_open;
+    g->daemon->home_open = refusing_home_open;
     refusing = *below;
-    refusing.home_open = refusing_home_open;
     refusing.arena_new = refusing_arena_new;
     g->daemon->env.ops = &refusing;
 }

@@ -26,6 +26,8 @@ static void a_home_is_made_once_and_knows_its_data_pool(void **state)
     assert_int_equal(open_home("rados://meta/space", 0, &store, &err), 0);
     store_describe(store, text, sizeof text);
     assert_non_null(strstr(text, "blobs in pool data, namespace space"));
+    /* The double's configuration says so; the rig, when to give up. */
+    assert_non_null(strstr(text, "2000 ms an operation, 300 ms a request"));
     store_close(store);
     assert_int_equal(open_home("rados://meta/space?data_pool=meta",
                                STORE_OPEN_WRITE | STORE_OPEN_CREATE, &store,

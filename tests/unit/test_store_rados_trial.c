@@ -59,7 +59,7 @@ static void what_a_trial_finds_is_told_with_its_cure(void **state)
                    .error = -EPERM}},
          -EPERM,
          "may not do this",
-         "osd 'allow rwx pool=meta namespace=space, allow rwx pool=data "
+         "osd 'allow rw pool=meta namespace=space, allow rw pool=data "
          "namespace=space'"},
         {RADOS_HOME,
          {.rule = {.object = "t:",

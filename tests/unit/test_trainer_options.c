@@ -213,15 +213,21 @@ static void numbers_that_are_none_are_refused_by_name(void **unused)
     }
 }
 
-static void a_home_is_a_path_or_a_file_url(void **unused)
+static void a_home_is_a_path_or_a_url(void **unused)
 {
     struct ckpt_options o = plain();
 
     (void)unused;
     o.home = "file:///tmp";
     assert_string_equal(apply(&o, 0).home, "/tmp");
-    o.home = "rados://pool/space";
-    refuses(&o, "home rados://pool/space: this version knows directories only");
+    o.home = "s3://pool/space";
+    refuses(&o, "home s3://pool/space: a home is a directory, file://PATH or "
+                "rados://POOL/NAMESPACE");
+    o.home = "rados://pool/space?user=me";
+    refuses(&o, "segments cannot lie in RADOS: name a folder on a local drive "
+                "for them in CKPT_LOCAL or options.local");
+    o.local = "/tmp/segments";
+    assert_string_equal(apply(&o, 0).home, "rados://pool/space?user=me");
 }
 
 static void tokens_name_one_start(void **unused)
@@ -319,7 +325,7 @@ int main(void)
         cmocka_unit_test_setup(messages_name_what_is_known_once, clear),
         cmocka_unit_test_setup(numbers_that_are_none_are_refused_by_name,
                                clear),
-        cmocka_unit_test_setup(a_home_is_a_path_or_a_file_url, clear),
+        cmocka_unit_test_setup(a_home_is_a_path_or_a_url, clear),
         cmocka_unit_test_setup(tokens_name_one_start, clear),
         cmocka_unit_test_setup(pmix_names_a_start_only_under_one_launcher,
                                clear),

@@ -4,8 +4,8 @@
  * Each check prints one line: what was looked at, ok / warn / FAIL, what was
  * seen, and for all but ok the fix. Exit 1 when a check failed.
  */
+#include "common/text.h"
 #include "formats/record.h"
-#include "storage/rados_url.h"
 #include "tools/ckpt/check.h"
 #include "tools/ckpt/doctor.h"
 #include "tools/ckpt/marks.h"
@@ -154,7 +154,7 @@ static void check_home(struct doctor *d)
               "use --home DIR or set CKPT_HOME");
         return;
     }
-    if (rados_url_is(path)) {
+    if (text_home_is_rados(path)) {
         check_ceph(d);
         return;
     }

@@ -3,7 +3,6 @@
  */
 #include "tools/ckpt/tool.h"
 #include "common/text.h"
-#include "storage/rados_url.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -55,7 +54,8 @@ int tool_open_home(struct tool *t, bool for_writing)
     if (!t->options.home || !*t->options.home)
         return complain(t, EXIT_USAGE,
                         "no home given: use --home HOME or set CKPT_HOME");
-    if (!text_home_path(t->options.home) && !rados_url_is(t->options.home))
+    if (!text_home_path(t->options.home) &&
+        !text_home_is_rados(t->options.home))
         return complain(t, EXIT_USAGE,
                         "home %s: a home is a directory, file://PATH or "
                         "rados://POOL/NAMESPACE",
