@@ -14,7 +14,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define DEPTH     8
 #define SAID_MOST 20
@@ -47,7 +46,7 @@ struct checking {
     uint8_t *raw, *scratch;
     uint64_t next_chunk;
     uint32_t busy;
-    uint64_t begun_ms, begun_bytes; /* for the rate */
+    struct pace pace;
 };
 
 static void note_bad(struct checking *k, uint64_t chunk)
@@ -263,7 +262,7 @@ static void lane_start(struct checking *k, struct lane *lane)
     }
     lane->chunk = chunk;
     lane->is_busy = true;
-    k->begun_bytes += bytes;
+    pace_hold(&k->pace, bytes);
     k->busy++;
     lane->req = (struct store_req){.buf = lane->extent,
                                    .len = bytes,
@@ -274,32 +273,12 @@ static void lane_start(struct checking *k, struct lane *lane)
                   &lane->req);
 }
 
-/* Until what was read is within the rate. */
-static void hold_rate(struct checking *k)
-{
-    uint64_t rate = k->wish->rate_bytes_s, due_ms, spent_ms;
-    struct timespec pause;
-
-    if (!rate)
-        return;
-    if (!k->begun_ms)
-        k->begun_ms = now_ms();
-    due_ms = (uint64_t)((double)k->begun_bytes * 1000 / (double)rate);
-    spent_ms = now_ms() - k->begun_ms;
-    if (due_ms <= spent_ms)
-        return;
-    pause = (struct timespec){(time_t)((due_ms - spent_ms) / 1000),
-                              (long)((due_ms - spent_ms) % 1000) * 1000000};
-    (void)nanosleep(&pause, NULL);
-}
-
 static int check_chunks(struct checking *k)
 {
     while (k->next_chunk < k->m->chunk_count || k->busy) {
         for (uint32_t i = 0; i < DEPTH; i++) {
             if (k->lane[i].is_busy || k->next_chunk == k->m->chunk_count)
                 continue;
-            hold_rate(k);
             lane_start(k, &k->lane[i]);
         }
         if (k->busy) {
@@ -426,8 +405,13 @@ int check_save(struct tool *t, const char *run, const struct manifest *m,
                const struct check_wish *wish, struct progress *p,
                struct check_result *out)
 {
-    struct checking k = {
-        .tool = t, .run = run, .m = m, .wish = wish, .progress = p, .out = out};
+    struct checking k = {.tool = t,
+                         .run = run,
+                         .m = m,
+                         .wish = wish,
+                         .progress = p,
+                         .out = out,
+                         .pace = {.bytes_s = wish->rate_bytes_s}};
     int code;
 
     *out = (struct check_result){0};

@@ -31,7 +31,7 @@ static int put(struct lease *l, uint32_t number)
     struct wr w = {0};
     int64_t rc;
 
-    (void)snprintf(mark.note, sizeof mark.note, "ckpt verify, pid %d",
+    (void)snprintf(mark.note, sizeof mark.note, "ckpt %s, pid %d", l->verb,
                    (int)getpid());
     record_mark_encode(RECORD_LEASE, &mark, &w);
     req.buf = w.data;
@@ -89,7 +89,7 @@ void lease_take(struct lease *l, const struct tool *t, const char *run,
     pthread_condattr_t attr;
     struct err err;
 
-    *l = (struct lease){.save = *save, .number = 1};
+    *l = (struct lease){.verb = t->verb, .save = *save, .number = 1};
     (void)snprintf(l->run, sizeof l->run, "%s", run);
     if (getrandom(&l->id, sizeof l->id, 0) != (ssize_t)sizeof l->id)
         return;

@@ -15,6 +15,7 @@
 struct lease {
     bool is_taken;
     struct store *store; /* of its own: stores belong to one thread */
+    const char *verb;
     char run[RUN_NAME_MAX + 1];
     struct save_id save;
     struct id128 id;

@@ -22,10 +22,12 @@ enum option_bit {
     OPTION_KEEP = 16,   /* --keep-last, --keep-every */
     OPTION_REPAIR = 32, /* --repair */
     OPTION_DRY = 64,    /* --dry-run */
-    OPTION_PASS = 128,  /* --rate, --resume */
+    OPTION_RATE = 128,  /* --rate */
     OPTION_TIER = 256,  /* --tier */
     OPTION_TIMEOUT = 512,
     OPTION_WAIT = 1024, /* --state, --each, --exec */
+    OPTION_RESUME = 2048,
+    OPTION_TO = 4096,
 };
 
 enum target_need {
@@ -61,7 +63,13 @@ static const struct verb {
     {"scrub", "[--rate BYTES] [--resume] [--json] [RUN[@STEP]]",
      "read what is committed again and remember what is bad; --rate: bytes a\n"
      "        second (100M), --resume: go on with a pass that was cut short",
-     OPTION_PASS | OPTION_JSON, TARGET_OPTIONAL, verb_scrub},
+     OPTION_RATE | OPTION_RESUME | OPTION_JSON, TARGET_OPTIONAL, verb_scrub},
+    {"cp",
+     "--to HOME [--rate BYTES] [--dry-run] [--json] RUN@STEP | [--all] RUN",
+     "copy a checkpoint (of a run: the latest, or all) into another home, or\n"
+     "        into the remote tier of its own; repeat it to go on after a stop",
+     OPTION_TO | OPTION_RATE | OPTION_DRY | OPTION_ALL | OPTION_JSON,
+     TARGET_REQUIRED, verb_cp},
     {"gc",
      "[--keep-last N] [--keep-every N] [--dry-run] [--yes] [--json] "
      "[RUN]",
@@ -172,6 +180,7 @@ static const struct option long_options[] = {
     {"resume", no_argument, NULL, 'R'},
     {"rate", required_argument, NULL, 'b'},
     {"tier", required_argument, NULL, 't'},
+    {"to", required_argument, NULL, 'o'},
     {"keep-last", required_argument, NULL, 'k'},
     {"keep-every", required_argument, NULL, 'e'},
     {"state", required_argument, NULL, 's'},
@@ -201,10 +210,13 @@ static unsigned bit_of(int c)
     case 'r':
         return OPTION_REPAIR;
     case 'R':
+        return OPTION_RESUME;
     case 'b':
-        return OPTION_PASS;
+        return OPTION_RATE;
     case 't':
         return OPTION_TIER;
+    case 'o':
+        return OPTION_TO;
     case 'k':
     case 'e':
         return OPTION_KEEP;
@@ -273,6 +285,9 @@ static int take_option(struct tool *t, int c)
         break;
     case 'L':
         o->local = optarg;
+        break;
+    case 'o':
+        o->to = optarg;
         break;
     case 'j':
         o->json = true;

@@ -241,3 +241,22 @@ void progress_end(struct progress *p)
     draw(p);
     (void)fputc('\n', stderr);
 }
+
+void pace_hold(struct pace *p, uint64_t more)
+{
+    uint64_t due_ms, spent_ms;
+    struct timespec pause;
+
+    if (!p->bytes_s)
+        return;
+    if (!p->begun_ms)
+        p->begun_ms = now_ms();
+    due_ms = (uint64_t)((double)p->bytes * 1000 / (double)p->bytes_s);
+    spent_ms = now_ms() - p->begun_ms;
+    p->bytes += more;
+    if (due_ms <= spent_ms)
+        return;
+    pause = (struct timespec){(time_t)((due_ms - spent_ms) / 1000),
+                              (long)((due_ms - spent_ms) % 1000) * 1000000};
+    (void)nanosleep(&pause, NULL);
+}

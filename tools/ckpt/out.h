@@ -59,4 +59,11 @@ uint64_t now_ms(void);
 void progress_add(struct progress *p, uint64_t more);
 void progress_end(struct progress *p);
 
+/* So many bytes a second (0: as fast as it goes), from the first call on. */
+struct pace {
+    uint64_t bytes_s, begun_ms, bytes;
+};
+/* Waits until what went before is within the rate; then `more` may go. */
+void pace_hold(struct pace *p, uint64_t more);
+
 #endif

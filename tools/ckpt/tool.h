@@ -32,7 +32,7 @@ enum tier_option {
 
 /* Options of all verbs; each verb says which it takes. */
 struct options {
-    const char *home, *local;
+    const char *home, *local, *to;
     bool json, all, quick, deep, dry_run, yes, repair, resume;
     enum tier_option tier;
     uint64_t rate_bytes_s; /* 0: no limit */
@@ -116,6 +116,7 @@ int verb_where(struct tool *t);
 int verb_verify(struct tool *t);
 int verb_scrub(struct tool *t);
 int verb_gc(struct tool *t);
+int verb_cp(struct tool *t);
 int verb_pin(struct tool *t);
 int verb_unpin(struct tool *t);
 int verb_drain(struct tool *t);
