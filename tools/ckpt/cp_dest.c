@@ -2,7 +2,7 @@
  * cp_dest.c - the destination: which home, run and history it is, and whether
  * the checkpoint may come there; see cp.h.
  */
-#include "storage/rados_url.h"
+#include "common/text.h"
 #include "tools/ckpt/cp.h"
 
 #include <errno.h>
@@ -122,11 +122,11 @@ int dest_open(struct cp *cp)
 
     /* A folder has to be there, as for a trainer: it may be where nothing is
      * mounted. */
-    if (!cp->is_dry && rados_url_is(to->options.home))
+    if (!cp->is_dry && text_home_is_rados(to->options.home))
         flags |= STORE_OPEN_CREATE;
     rc = store_home_open(to->options.home, flags, STORE_ENGINE_AUTO, &to->home,
                          &err);
-    if (rc == -ENOENT && cp->is_dry && rados_url_is(to->options.home))
+    if (rc == -ENOENT && cp->is_dry && text_home_is_rados(to->options.home))
         return complain(to, EXIT_FINE, "%s; without --dry-run it is made",
                         err.text);
     return rc ? complain(to, exit_code_of(rc), "%s", err.text) : read_home(cp);
