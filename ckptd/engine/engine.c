@@ -230,7 +230,8 @@ bool engine_is_working(const struct engine *e)
 bool engine_is_idle(const struct engine *e)
 {
     return list_is_empty(&e->sessions) && !is_at_work(e) &&
-           !any_run(e, has_undecided) && !any_run(e, drain_is_wanted);
+           !any_run(e, has_undecided) && !any_run(e, drain_is_wanted) &&
+           !drain_is_busy(e);
 }
 
 static void abort_saves(struct run *run)

@@ -264,6 +264,31 @@ static void a_bad_local_copy_does_not_spoil_the_tier(void **state)
     rig_free(f.g);
 }
 
+/* A private daemon ends when it is idle, and of two that do so at one time none
+ * would be left to write that all is there. */
+static void it_is_not_idle_before_it_has_looked_and_marked(void **state)
+{
+    struct store_fault slow = {.op = STORE_LIST,
+                               .name_part = "/remote",
+                               .nth = 1,
+                               .persistent = true,
+                               .delay_polls = 200};
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 125, true, 1, 0);
+    rig_job_commit(&f, 10, 10);
+    test_env_fail(f.g->daemon, RIG_HOME, &slow);
+    LIST_FOR_EACH (node, &f.g->ranks)
+        rig_die(container_of(node, struct rig_rank, link));
+    while (!rig_is_remote(f.g, 10)) {
+        assert_false(engine_is_idle(f.g->engine));
+        (void)rig_run(f.g, 1, NULL, NULL);
+    }
+    assert_true(store_fault_count(test_env_fault(f.g->daemon, RIG_HOME)) > 0);
+    rig_free(f.g);
+}
+
 static void it_ends_in_the_midst_of_it(void **state)
 {
     (void)state;
@@ -290,6 +315,7 @@ int main(void)
         cmocka_unit_test(what_is_bad_is_written_anew),
         cmocka_unit_test(a_home_that_fails_for_a_while_is_waited_for),
         cmocka_unit_test(a_bad_local_copy_does_not_spoil_the_tier),
+        cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
     };
 
