@@ -224,3 +224,47 @@ remote_place() {
     tool_is 0 ls --json
     is "$(jq -r 'select(.damaged == true) | .step' "$OUT")" "" "damaged ones"
 }
+
+# Ranks 0 and 1 on a node with the local store $LOCAL, 2 and 3 on another.
+saves_on_two_nodes() {
+    local script=(open fill:1 save:1 wait:committed)
+    SECOND=$BATS_TEST_TMPDIR/second
+    export CKPT_REMOTE_EVERY=1
+    start_job --part 0/4 --token t --ranks 2 "${script[@]}" close
+    CKPT_LOCAL=$SECOND timeout 100 "$JOB" --home "$HOME_DIR" --part 2/4 \
+        --token t --ranks 2 "${script[@]}" close >"$OUT.b" 2>&1 3>&- ||
+        complain "the other node: $(cat "$OUT.b")"
+    end_job
+    is "$status" 0 "this node's exit status"
+    eventually is_remote 1
+    wait_quiet
+    eventually test -z "$(daemon_pid "$SECOND")"
+}
+
+@test "of two nodes one is gone: the other loads all, its own from its drive" {
+    saves_on_two_nodes
+    rm -rf "$SECOND"
+    tool_is 0 verify run@1
+    out_has "	partial	.*	nvme$"
+    out_has "	ok	.*	remote$"
+    loads_well 3
+    out_has "bytes of it were read from the remote tier"
+    # Less than all of it.
+    remote=$(sed -n 's/.* step 1: \([0-9]*\) bytes of it were read.*/\1/p' "$OUT" | head -1)
+    all=$(sed -n 's/.* read_bytes=\([0-9]*\) .*/\1/p' "$OUT" | head -1)
+    at_most "$((remote + 1))" "$all" "remote bytes"
+    rm -rf "$LOCAL"
+    loads_well 2
+}
+
+@test "of two nodes one is gone, and its share has no copy: that is said" {
+    saves_on_two_nodes
+    second=$(python3 -c 'import sys; print(open(sys.argv[1], "rb").read()[32:48].hex())' \
+        "$SECOND/STORE")
+    rm -rf "$SECOND" "$HOME_DIR"/runs/run/remote/*."$second"
+    job_fails --ranks 2 open load close
+    out_count "load error EIO .*step 1, rank [23], tensor .*another local store.*; no copy of it is in the remote tier" 2
+    wait_quiet
+    tool_is 3 verify run@1
+    out_has "no copy is in the remote tier"
+}

@@ -2,8 +2,11 @@
  * stage.c - see stage.h.
  */
 #include "tests/lib/stage.h"
+#include "tests/lib/drained.h"
+#include "tests/lib/media.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #define LIMIT_MS 700000
 
@@ -225,9 +228,12 @@ static void act_join(struct stage *s)
     (void)stage_wait_all(s);
 }
 
-static void prepare_load(struct stage *s)
+/* The daemon has ended; another one serves two ranks that have wishes. */
+static void prepare_load_on(struct stage *s)
 {
-    prepare_fresh(s);
+    s->g = rig_new_in(s->world, "a");
+    s->g->has_shared_world = true;
+    disturb(s);
     act_join(s);
     for (uint32_t i = 0; i < STAGE_RANKS; i++) {
         struct rig_want want[STAGE_RANKS * STAGE_TENSORS];
@@ -241,6 +247,50 @@ static void prepare_load(struct stage *s)
         rig_wish(s->r[i], 7, want, ARRAY_LEN(want), STAGE_TENSOR_BYTES);
     }
     (void)rig_run(s->g, 10, NULL, NULL);
+}
+
+static void prepare_load(struct stage *s)
+{
+    prepare_packed(s);
+    rig_end(s->g);
+    prepare_load_on(s);
+}
+
+/* The newest checkpoint's own segments are gone, and there is a copy of it. */
+static void lose_newest(struct stage *s)
+{
+    const struct rig_save *older =
+        container_of(s->r[0]->saves.next, struct rig_save, link);
+    struct drained newest, kept;
+
+    drained_save(s->world, "a", &s->committed);
+    drained_begin(&newest, s->world, "a", &s->committed);
+    drained_begin(&kept, s->world, "a", &older->id);
+    for (uint64_t i = 0; i < newest.m.file_count; i++) {
+        const struct mf_file *f = &newest.m.file[i];
+        bool is_kept = false;
+        char name[64];
+        int64_t rc;
+
+        for (uint64_t k = 0; k < kept.m.file_count; k++)
+            is_kept |= id_equal(&f->segment, &kept.m.file[k].segment);
+        if (is_kept)
+            continue;
+        (void)snprintf(name, sizeof name, "%.*s", (int)f->name_bytes,
+                       newest.m.blob + f->name);
+        rc = media_remove_segment(test_world_store(s->world, "local/a"), name);
+        assert(rc == 0);
+    }
+    drained_end(&kept);
+    drained_end(&newest);
+}
+
+static void prepare_load_remote(struct stage *s)
+{
+    prepare_packed(s);
+    rig_end(s->g);
+    lose_newest(s);
+    prepare_load_on(s);
 }
 
 static void act_load(struct stage *s)
@@ -371,6 +421,7 @@ struct stage_scene stage_scenes[STAGE_SCENES] = {
     {"ranks-end", prepare_save, act_end},
     {"retain", prepare_retain, act_save},
     {"load", prepare_load, act_load},
+    {"load-remote", prepare_load_remote, act_load},
     {"read", prepare_load, act_read},
     {"ask", prepare_load, act_ask},
 };

@@ -32,7 +32,7 @@ struct stage_scene {
     void (*act)(struct stage *s);
 };
 
-#define STAGE_SCENES 15
+#define STAGE_SCENES 16
 extern struct stage_scene stage_scenes[STAGE_SCENES];
 
 /* Until all that the ranks of these daemons have asked for is answered; false:
