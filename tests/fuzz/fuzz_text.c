@@ -260,6 +260,11 @@ int verb_unpin(struct tool *t)
     return verb(t);
 }
 
+int verb_cp(struct tool *t)
+{
+    return verb(t);
+}
+
 int verb_drain(struct tool *t)
 {
     return verb(t);
