@@ -74,11 +74,6 @@ diagnoses() {
         'ceph auth caps client.ckptd .*pool=meta namespace=other'
     diagnoses "${HOME_DIR/conf=*&/conf=/no/such.conf&}" \
         '/no/such.conf' 'conf=PATH'
-    cluster fill
-    until doctor "$HOME_DIR" && [ "$status" -eq 1 ]; do sleep 0.2; done
-    diagnoses "$HOME_DIR" 'pool meta: creating an object: full' 'ceph df'
-    cluster unfill
-    cluster wait
 }
 
 @test "without librados its package is named" {
@@ -90,15 +85,26 @@ diagnoses() {
     out_has 'apt-get install librados2'
 }
 
-@test "a cluster that does not answer is told within its time" {
-    patience 3
+@test "a cluster that does not answer is told in time, and holds up nobody" {
+    patience 2
     cluster hang-mon
+    start_daemon --rados
+    start_job --ranks 1 open
+    mkdir "$BATS_TEST_TMPDIR/folder"
+    began=$SECONDS
+    timeout 50 "$JOB" --home "$BATS_TEST_TMPDIR/folder" --ranks 1 open fill:1 \
+        save:1 wait:committed close >"$OUT.folder" 2>&1 3>&-
+    at_most $((SECONDS - began)) 1 "seconds in which another home is used"
+    [ ! -s "$OUT" ] || complain "the home in RADOS was opened too early"
+    end_job
+    out_has 'open error ETIMEDOUT .*the monitors .* did not answer in time'
+    stop_daemon
     began=$SECONDS
     tool ls
     cluster wake-mon
     is "$status" 1 "exit status of ls"
     out_has 'the monitors \(.*\) did not answer in time .*see `ceph -s`'
-    at_most $((SECONDS - began)) 8 "seconds"
+    at_most $((SECONDS - began)) 6 "seconds"
 }
 
 has_daemon() {
@@ -167,7 +173,7 @@ refuses() {
     out_has '^local store +warn'
 }
 
-@test "what keeps a trainer from its home in RADOS is told by ckpt_open" {
+@test "what keeps a trainer from its home in RADOS is told by ckpt_open and doctor" {
     (
         unset CKPT_LOCAL
         refuses 'EINVAL .*segments cannot lie in RADOS: .*CKPT_LOCAL'
@@ -185,9 +191,22 @@ refuses() {
     out_has "open error ENOSPC .*: No space left on device"
     HOME_DIR=${HOME_DIR/\/ckpt-/\/ckpt-new-} refuses \
         'ENOSPC .*pool meta: .*full .*ceph df'
+    diagnoses "$HOME_DIR" 'pool meta: creating an object: full' 'ceph df'
     cluster unfill
     cluster wait
     job --ranks 1 open fill:1 save:1 wait:committed close
+}
+
+@test "what was copied to the data pool outlives the node" {
+    export CKPT_REMOTE_EVERY=1
+    job --ranks 2 open fill:1 save:1 wait:remote close
+    wait_quiet
+    tool_is 0 ls --json
+    out_has '"state":"REMOTE"'
+    rm -r "$LOCAL"
+    tool_is 0 verify --deep
+    job --ranks 3 open load fill:2 save:2 wait:remote close
+    out_count "load ok id=1/1 version=1 .*from the remote tier" 3
 }
 
 @test "a daemon that was not started for RADOS says how to get one that was" {
@@ -199,6 +218,8 @@ refuses() {
     stop_daemon
 }
 
+# CKPT_TEST_CEPH=1 (make test-ceph) has it hang before, which takes Ceph longer
+# to notice.
 @test "an OSD that hangs or dies during saves delays them, and nothing is lost" {
     start_job --ranks 2 open fill:1 save:1 wait:committed \
         mark:"$BATS_TEST_TMPDIR/one" hold:"$BATS_TEST_TMPDIR/hung" \
@@ -206,14 +227,16 @@ refuses() {
         mark:"$BATS_TEST_TMPDIR/two" hold:"$BATS_TEST_TMPDIR/dead" \
         fill:3 save:3 wait:committed:60000 close
     eventually test -e "$BATS_TEST_TMPDIR/one"
-    cluster hang-osd 1
+    [ -z "${CKPT_TEST_CEPH:-}" ] || cluster hang-osd 1
     began=$SECONDS
     touch "$BATS_TEST_TMPDIR/hung"
     eventually test -e "$BATS_TEST_TMPDIR/two"
-    echo "# figure: a save took $((SECONDS - began)) s while an OSD hung" >&3
     cluster kill-osd 2
     touch "$BATS_TEST_TMPDIR/dead"
-    cluster wake-osd 1
+    if [ -n "${CKPT_TEST_CEPH:-}" ]; then
+        echo "# figure: a save took $((SECONDS - began)) s while an OSD hung" >&3
+        cluster wake-osd 1
+    fi
     end_job
     cluster restart-osd 2
     is "$status" 0 "exit status of the job"
@@ -223,7 +246,7 @@ refuses() {
 }
 
 @test "a cluster that goes away during a save: errors in time, and no loss" {
-    patience 2 # a request: 9 s, and one operation more
+    patience 1 # a request: 4.5 s, and one operation more
     start_job --ranks 2 open fill:1 save:1 wait:committed \
         mark:"$BATS_TEST_TMPDIR/saved" hold:"$BATS_TEST_TMPDIR/go" \
         fill:2 save:2 "?wait:committed:100000" mark:"$BATS_TEST_TMPDIR/told" \
@@ -240,7 +263,7 @@ refuses() {
     cluster wake-mon
     for i in 0 1 2; do cluster wake-osd $i; done
     echo "# figure: ranks were told after $took s that the cluster is away" >&3
-    at_most $took 25 "seconds until the ranks were told"
+    at_most $took 15 "seconds until the ranks were told"
     touch "$BATS_TEST_TMPDIR/back"
     end_job
     is "$status" 0 "exit status of the job"
