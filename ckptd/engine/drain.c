@@ -266,12 +266,15 @@ void drain_table_put(struct drain *d, int result)
         return;
     }
     s->is_drained = true;
+    d->is_new = true;
     drain_move(d, DRAIN_LOOKING);
     drain_look(d);
 }
 
 void drain_looked(struct drain *d, int result, bool is_complete)
 {
+    if (result == 0 && !is_complete && d->is_new)
+        drain_log_share(d);
     if (result || !is_complete || d->is_stopping) {
         drain_end(d, result, "cannot tell what others have");
         return;
@@ -287,11 +290,7 @@ void drain_marked(struct drain *d, int result)
     if (result == 0 && s) {
         s->is_remote = true;
         await_changed(d->run, &d->id);
-        env_of(d)->ops->log(env_of(d), LOG_LEVEL_INFO,
-                            "run %s step %" PRIu64
-                            " (generation %u) is REMOTE: every byte is in %s",
-                            d->run->name, d->id.step, d->id.generation,
-                            d->run->home->path);
+        drain_log_remote(d, s);
         retain_run(d->run);
     }
     drain_end(d, result, "cannot write that all of it is there");
@@ -311,6 +310,8 @@ static void look(struct env_timer *timer)
         return;
     }
     d->id = next->id;
+    d->begun_ns = env_now(env_of(d));
+    d->is_new = false;
     d->err = (struct err){0};
     d->file_bytes = remote_file_bytes(d->run->home);
     drain_move(d, DRAIN_FETCHING);

@@ -34,6 +34,8 @@ struct drain {
     /* Under way: */
     struct run *run;
     struct save_id id;
+    uint64_t begun_ns;
+    bool is_new; /* this daemon's share was copied now */
     struct held_manifest *held;
     uint64_t file_bytes;
     void *table; /* this daemon's, in bytes; `tier` is open on it */
@@ -61,6 +63,10 @@ void drain_write_hurry(struct drain *d);
 void drain_write_progress(const struct drain *d, uint64_t *bytes,
                           uint64_t *done);
 void drain_written(struct drain *d, int result);
+
+/* drain_words.c: all of it is there; or this daemon's share, of several. */
+void drain_log_remote(const struct drain *d, const struct catalog_save *s);
+void drain_log_share(const struct drain *d);
 
 /* remote/SAVE.DAEMON */
 void drain_put_table(struct drain *d);

@@ -15,6 +15,8 @@ remote_job() {
     remote_job 2 open fill:1 save:1 wait:committed fill:2 save:2 \
         wait:committed close
     wait_quiet
+    grep -qE "step 2 \(generation 1\) is REMOTE: every byte is in $HOME_DIR, [0-9.]+ s after it was committed; ([0-9]+) bytes, of which \\1 from here in [0-9.]+ s$" \
+        "$LOCAL/ckptd.log" || complain "no such line in the log"
     tool_is 0 ls
     is "$(cut -f2,4,12 "$OUT" | tail -2 | tr '\t\n' ' ;')" \
         "1 COMMITTED node-local: lost with its node;2 REMOTE in $HOME_DIR, read back;" \
@@ -228,4 +230,56 @@ H
     rm "$HOME_DIR/runs/run/data"
     tool_is 0 drain --timeout 30 run
     out_has "	copied	REMOTE	"
+}
+
+# Steps that have files in the remote tier, and in DIR (remote, data) names.
+steps_in() {
+    find "$HOME_DIR/runs/run/$1" -type f -printf '%f\n' | cut -d- -f2 | sort -u |
+        sed 's/^0*//' | paste -sd' '
+}
+
+@test "gc sweeps the remote tier of what is no checkpoint, and nothing else" {
+    local data=$HOME_DIR/runs/run/data file
+    remote_job 1 open fill:1 save:1 wait:remote fill:2 save:2 wait:remote \
+        fill:3 save:3 wait:remote close
+    wait_quiet
+    is "$(steps_in data)" "1 2 3" "before"
+    # Of step 2 a copy that was not finished; one that nobody decided.
+    rm "$HOME_DIR"/runs/run/remote/*-00000000000000000002-*
+    file=$(basename "$(find "$data" -name '*-00000000000000000003-*' | head -1)")
+    cp "$data/$file" "$data/${file/00000000000000000003/00000000000000000099}"
+    tool_is 0 gc run
+    is "$(grep -c "remote file" "$OUT")" 0 "of the newest generation"
+    job open fill:4 save:4 wait:committed close
+    wait_quiet
+    tool_is 0 gc --keep-last 3 --dry-run run
+    out_has "^remote file	runs/run/data/.*-00000000000000000001-"
+    out_has "^remote file	runs/run/data/.*-00000000000000000099-"
+    out_lacks "data/.*-0000000000000000000[23]-"
+    is "$(steps_in data)" "1 2 3 99" "after --dry-run"
+    tool_is 0 gc --keep-last 3 --yes run
+    is "$(steps_in data)" "2 3" "after"
+    is "$(steps_in remote)" "2 3" "records"
+    tool_is 0 verify --tier remote run@3
+    tool_is 0 gc --yes run
+    is "$(steps_in data)" "2 3" "after it again"
+}
+
+@test "doctor tells a remote tier that does not come along" {
+    remote_job 1 open fill:1 save:1 wait:remote close
+    wait_quiet
+    tool_is 0 doctor
+    out_has "remote tier.*the newest there is step 1"
+    rm -r "$HOME_DIR/runs/run/data"
+    : >"$HOME_DIR/runs/run/data"
+    remote_job 1 open fill:2 save:2 wait:committed fill:3 save:3 \
+        wait:committed fill:4 save:4 wait:committed close
+    wait_quiet
+    tool doctor
+    out_has "remote tier.*the last 3 checkpoints that should go there have not, the newest there is step 1; of step 4 wait the shares of: $(hostname)"
+    out_has "drain-rate"
+    rm "$HOME_DIR/runs/run/data"
+    tool_is 0 drain run
+    tool doctor
+    out_has "remote tier.*the newest there is step 4"
 }

@@ -160,6 +160,8 @@ static void a_share_of_another_daemon_is_waited_for(void **state)
     ask(p.r[0], &id, REQUEST);
     rig_pair_turn(&p, AWAIT_MS + 2000);
     assert_int_equal(told[0], WIRE_STATE_COMMITTED);
+    assert_true(test_env_logged(p.g[0]->daemon, "this node's share, "));
+    assert_false(test_env_logged(p.g[0]->daemon, "is REMOTE"));
     store_fault_clear(test_env_fault(p.g[1]->daemon, RIG_HOME));
     for (uint64_t i = 1; i < 15; i++) {
         ask(p.r[0], &id, REQUEST + i);

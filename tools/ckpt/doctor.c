@@ -351,6 +351,7 @@ static void check_run(struct doctor *d, const char *run)
     (void)snprintf(seen, sizeof seen, "%s: %zu checkpoints", run, committed);
     found(d, "run", FINDING_OK, seen, "");
     check_latest(d, &c);
+    check_remote(d, &c);
     catalog_free(&c);
 }
 

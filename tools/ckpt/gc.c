@@ -1,10 +1,12 @@
 /*
  * gc.c - `ckpt gc`: remove what is no longer needed.
  *
- * Three things, each only listed without --yes:
+ * Four things, each only listed without --yes:
  *   checkpoints that a policy given here (--keep-last, --keep-every) lets go:
  *     the newest one is read back first and marked verified, then each gets
  *     its tomb;
+ *   files of the remote tier of saves that were removed or aborted, or that
+ *     nobody decides any more (gc_remote.c);
  *   records that nobody will read again: intents, votes and manifest parts of
  *     decided saves, everything but the tomb of removed ones, leases that
  *     their readers left behind (gc_leases.c);
@@ -60,19 +62,34 @@ int gc_drop(struct gc *g, const char *name)
                                    : EXIT_FINE;
 }
 
-/* May records of this save in `folder` go? */
-static bool is_litter(const struct catalog *c, const struct save_id *id,
-                      const char *folder)
+/* Neither begun nor decided, as far as anybody knows, in a generation that is
+ * over: nobody will decide it any more. */
+static bool is_left_over(const struct catalog *c, const struct save_id *id,
+                         const struct catalog_save *s)
+{
+    const struct catalog_generation *newest = catalog_newest(c);
+
+    return (!s || s->status == SAVE_UNDECIDED) && newest &&
+           id->generation < newest->record.generation;
+}
+
+bool gc_is_litter(const struct catalog *c, const struct save_id *id,
+                  const char *folder)
 {
     const struct catalog_save *s = catalog_find(c, id);
+    bool is_remote =
+        strcmp(folder, "remote") == 0 || strcmp(folder, "data") == 0;
 
+    if (is_remote && is_left_over(c, id, s))
+        return true;
     if (!s)
         return false;
     if (s->status == SAVE_REMOVED)
         return true;
     if (strcmp(folder, "vote") == 0 || strcmp(folder, "intent") == 0)
         return s->status == SAVE_COMMITTED || s->status == SAVE_ABORTED;
-    return strcmp(folder, "manifest") == 0 && s->status == SAVE_ABORTED;
+    return (is_remote || strcmp(folder, "manifest") == 0) &&
+           s->status == SAVE_ABORTED;
 }
 
 static int sweep_folder(struct gc *g, const struct catalog *c,
@@ -90,7 +107,7 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
         struct save_id id;
 
         if (save_id_parse(list.names.name[i], &id, NULL) ||
-            !is_litter(c, &id, folder))
+            !gc_is_litter(c, &id, folder))
             continue;
         (void)snprintf(path, sizeof path, "%s/%s", folder, list.names.name[i]);
         code = gc_drop(g, name_run(name, c->run, path));
@@ -101,10 +118,10 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
 
 static int sweep(struct gc *g, const struct catalog *c)
 {
-    static const char *const folders[] = {"manifest", "vote",    "intent",
-                                          "verified", "damaged", "scrubbed",
-                                          "decision"};
-    int code = EXIT_FINE;
+    static const char *const folders[] = {"remote",   "manifest", "vote",
+                                          "intent",   "verified", "damaged",
+                                          "scrubbed", "decision"};
+    int code = gc_remote(g, c); /* files before the tables that name them */
 
     for (size_t i = 0; !code && i < ARRAY_LEN(folders); i++)
         code = sweep_folder(g, c, folders[i]);

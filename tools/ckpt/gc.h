@@ -1,6 +1,6 @@
 /*
- * gc.h - between gc.c (records), gc_leases.c and gc_segments.c (the local
- * store).
+ * gc.h - between gc.c (records), gc_leases.c, gc_remote.c (files of the remote
+ * tier) and gc_segments.c (the local store).
  */
 #ifndef TOOLS_CKPT_GC_H
 #define TOOLS_CKPT_GC_H
@@ -21,6 +21,14 @@ void gc_say(struct gc *g, const char *what, const char *name, uint64_t bytes);
 
 /* Remove one record; 0 or an exit code. */
 int gc_drop(struct gc *g, const char *name);
+
+/* May records, or remote files, of this save in `folder` go? */
+bool gc_is_litter(const struct catalog *c, const struct save_id *id,
+                  const char *folder);
+
+/* Files of the remote tier (data/) of saves that are none. 0 or an exit code.
+ */
+int gc_remote(struct gc *g, const struct catalog *c);
 
 /* Leases that their readers left behind: removed, and `c` knows what is still
  * leased. 0 or an exit code. */
