@@ -316,11 +316,13 @@ void mf_seal(void *data, uint64_t digests_at)
         hash_128(digest, (size_t)((uint8_t *)&t->root - (uint8_t *)digest));
 }
 
-static int write_check(const struct manifest_builder *b,
-                       const struct layout *layout, struct err *err)
+static int write_check(struct manifest_builder *b, const struct layout *layout,
+                       struct err *err)
 {
     if (b->failed)
         return err_set(err, b->failed, "manifest: its builder failed before");
+    if (mb_memory(b, err)) /* who added to it need not have asked */
+        return b->failed;
     if (MB_COUNT(b->regions, struct mb_region) > UINT32_MAX ||
         MB_COUNT(b->chunks, struct mf_chunk) > UINT32_MAX ||
         MB_COUNT(b->tensors, struct mb_tensor) > UINT32_MAX ||

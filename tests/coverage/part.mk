@@ -7,9 +7,10 @@ COVERAGE_FLAGS := --coverage -fprofile-update=atomic -iquote tests/coverage/plai
 COVERAGE_FILES := $(wildcard ckptd/engine/commit*.c ckptd/engine/retain*.c \
 	formats/manifest_check*.c) formats/manifest.c formats/manifest_open.c
 COVERAGE_SUITES := commit commit_odd commit_recover commit_removed \
-	drain failnth_commit failnth_judged failnth_lost failnth_retain manifest \
-	manifest_crafted manifest_forged manifest_refused retain retain_choose \
-	retain_damage retain_release retain_tombs
+	drain failnth_commit failnth_drain failnth_judged failnth_lost \
+	failnth_retain manifest manifest_crafted manifest_forged \
+	manifest_refused retain retain_choose retain_damage retain_release \
+	retain_tombs
 
 .PHONY: coverage
 coverage:

@@ -221,3 +221,20 @@ void drained_flip(const struct drained *d, uint64_t chunk, uint64_t at)
     file_put(d, name, whole, bytes);
     free(whole);
 }
+
+void drained_lose_segments(struct test_world *w, const char *local)
+{
+    struct store *s = test_world_store(w, local);
+    struct store_req list = {.op = STORE_LIST, .name = "seg"};
+    int64_t rc = store_run(s, &list);
+
+    assert(rc >= 0 && list.names.count > 0);
+    for (size_t i = 0; i < list.names.count; i++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "seg/%s", list.names.name[i]);
+        rc = media_remove_segment(s, name);
+        assert(rc == 0);
+    }
+    store_names_free(&list.names);
+}

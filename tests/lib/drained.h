@@ -42,5 +42,7 @@ const char *drained_file_name(const struct drained *d, uint32_t file,
 void drained_flip(const struct drained *d, uint64_t chunk, uint64_t at);
 /* A file is not there any more. */
 void drained_remove(const struct drained *d, uint32_t file);
+/* No segment is left in a local store, as "local/a". */
+void drained_lose_segments(struct test_world *w, const char *local);
 
 #endif

@@ -21,8 +21,7 @@ static const struct rig_shape shape = {.world_size = STAGE_RANKS,
  * Waiting.
  */
 
-/* A rank that was hung up on is gone, as far as the engine can see. */
-static void bury_ranks(struct rig *g)
+void stage_bury_ranks(struct rig *g)
 {
     LIST_FOR_EACH (node, &g->ranks) {
         struct rig_rank *r = container_of(node, struct rig_rank, link);
@@ -48,7 +47,7 @@ static bool is_over(void *arg)
     struct rig *g = arg;
 
     rig_pump(g);
-    bury_ranks(g);
+    stage_bury_ranks(g);
     return have_answers(g) && rig_all_decided(g) && rig_loads_done(g);
 }
 

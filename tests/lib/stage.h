@@ -35,6 +35,8 @@ struct stage_scene {
 #define STAGE_SCENES 16
 extern struct stage_scene stage_scenes[STAGE_SCENES];
 
+/* A rank that was hung up on is gone, as far as the engine can see. */
+void stage_bury_ranks(struct rig *g);
 /* Until all that the ranks of these daemons have asked for is answered; false:
  * it never is. A rank that was hung up on dies. */
 bool stage_wait_for(struct rig *g[STAGE_RANKS]);

@@ -8,9 +8,8 @@
  * the same daemon serves another job; a fresh one finds the last committed
  * checkpoint and every byte of it; every block of memory was freed.
  */
-#include "tests/failnth/failnth.h"
-#include "tests/failnth/sweep.h"
 #include "tests/lib/stage.h"
+#include "tests/lib/trouble.h"
 
 #include "ckptd/engine/load.h"
 
@@ -25,13 +24,6 @@
 #include <cmocka.h>
 
 #define SHARE 20 /* of the injections of a line, in a short run */
-
-struct trouble {
-    const char *name;
-    enum failnth_class kind;
-    int error;
-    bool has_after;
-};
 
 /* Made once, inherited by every child. */
 static struct stage stage;
@@ -86,68 +78,6 @@ static const struct trouble troubles[] = {
     {"home-eio", FAILNTH_HOME, -EIO, true},
     {"home-nospc", FAILNTH_HOME, -ENOSPC, false},
 };
-
-/*
- * Arming.
- */
-
-static bool is_store(const struct trouble *c)
-{
-    return c->kind == FAILNTH_LOCAL || c->kind == FAILNTH_HOME;
-}
-
-static struct store *store_of(const struct trouble *c)
-{
-    return test_env_fault(stage.g->daemon,
-                          c->kind == FAILNTH_LOCAL ? "local" : RIG_HOME);
-}
-
-static void arm_store(const struct trouble *c, const struct sweep_fault *fault)
-{
-    struct store_fault rule = {.op = -1,
-                               .nth = fault->nth,
-                               .persistent = fault->mode == SWEEP_PERSISTENT,
-                               .after = fault->mode == SWEEP_AFTER,
-                               .error = c->error};
-    struct store *store = store_of(c);
-    int rc = 0;
-
-    /* A rule without effect that fires each time counts. */
-    if (fault->mode == SWEEP_COUNT)
-        rule = (struct store_fault){.op = -1, .nth = 1, .persistent = true};
-    if (store)
-        rc = store_fault_add(store, &rule);
-    assert(rc == 0);
-    if (c->kind == FAILNTH_HOME) {
-        stage.g->daemon->fault[0] = rule;
-        stage.g->daemon->fault_count = 1;
-    }
-}
-
-static void arm(const struct trouble *c, const struct sweep_fault *fault)
-{
-    stage.world->cross = failnth_cross;
-    if (is_store(c))
-        arm_store(c, fault);
-    else
-        failnth_arm(c->kind, fault->nth, fault->mode == SWEEP_PERSISTENT);
-}
-
-static void disarm(const struct trouble *c, struct sweep_result *result)
-{
-    struct store *store = is_store(c) ? store_of(c) : NULL;
-
-    failnth_disarm();
-    stage.g->daemon->fault_count = 0;
-    if (is_store(c)) {
-        result->seen = result->fired = store ? store_fault_count(store) : 0;
-        if (store)
-            store_fault_clear(store);
-    } else {
-        result->seen = failnth->seen[c->kind];
-        result->fired = failnth->fired;
-    }
-}
 
 /*
  * Looking at what became of it.
@@ -341,9 +271,9 @@ static void run(const struct sweep *sweep, const struct sweep_fault *fault,
     const struct trouble *trouble = sweep->class_arg;
 
     stage.g->daemon->is_verbose = sweep_is_replay();
-    arm(trouble, fault);
+    trouble_begin(trouble, stage.g->daemon, fault);
     scenario->act(&stage);
-    disarm(trouble, result);
+    trouble_end(trouble, stage.g->daemon, result);
     if (stage.g->is_ready && stage.g->ready_result == 0)
         settle(&stage, result);
     else

@@ -31,22 +31,6 @@ static void save(struct load_job *j, uint64_t seed, uint32_t savers,
     drained_save(j->world, "a", &j->id[NEWEST]);
 }
 
-static void lose_segments(struct test_world *w, const char *local)
-{
-    struct store *s = test_world_store(w, local);
-    struct store_req list = {.op = STORE_LIST, .name = "seg"};
-
-    assert_true(store_run(s, &list) >= 0);
-    for (size_t i = 0; i < list.names.count; i++) {
-        char name[64];
-
-        (void)snprintf(name, sizeof name, "seg/%s", list.names.name[i]);
-        assert_int_equal(media_remove_segment(s, name), 0);
-    }
-    assert_true(list.names.count > 0);
-    store_names_free(&list.names);
-}
-
 /* Counts what is read of remote files from now on. */
 static struct store *count_reads(struct load_job *j)
 {
@@ -84,7 +68,7 @@ static void without_the_drive_all_is_remote(void **state)
         struct load_job j;
 
         save(&j, i, counts[i % 3], i % 2 ? 1 : 2, i % 4 < 2);
-        lose_segments(j.world, "local/a");
+        drained_lose_segments(j.world, "local/a");
         load_job_start(&j, counts[i / 3 % 3], 4, i % 8 < 4);
         load_job_load(&j);
         load_job_finish(&j);
@@ -129,7 +113,7 @@ static void a_read_of_one_rank_is_served_too(void **state)
 
     (void)state;
     save(&j, 30, 2, 1, false);
-    lose_segments(j.world, "local/a");
+    drained_lose_segments(j.world, "local/a");
     load_job_start(&j, 1, 4, false);
     rig_wish(j.r[0], 7, &want, 1, JOB_TENSOR_BYTES);
     l = rig_load(j.r[0], &j.id[NEWEST]);
@@ -558,7 +542,7 @@ static void what_does_not_answer_is_no_damage(void **state)
         uint64_t before;
 
         save(&j, i, 2, 1, i % 4 < 2);
-        lose_segments(j.world, "local/a");
+        drained_lose_segments(j.world, "local/a");
         load_job_start(&j, 2, 4, true);
         test_env_fail(j.g->daemon, RIG_HOME, &fault);
         before = j.world->now_ns;
@@ -593,7 +577,7 @@ static void an_error_that_passes_is_not_believed(void **state)
             struct load_job j;
 
             save(&j, nth, 2, 1, as_blobs);
-            lose_segments(j.world, "local/a");
+            drained_lose_segments(j.world, "local/a");
             load_job_start(&j, 2, 4, true);
             test_env_fail(j.g->daemon, RIG_HOME, &fault);
             if (nth == 1) {
@@ -646,7 +630,7 @@ static bool one_failure(uint64_t nth, bool persistent, int error, bool as_blobs)
     bool has_fired;
 
     save(&j, nth, 2, nth % 2 ? 1 : 2, as_blobs);
-    lose_segments(j.world, "local/a");
+    drained_lose_segments(j.world, "local/a");
     load_job_start(&j, 2, 4, nth % 3 == 0);
     s = test_env_fault(j.g->daemon, RIG_HOME);
     assert_int_equal(store_fault_add(s, &fault), 0);
@@ -689,7 +673,7 @@ static void a_daemon_may_stop_or_die_at_any_moment(void **state)
         struct load_job j;
 
         save(&j, i, 2, i % 2 ? 1 : 2, i % 4 < 2);
-        lose_segments(j.world, "local/a");
+        drained_lose_segments(j.world, "local/a");
         load_job_start(&j, 2, 4, true);
         load_job_load(&j);
         for (uint64_t k = 0; k < i; k++)
