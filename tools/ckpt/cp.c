@@ -152,7 +152,11 @@ static int transfer(struct cp *cp)
     lease_take(&lease, &cp->to, cp->run, &cp->id);
     cp->progress =
         (struct progress){.what = "copy", .total = 2 * cp->m.info.stored_bytes};
-    code = each_share(cp, true);
+    if (!lease_is_held(&lease)) /* `ckpt gc` could take it for litter */
+        code = complain(&cp->to, EXIT_ERROR, "%s: no lease could be taken",
+                        cp->to.options.home);
+    else
+        code = each_share(cp, true);
     progress_end(&cp->progress);
     if (code == EXIT_FINE)
         code = dest_publish(cp);

@@ -61,6 +61,7 @@ static void *renew(void *arg)
 
     (void)pthread_mutex_lock(&l->lock);
     l->is_settled = true;
+    l->is_put = is_put;
     (void)pthread_cond_broadcast(&l->changed);
     while (is_put && !l->is_ending) {
         struct timespec until;
@@ -110,6 +111,11 @@ void lease_take(struct lease *l, const struct tool *t, const char *run,
     while (!l->is_settled)
         (void)pthread_cond_wait(&l->changed, &l->lock);
     (void)pthread_mutex_unlock(&l->lock);
+}
+
+bool lease_is_held(const struct lease *l)
+{
+    return l->is_taken && l->is_put;
 }
 
 void lease_drop(struct lease *l)

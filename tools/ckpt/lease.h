@@ -24,10 +24,13 @@ struct lease {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_settled, is_ending; /* lock */
+    bool is_put;                /* since is_settled */
 };
 
 void lease_take(struct lease *l, const struct tool *t, const char *run,
                 const struct save_id *save);
+/* Was it taken? For those who must not go on without. */
+bool lease_is_held(const struct lease *l);
 void lease_drop(struct lease *l);
 
 #endif
