@@ -152,10 +152,12 @@ static void walk_synced(struct file_job *job, int64_t result)
 }
 
 /* The folder was there when we came, and its name may never become durable:
- * while it is empty it can be made anew. */
+ * while it is empty it can be made anew. What has something in it is durable:
+ * nobody puts anything into a folder before its name is. */
 static void walk_emptied(struct file_job *job, int64_t result)
 {
-    if (result == 0 || result == -ENOENT)
+    job->is_made = result == -ENOTEMPTY || result == -EEXIST;
+    if (result == 0 || result == -ENOENT || job->is_made)
         walk_open(job);
     else
         walk_fail(job, -EIO);

@@ -16,7 +16,8 @@
  *   - a name that was there is durable only when this store knows that from
  *     before (store_file_path.c), or when it is given anew. Of a record that is
  *     done on the way to -EEXIST (store_file_mend.c), of a folder if it is
- *     empty; whoever wants anything else of that kind is told -EIO;
+ *     empty, and one that is not had its name for good before anything came
+ *     into it; whoever wants anything else of that kind is told -EIO;
  *   - a name that is gone may come back: -EIO instead of -ENOENT for a REMOVE.
  *
  * Another process does not know of it: until the name was given anew by who
