@@ -143,6 +143,26 @@ remote_files() {
     loads "$TO" 1 3
 }
 
+@test "gc there leaves alone what is being copied, and sweeps what was given up" {
+    tool_is 0 cp run@2 --to "$TO"
+    loads "$TO" 2 1 # and the generation of what is to come is over
+    "$BUILD_DIR/bin/ckpt" cp --home "$HOME_DIR" run@1 --to "$TO" --rate 4M \
+        >"$OUT.cp" 2>&1 3>&- &
+    pid=$!
+    eventually eval '[ -n "$(remote_files "$TO" 1)" ]'
+    at "$TO" tool_is 0 gc --yes
+    out_lacks "remote file"
+    kill -KILL $pid
+    wait $pid || true
+    at "$TO" tool_is 0 gc --yes # until its lease is dead
+    out_lacks "remote file"
+    rm "$TO"/runs/run/lease/*
+    at "$TO" tool_is 0 gc --yes
+    out_has "^remote file	runs/run/data/.*-00000000000000000001-"
+    tool_is 0 cp run@1 --to "$TO"
+    at "$TO" tool_is 0 verify --deep
+}
+
 @test "what is there and good is not written again" {
     tool_is 0 cp run@1 --to "$TO"
     tool_is 0 cp run@2 --to "$TO"
@@ -311,6 +331,11 @@ remote_files() {
     is "$(said 'result + " " + (.files_written | tostring)')" "to copy 1" \
         "what there is to do"
     is "$(ls "$TO.2")" "" "what is there"
+    cp -a "$TO" "$TO.3"
+    rm "$TO.3"/runs/run/remote/*-0001
+    tool_is 0 cp --dry-run --json run@1 --to "$TO.3"
+    is "$(said 'result + " " + (.files_written | tostring)')" "to copy 0" \
+        "what there is to do where only the mark is missing"
     picture "$HOME_DIR" >"$OUT.after"
     picture "$TO" >>"$OUT.after"
     cmp "$OUT.before" "$OUT.after" || complain "it changed something"

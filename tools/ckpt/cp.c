@@ -142,6 +142,24 @@ static int each_share(struct cp *cp, bool copies)
     return worst;
 }
 
+/* Nobody has taken for litter what no decision names yet. */
+static int check_kept(struct cp *cp)
+{
+    struct cp_sums done = cp->sums, now;
+    int code;
+
+    cp->sums = (struct cp_sums){0};
+    code = each_share(cp, false);
+    now = cp->sums;
+    cp->sums = done;
+    if (code == EXIT_FINE && now.files_written)
+        code = complain(&cp->to, EXIT_ERROR,
+                        "%s: %" PRIu64
+                        " files were removed meanwhile; repeat this",
+                        cp->to.options.home, now.files_written);
+    return code;
+}
+
 static int transfer(struct cp *cp)
 {
     struct lease lease = {0};
@@ -158,6 +176,8 @@ static int transfer(struct cp *cp)
     else
         code = each_share(cp, true);
     progress_end(&cp->progress);
+    if (code == EXIT_FINE)
+        code = check_kept(cp);
     if (code == EXIT_FINE)
         code = dest_publish(cp);
     lease_drop(&lease);

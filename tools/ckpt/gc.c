@@ -73,15 +73,15 @@ static bool is_left_over(const struct catalog *c, const struct save_id *id,
            id->generation < newest->record.generation;
 }
 
-bool gc_is_litter(const struct catalog *c, const struct save_id *id,
-                  const char *folder)
+bool gc_is_litter(struct gc *g, const struct catalog *c,
+                  const struct save_id *id, const char *folder)
 {
     const struct catalog_save *s = catalog_find(c, id);
     bool is_remote =
         strcmp(folder, "remote") == 0 || strcmp(folder, "data") == 0;
 
-    if (is_remote && is_left_over(c, id, s))
-        return true;
+    if (is_remote && is_left_over(c, id, s)) /* unless `ckpt cp` is at it */
+        return !gc_is_leased(g, c, id);
     if (!s)
         return false;
     if (s->status == SAVE_REMOVED)
@@ -107,7 +107,7 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
         struct save_id id;
 
         if (save_id_parse(list.names.name[i], &id, NULL) ||
-            !gc_is_litter(c, &id, folder))
+            !gc_is_litter(g, c, &id, folder))
             continue;
         (void)snprintf(path, sizeof path, "%s/%s", folder, list.names.name[i]);
         code = gc_drop(g, name_run(name, c->run, path));

@@ -158,3 +158,34 @@ int gc_leases(struct gc *g, struct catalog *c)
     store_names_free(&l.names);
     return code;
 }
+
+/* Looked up anew for each file that would go: `ckpt cp` takes its lease before
+ * it looks at what is there. */
+bool gc_is_leased(struct gc *g, const struct catalog *c,
+                  const struct save_id *id)
+{
+    _Alignas(8) uint8_t data[4096];
+    char name[RECORD_NAME_BYTES];
+    struct store_req list = {.op = STORE_LIST,
+                             .name = name_run(name, c->run, "lease")};
+    bool is_leased = store_run(g->tool->home, &list) < 0;
+
+    for (size_t i = 0; !is_leased && i < list.names.count; i++) {
+        struct store_req get = {.op = STORE_GET,
+                                .name = path_of(c, list.names.name[i], name),
+                                .buf = data,
+                                .len = sizeof data};
+        int64_t n = store_run(g->tool->home, &get);
+        struct record_mark mark;
+        struct err err;
+
+        if (n == -ENOENT) /* it ended, or the next number is there */
+            continue;
+        is_leased =
+            n < 0 ||
+            record_mark_decode(data, (size_t)n, RECORD_LEASE, &mark, &err) ||
+            save_id_compare(&mark.id, id) == 0;
+    }
+    store_names_free(&list.names);
+    return is_leased;
+}

@@ -49,7 +49,7 @@ int gc_remote(struct gc *g, const struct catalog *c)
         struct save_id id;
 
         if (save_id_parse(list.names.name[i], &id, NULL) ||
-            !gc_is_litter(c, &id, "data"))
+            !gc_is_litter(g, c, &id, "data"))
             continue;
         (void)snprintf(path, sizeof path, "data/%s", list.names.name[i]);
         code = drop(g, name_run(name, c->run, path));
