@@ -54,6 +54,7 @@ static void to_rank(void)
     PUT(values_ok, WIRE_VALUES_OK, ID, {{{"dp", 4}}, 1}, data, data + 8, 8, 4);
     PUT(list_ok, WIRE_LIST_OK, 1, data, data);
     PUT(describe_ok, WIRE_DESCRIBE_OK, data, 20);
+    PUT(drain_ok, WIRE_DRAIN_OK, 1, 9, 8, -28, "full");
 }
 
 static void to_daemon(void)
@@ -73,6 +74,8 @@ static void to_daemon(void)
     PUT(chunks, WIRE_CHUNKS, 17, 2, data);
     PUT(cancel, WIRE_CANCEL, 17, -125, "fence");
     PUT(watch, WIRE_WATCH, ID);
+    PUT(await, WIRE_AWAIT, ID);
+    PUT(drain, WIRE_DRAIN, "/home", "run", ID);
     PUT(load, WIRE_LOAD, 2, 1, ID);
     PUT(load_vote, WIRE_LOAD_VOTE, 18, 2, -4001, "bad");
     PUT(values, WIRE_VALUES, ID);
@@ -210,6 +213,8 @@ void corpus_session(void)
     step(&w, WIRE_DESCRIBE, &p);
     wire_watch_encode(&(struct wire_watch){{1, 0, 5}}, &p);
     step(&w, WIRE_WATCH, &p);
+    wire_await_encode(&(struct wire_await){{1, 1, 5}}, &p);
+    step(&w, WIRE_AWAIT, &p);
     wire_close_encode(&(struct wire_close){0}, &p);
     step(&w, WIRE_CLOSE, &p);
     corpus_put("session", "load", &w);
@@ -220,6 +225,12 @@ void corpus_session(void)
     wr_u8(&w, 0);
     wr_u32(&w, 1);
     corpus_put("session", "gone", &w);
+    wr_u8(&w, 0); /* one that joins no run */
+    wire_hello_encode(&(struct wire_hello){WIRE_MAGIC, 1, 1, 2}, &p);
+    step(&w, WIRE_HELLO, &p);
+    wire_drain_encode(&(struct wire_drain){"/home", "run", {1, 1, 5}}, &p);
+    step(&w, WIRE_DRAIN, &p);
+    corpus_put("session", "drain", &w);
 }
 
 /*
