@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # tests/e2e/ceph_homes.bats - homes in RADOS on a real cluster
-# (tests/ceph/cluster.py): whole jobs, the tools, an OSD and a cluster that stop
+# (tests/ceph/cluster.py): whole jobs, the tools, copying, an OSD and a cluster that stop
 # during a save, and what is said where there is no home to be had.
 
 load ../lib/e2e
@@ -207,6 +207,38 @@ refuses() {
     tool_is 0 verify --deep
     job --ranks 3 open load fill:2 save:2 wait:remote close
     out_count "load ok id=1/1 version=1 .*from the remote tier" 3
+}
+
+@test "ckpt cp: from a folder into RADOS, killed and gone on with, and back" {
+    local rados=$HOME_DIR folder=$BATS_TEST_TMPDIR/folder state=(
+        --tensors 12 --rows 1024 --columns 1024) # 48 MiB: several blobs
+    mkdir "$folder" "$folder.2"
+    HOME_DIR=$folder job --ranks 2 "${state[@]}" open fill:1 save:1 \
+        wait:committed close
+    HOME_DIR=$folder wait_quiet
+    HOME_DIR=$folder tool_is 0 cp --dry-run --json run@1 --to "$rados"
+    is "$(grep '^{' "$OUT" | jq -r .files)" 4 "blobs"
+    CKPT_HOME=$folder timeout -s KILL 2 "$BUILD_DIR/bin/ckpt" cp --rate 24M \
+        run@1 --to "$rados" >"$OUT" 2>&1 3>&- && complain "it was done too soon"
+    tool_is 0 ls --json
+    is "$(grep -cE 'COMMITTED|REMOTE' "$OUT" || true)" 0 "checkpoints there"
+    HOME_DIR=$folder tool_is 0 cp --json run@1 --to "$rados"
+    is "$(grep '^{' "$OUT" | jq -r '"\(.result) \(.files)"')" "copied 4" "result"
+    at_most "$(grep '^{' "$OUT" | jq -r .files_written)" 3 "blobs that were written"
+    HOME_DIR=$folder tool_is 0 cp --json run@1 --to "$rados"
+    is "$(grep '^{' "$OUT" | jq -r '"\(.result) \(.files_written)"')" "there 0" \
+        "once more"
+    rm -rf "$folder" "$LOCAL"
+    tool_is 0 verify --deep
+    tool_is 0 ls
+    out_has "^run	1	1	REMOTE	"
+    job --ranks 3 "${state[@]}" open load close
+    out_count "load ok id=1/1 version=1 " 3
+    wait_quiet
+    tool_is 0 cp --json run@1 --to "$folder.2"
+    is "$(grep '^{' "$OUT" | jq -r '"\(.result) \(.files)"')" "copied 1" "back"
+    HOME_DIR=$folder.2 job --ranks 1 "${state[@]}" open load close
+    out_count "load ok id=1/1 version=1 " 1
 }
 
 @test "a daemon that was not started for RADOS says how to get one that was" {
