@@ -105,6 +105,12 @@ static void op_power_loss(struct op *op)
     op_reply(op, -EIO);
 }
 
+void disk_lose(struct sim_disk *d)
+{
+    while (d->image.count > 0)
+        image_drop(&d->image, d->image.thing[d->image.count - 1]);
+}
+
 void disk_power_loss(struct sim_disk *d)
 {
     struct list all;

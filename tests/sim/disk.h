@@ -55,6 +55,8 @@ void disk_each(struct sim_disk *d, const char *prefix,
 /* Power is lost, and is back at once: nobody's port is attached any more, or
  * (the home) requests that are under way fail. */
 void disk_power_loss(struct sim_disk *d);
+/* After that: another disk is there, with nothing on it. */
+void disk_lose(struct sim_disk *d);
 /* When the n-th write, or new name, from now on has taken effect and waits to
  * be made durable, `fn` is called, at once or soon. */
 void disk_when_unsynced(struct sim_disk *d, uint32_t nth,

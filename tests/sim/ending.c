@@ -2,7 +2,9 @@
  * ending.c - progress: once nothing goes wrong any more, a save commits, the
  * job is started anew and loads, a save commits again, and everything that was
  * told to be committed can be read. Each within a bounded virtual time, also
- * when saves come faster than drives take them.
+ * when saves come faster than drives take them. Where checkpoints go to the
+ * remote tier all machines are then replaced: a job starts again, and what is
+ * REMOTE can still be read.
  */
 #include "tests/sim/sim.h"
 
@@ -13,13 +15,23 @@
 #define LOOK_NS (100 * SIM_MS)
 #define READS   8 /* about so many */
 
-enum stage { COMMIT, RESTART, COMMIT_AGAIN, READ, STAGES };
+enum stage {
+    COMMIT,
+    RESTART,
+    COMMIT_AGAIN,
+    READ,
+    REPLACED,
+    READ_REMOTE,
+    STAGES,
+};
 
 static const char *const stage_text[STAGES] = {
     "a save to commit",
     "a new job to load",
     "a save of the new job to commit",
     "all that is committed to be read",
+    "a job on new machines",
+    "all that is REMOTE to be read",
 };
 
 struct ending {
@@ -45,14 +57,24 @@ static void enter(struct sim *s, struct ending *e, enum stage stage)
         sim_trace(s, "ending: waits for %s", stage_text[stage]);
 }
 
-static void restart(struct sim *s, struct ending *e)
+static void restart(struct sim *s, struct ending *e, enum stage stage)
 {
     LIST_FOR_EACH (node, &s->jobs) {
         struct sim_job *j = container_of(node, struct sim_job, link);
 
         job_fail(j, "the operator starts it anew");
     }
-    enter(s, e, RESTART);
+    enter(s, e, stage);
+}
+
+static void replace_all(struct sim *s, struct ending *e)
+{
+    for (uint32_t i = 0; i < s->plan.nodes; i++)
+        node_replace(s, &s->node[i]);
+    s->has_lost = true;
+    s->has_rotted = false;
+    e->known = 0;
+    restart(s, e, REPLACED);
 }
 
 /* One save after the other, from the newest on; of many, some are left out. */
@@ -73,6 +95,8 @@ static bool read_on(struct sim *s, struct ending *e)
     e->left -= min_u64(e->left, 1 + sim_random(s, e->known / READS));
     if (!is_there) /* some were removed meanwhile */
         return false;
+    if (s->has_lost && !oracle_is_remote(s, &id))
+        return false;
     for (uint32_t i = 0; i < j->rank_count; i++)
         rank_read(&j->rank[i], &id);
     e->since_ns = sim_now(s);
@@ -88,8 +112,10 @@ static bool is_reached(struct sim *s, struct ending *e)
     case COMMIT_AGAIN:
         return oracle_commits(s) > e->commits;
     case RESTART:
+    case REPLACED:
         return j && j->is_running;
     case READ:
+    case READ_REMOTE:
         return read_on(s, e);
     case STAGES:
         break;
@@ -106,10 +132,14 @@ static void event_look(struct sim *s, void *arg, uint64_t unused)
     (void)unused;
     if (is_reached(s, e)) {
         if (e->stage == COMMIT)
-            restart(s, e);
+            restart(s, e, RESTART);
+        else if (e->stage == READ && s->plan.remote_every)
+            replace_all(s, e);
+        else if (e->stage == READ)
+            enter(s, e, STAGES);
         else
             enter(s, e, e->stage + 1);
-        s->is_reading = e->stage == READ;
+        s->is_reading = e->stage == READ || e->stage == READ_REMOTE;
         while (s->is_reading && oracle_save(s, e->known, &id))
             e->left = ++e->known;
     }

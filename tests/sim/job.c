@@ -191,7 +191,7 @@ static void choose_resume(struct sim_job *j)
 
     j->resume = WIRE_RESUME_LATEST;
     /* Without any good checkpoint a job would fail for ever. */
-    if (kind < 4 || (s->has_rotted && sim_chance(s, 30))) {
+    if (kind < 4 || ((s->has_rotted || s->has_lost) && sim_chance(s, 30))) {
         j->resume = WIRE_RESUME_NONE;
     } else if (kind < 16) {
         while (oracle_save(s, count, &id))

@@ -99,11 +99,12 @@ static void say_sum(const struct sim_stats *t, uint64_t violations, double took)
 {
     (void)printf("%" PRIu64 " seeds, %" PRIu64 " events, %.1f virtual hours, "
                  "%" PRIu64 " jobs, %" PRIu64 " saves committed, %" PRIu64
-                 " aborted, %" PRIu64 " loads, %" PRIu64 " reads, %" PRIu64
-                 " crashes, %" PRIu64 " violations, %.1f s\n",
+                 " aborted, %" PRIu64 " loads, %" PRIu64 " reads (%" PRIu64
+                 " of new machines), %" PRIu64 " crashes, %" PRIu64
+                 " violations, %.1f s\n",
                  t->seeds, t->events, (double)t->virtual_ns / 3.6e12, t->jobs,
-                 t->committed, t->aborted, t->loads, t->reads, t->crashes,
-                 violations, took);
+                 t->committed, t->aborted, t->loads, t->reads, t->remote_reads,
+                 t->crashes, violations, took);
 }
 
 static void say_faults(const struct sim_stats *t)

@@ -259,6 +259,13 @@ void node_power_on(struct sim *s, struct sim_node *n)
     sim_trace(s, "%s: power is back", n->name);
 }
 
+void node_replace(struct sim *s, struct sim_node *n)
+{
+    node_power_loss(s, n);
+    disk_lose(n->disk);
+    node_power_on(s, n);
+}
+
 void node_partition(struct sim *s, struct sim_node *n, bool is_partitioned)
 {
     struct sim_daemon *d = n->daemon;

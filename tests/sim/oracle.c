@@ -7,7 +7,8 @@
  *
  * I1, I3: what is told COMMITTED is durable, and so are the bytes of all its
  * ranks; a job resumes from what `latest` meant; what is told COMMITTED is not
- * passed over, and is read at the end of every seed.
+ * passed over, and is read at the end of every seed; what is REMOTE by then
+ * once more after all drives are lost.
  *
  * I2: every byte of every load (rank_load.c).
  *
@@ -423,13 +424,27 @@ static bool is_checkpoints(int code)
            code == -CKPT_ESHAPE || code == -CKPT_ECONFLICT;
 }
 
+bool oracle_is_remote(const struct sim *s, const struct save_id *id)
+{
+    char name[RECORD_NAME_BYTES];
+
+    return disk_record(s->home, name_save(name, SIM_RUN, "remote", id));
+}
+
+/* Removed, or lost with a drive. */
+static bool is_excused(const struct sim *s, const struct saw *a)
+{
+    return a->is_removed || s->has_rotted ||
+           (s->has_lost && !oracle_is_remote(s, &a->id));
+}
+
 void oracle_passed_over(struct sim *s, const struct save_id *id,
                         const char *note)
 {
     const struct saw *a = saw_of(s->oracle, id);
     char one[SIM_ID_BYTES];
 
-    if (!a->is_removed && !s->has_rotted)
+    if (!is_excused(s, a))
         sim_violation(s, "I1: save %s is passed over: %s", sim_id(id, one),
                       note);
 }
@@ -446,15 +461,16 @@ void oracle_loaded(struct sim *s, const struct sim_rank *r,
     if (v->code == 0) {
         s->stats.loads += !is_read;
         s->stats.reads += is_read;
+        s->stats.remote_reads += is_read && s->has_lost;
         return;
     }
     if (!v->text[0])
         sim_violation(s, "I4: load of %s fails by %d without a word", id,
                       v->code);
-    if (is_checkpoints(v->code) && !a->is_removed && !s->has_rotted)
+    if (is_checkpoints(v->code) && !is_excused(s, a))
         sim_violation(s, "I1: save %s cannot be loaded: %d %s", id, v->code,
                       v->text);
-    if (is_read && s->is_calm && !a->is_removed && !s->has_rotted)
+    if (is_read && s->is_calm && !is_excused(s, a))
         sim_violation(s, "I3: save %s cannot be read: %d %s", id, v->code,
                       v->text);
     if (!is_read && g->is_load_told && v->code != -ETIMEDOUT &&

@@ -36,7 +36,7 @@
 #define SIM_FAULTS 18
 struct sim_stats {
     uint64_t seeds, events, virtual_ns, committed, aborted, loads, reads,
-        crashes, jobs;
+        crashes, jobs, remote_reads;
     uint64_t fault[SIM_FAULTS];
     uint64_t lost_messages, lost_writes, torn_writes, lost_names, late_requests,
         overtaken;
@@ -99,6 +99,7 @@ struct sim {
     bool is_over;
     bool is_reading; /* jobs do not save now */
     bool has_rotted; /* bytes of some drive are damaged */
+    bool has_lost;   /* all drives: what is REMOTE is left */
     uint32_t armed;  /* enum moment at which the next fault comes */
     void *launch, *faults, *ending; /* job.c's, faults.c's, ending.c's own */
 };
@@ -130,6 +131,8 @@ void node_kill_daemon(struct sim *s, struct sim_node *n);
 void node_stop_daemon(struct sim *s, struct sim_node *n); /* in order */
 void node_power_loss(struct sim *s, struct sim_node *n);
 void node_power_on(struct sim *s, struct sim_node *n);
+/* The machine is replaced, and its drive with it. */
+void node_replace(struct sim *s, struct sim_node *n);
 void node_partition(struct sim *s, struct sim_node *n, bool is_partitioned);
 void node_jump(struct sim *s, struct sim_node *n, int64_t ms);
 bool node_is_ready(const struct sim_node *n);
@@ -333,6 +336,8 @@ void oracle_passed_over(struct sim *s, const struct save_id *id,
  * them, oldest first. False: there are no more. */
 bool oracle_save(const struct sim *s, size_t index, struct save_id *out);
 bool oracle_is_removed(const struct sim *s, const struct save_id *id);
+/* It is on record that all of it is in the remote tier. */
+bool oracle_is_remote(const struct sim *s, const struct save_id *id);
 uint64_t oracle_commits(const struct sim *s);
 void oracle_final(struct sim *s);
 
