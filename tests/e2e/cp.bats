@@ -73,6 +73,26 @@ remote_files() {
         "2 1 REMOTE;3 4 COMMITTED;" "what is there"
 }
 
+@test "a process of the very start that saved it is told so there, and starts nothing afresh" {
+    rm -rf "$HOME_DIR"
+    mkdir "$HOME_DIR"
+    job --ranks 2 --token t open fill:1 save:1 wait:committed close
+    wait_quiet
+    tool_is 0 cp run@1 --to "$TO"
+    at "$TO" job_fails --ranks 2 --token t open load close
+    out_count "open error ESTALE .*joined generation 1" 2
+    at "$TO" job --ranks 2 --token u open load close
+    out_count "load ok id=1/1 version=1 " 2
+    # Where a load went back to an older one, that is its origin there as well.
+    at "$TO" job --ranks 2 --token v open load close
+    mkdir "$TO.2"
+    at "$TO" job --ranks 2 --token w open load fill:2 save:2 wait:committed close
+    at "$TO" wait_quiet
+    at "$TO" tool_is 0 cp run@2 --to "$TO.2"
+    [ -s "$TO.2/runs/run/load/00000004.0" ] || [ -s "$TO.2/runs/run/load/00000004.1" ] ||
+        complain "no load: $(find "$TO.2" -type f)"
+}
+
 @test "what it writes is what a daemon's drain writes" {
     rm -rf "$HOME_DIR"
     mkdir "$HOME_DIR"
@@ -82,18 +102,20 @@ remote_files() {
     ls "$HOME_DIR"/runs/run/manifest/*.0 >/dev/null # not within the decision
     tool_is 0 cp run@1 --to "file://$TO"
     for name in $(cd "$HOME_DIR" && find runs/run/remote runs/run/data \
-        runs/run/decision runs/run/manifest runs/run/gen -type f); do
+        runs/run/decision runs/run/manifest runs/run/gen runs/run/member \
+        -type f); do
         case $name in
         */data/*) # its header page says which home
             cmp <(tail -c +4097 "$HOME_DIR/$name") <(tail -c +4097 "$TO/$name")
             ;;
-        *.*.*.* | */remote/*.* | */decision/* | */gen/* | */manifest/*)
+        *.*.*.* | */remote/*.* | */decision/* | */gen/* | */manifest/* | \
+            */member/*)
             cmp "$HOME_DIR/$name" "$TO/$name"
             ;;
         esac
     done
     is "$(cd "$TO/runs/run" && ls | tr '\n' ' ')" \
-        "RUN closed data decision gen lease manifest remote " "folders there"
+        "RUN closed data decision gen lease manifest member remote " "folders there"
     is "$(find "$TO/runs/run/lease" -type f)" "" "leases left there"
     rm -rf "$HOME_DIR"
     at "$TO" job --ranks 3 --tensors 64 --rows 40 --columns 40 open load close

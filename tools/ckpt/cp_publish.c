@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /*
@@ -223,6 +224,29 @@ static int copy_record(struct cp *cp, const char *name)
     return code;
 }
 
+/* Who was in it: a process that comes there with its token, as if that start
+ * still went on, is told that its rank has joined already. */
+static int put_members(struct cp *cp)
+{
+    char name[RECORD_NAME_BYTES], leaf[RECORD_NAME_BYTES], generation[16];
+    struct store_req list = {.op = STORE_LIST,
+                             .name = name_run(name, cp->run, "member")};
+    int64_t rc = store_run(cp->from->home, &list);
+    int code = rc < 0 ? complain(cp->from, exit_code_of((int)rc), "%s: %s",
+                                 name, err_text((int)rc))
+                      : EXIT_FINE;
+
+    (void)snprintf(generation, sizeof generation, "%08u.", cp->id.generation);
+    for (size_t i = 0; !code && i < list.names.count; i++) {
+        if (strncmp(list.names.name[i], generation, strlen(generation)) != 0)
+            continue;
+        (void)snprintf(leaf, sizeof leaf, "member/%.400s", list.names.name[i]);
+        code = copy_record(cp, name_run(name, cp->run, leaf));
+    }
+    store_names_free(&list.names);
+    return code;
+}
+
 /* Where it comes from, and that nobody saves in it there. Whoever opens that
  * home meanwhile begins a generation of his own behind this one. */
 static int put_generation(struct cp *cp)
@@ -235,6 +259,8 @@ static int put_generation(struct cp *cp)
     if (code == EXIT_FINE)
         code =
             copy_record(cp, name_gen(name, cp->run, "gen", cp->id.generation));
+    if (code == EXIT_FINE)
+        code = put_members(cp);
     if (code == EXIT_FINE && g->origin_load)
         code = copy_record(cp, name_load(name, cp->run, cp->id.generation,
                                          g->origin_load, NULL));
