@@ -268,3 +268,20 @@ saves_on_two_nodes() {
     tool_is 3 verify run@1
     out_has "no copy is in the remote tier"
 }
+
+@test "doctor fails on the newest checkpoint only if no tier has it" {
+    saves_remote
+    mv "$LOCAL" "$LOCAL.away"
+    tool_is 0 doctor
+    out_lacks "^latest"
+    out_lacks "does not exist"
+    mv "$LOCAL.away" "$LOCAL"
+    for copy in "$HOME_DIR"/runs/run/data/*; do
+        truncate -s 5000 "$copy"
+    done
+    tool_is 0 doctor
+    out_has "^latest +warn .*in the remote tier: .*truncated"
+    mv "$LOCAL" "$LOCAL.away"
+    tool_is 1 doctor
+    out_has "^latest +FAIL .*newest checkpoint"
+}

@@ -6,7 +6,6 @@
  */
 #include "common/text.h"
 #include "formats/record.h"
-#include "tools/ckpt/check.h"
 #include "tools/ckpt/doctor.h"
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
@@ -259,51 +258,6 @@ static void check_memlock(struct doctor *d)
           seen,
           "raise it (ulimit -l, LimitMEMLOCK=) to the arenas' size; until "
           "then I/O goes on unregistered, a little slower");
-}
-
-static const char *latest_fix(int code)
-{
-    switch (code) {
-    case EXIT_PARTIAL:
-        return "give the local store that it was saved to (--local, "
-               "CKPT_LOCAL), or put its folder back from a copy; else a load "
-               "falls back to an older checkpoint";
-    case EXIT_ERROR:
-        return "run as the user that trains, or let this one read there "
-               "(chmod u+rX, a+rX)";
-    default:
-        return "a load falls back to an older checkpoint: ckpt verify says "
-               "which are good";
-    }
-}
-
-/* Is what the next trainer will load really there? */
-static void check_latest(struct doctor *d, const struct catalog *c)
-{
-    struct save_id latest = catalog_latest(c);
-    struct progress progress = {.what = "check", .is_quiet = true};
-    const struct check_wish wish = {.level = CHECK_QUICK};
-    struct check_result result = {0};
-    struct manifest m;
-    void *data = NULL;
-    char seen[1400];
-    int code;
-
-    if (latest.generation == 0)
-        return;
-    code = tool_manifest(d->tool, c->run, &latest, &data, &m);
-    if (code)
-        (void)snprintf(result.first, sizeof result.first,
-                       "%s@%" PRIu64 ": its manifest cannot be read", c->run,
-                       latest.step);
-    else
-        code = check_save(d->tool, c->run, &m, &wish, &progress, &result);
-    free(data);
-    if (code == EXIT_FINE)
-        return;
-    (void)snprintf(seen, sizeof seen, "newest checkpoint (generation %u) %s",
-                   latest.generation, result.first);
-    found(d, "latest", FINDING_FAIL, seen, latest_fix(code));
 }
 
 static void check_run(struct doctor *d, const char *run)

@@ -25,6 +25,8 @@ void found(struct doctor *d, const char *what, enum finding finding,
 void check_identity(struct doctor *d, struct store *s, const char *path);
 /* doctor_ceph.c: the whole check of a home in RADOS. */
 void check_ceph(struct doctor *d);
+/* doctor_latest.c: is what the next trainer will load really there? */
+void check_latest(struct doctor *d, const struct catalog *c);
 /* doctor_remote.c: does the remote tier come along? */
 void check_remote(struct doctor *d, const struct catalog *c);
 /* doctor_daemon.c: who answers on the daemon's socket, and in which mode? */
