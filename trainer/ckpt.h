@@ -353,7 +353,9 @@ CKPT_API int ckpt_open(const struct ckpt_options *options, struct ckpt **out,
  * cgroup with a private daemon it waits until staged saves are LOCAL. */
 CKPT_API_VOID void ckpt_close(struct ckpt *ctx);
 
-/* What this generation resumes from; *id is zero for a fresh start. */
+/* What this generation resumes from; *id is zero for a fresh start. What
+ * ckpt_load() really took may be older: ckpt_report.id is the place to count
+ * steps from. */
 CKPT_API_VOID void ckpt_parent(const struct ckpt *ctx, struct ckpt_id *id);
 
 /* One line on what this mode survives, owned by ctx. */

@@ -66,6 +66,7 @@ struct ckpt {
     uint32_t overload, max_uncommitted, copy_threads, copier_count;
     struct trust trust; /* all but the rotation */
     struct save_id parent;
+    uint64_t resumed_step; /* its step, or of what ckpt_load() took instead */
     uint32_t generation;
     int wake_fd, quit_fd; /* eventfds: the outbox has work; give up waiting */
     char mode[512];

@@ -71,6 +71,7 @@ static int first_link(struct ckpt *ctx, struct err *err)
     ctx->link = LINK_UP;
     ctx->generation = result.open.generation;
     ctx->parent = result.open.parent;
+    ctx->resumed_step = ctx->parent.step;
     ctx->arena = result.arena;
     ctx->arena_wanted = ctx->arena_bytes;
     ctx->daemon_pid = result.daemon_pid;

@@ -25,7 +25,7 @@ bool ckpt_should_save(const struct ckpt *ctx, uint64_t step, uint64_t every)
 {
     if (every == 0 || step == 0 || step % every)
         return false;
-    return ctx->parent.generation == 0 || step != ctx->parent.step;
+    return ctx->parent.generation == 0 || step != ctx->resumed_step;
 }
 
 static int tell(const struct ckpt *ctx, const char *what, struct err *err,

@@ -63,6 +63,8 @@ static int restore(struct ckpt *ctx, const struct restoring *r, struct err *err)
     wish.target = &d;
     wish.table = TABLE_OF_LOADS;
     rc = load_run(ctx, &wish, &done, note, err);
+    if (rc == 0 && wish.is_collective)
+        ctx->resumed_step = done.id.step;
     if (rc == 0 && r->report)
         fill_report(r->report, &wish, &done, note, began_ms);
     if (rc == 0 && r->values)

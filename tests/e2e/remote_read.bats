@@ -285,3 +285,20 @@ saves_on_two_nodes() {
     tool_is 1 doctor
     out_has "^latest +FAIL .*newest checkpoint"
 }
+
+# minimal_to LAST: it goes on for a hundred steps, to LAST; a step adds 1.
+minimal_to() {
+    "$BUILD_DIR/bin/minimal" "$HOME_DIR" >"$OUT" 2>&1 3>&- ||
+        complain "minimal failed"
+    out_has "^step $1: weights are $1\$"
+    wait_quiet
+}
+
+@test "the README's trainer counts from the step that was loaded" {
+    CKPT_REMOTE_EVERY=1 minimal_to 100
+    tool_is 0 wait --state remote --timeout 20 minimal@100
+    minimal_to 200
+    rm -rf "$LOCAL"
+    minimal_to 200
+    tool_is 0 show minimal@200/3
+}

@@ -24,7 +24,9 @@ int main(int argc, char **argv)
     struct ckpt_error error;
     struct ckpt_save *save = NULL;
     struct ckpt *ctx;
+    struct ckpt_report report = {0}; /* its id is what was loaded */
     struct ckpt_id parent;
+    uint64_t end;
 
     ckpt_options_init(&options);
     options.home = argc > 1 ? argv[1] : NULL; /* else CKPT_HOME */
@@ -32,9 +34,10 @@ int main(int argc, char **argv)
     check(ckpt_open(&options, &ctx, &error), &error);
     ckpt_parent(ctx, &parent);
     if (parent.generation) /* there is a checkpoint: go on from it */
-        check(ckpt_load(ctx, &state, 1, NULL, NULL, &error), &error);
+        check(ckpt_load(ctx, &state, 1, NULL, &report, &error), &error);
 
-    for (uint64_t step = parent.step + 1; step <= parent.step + 100; step++) {
+    end = report.id.step + 100;
+    for (uint64_t step = report.id.step + 1; step <= end; step++) {
         check(ckpt_fence(save, NULL, &error), &error); /* NULL: nothing due */
         for (size_t i = 0; i < 1 << 20; i++)           /* the update */
             weights[i] += 1;
@@ -45,8 +48,7 @@ int main(int argc, char **argv)
     }
     if (save) /* a shorter loop may end without one */
         check(ckpt_wait(save, CKPT_COMMITTED, -1, &error), &error);
-    (void)printf("step %d: weights are %g\n", (int)parent.step + 100,
-                 (double)weights[0]);
+    (void)printf("step %d: weights are %g\n", (int)end, (double)weights[0]);
     ckpt_save_free(save);
     ckpt_close(ctx);
     return 0;
