@@ -319,6 +319,103 @@ static void bad_bytes_there_are_mended(void **state)
     free(page);
 }
 
+/*
+ * What a power cut could take: order is all that a store in memory can show.
+ */
+
+/* The last entry of that op, and of names with that part, before `end`; -1. */
+static long last_of(enum store_op op, const char *part, size_t end)
+{
+    for (size_t i = end; i-- > 0;) {
+        const struct store_entry *e = store_record_at(s.dest, i);
+
+        if (e->op == op && e->name && strstr(e->name, part) && e->result >= 0)
+            return (long)i;
+    }
+    return -1;
+}
+
+static long first_of(enum store_op op, const char *part)
+{
+    for (size_t i = 0; i < store_record_count(s.dest); i++) {
+        const struct store_entry *e = store_record_at(s.dest, i);
+
+        if (e->op == op && e->name && strstr(e->name, part))
+            return (long)i;
+    }
+    return -1;
+}
+
+static const char *const folders[] = {"/gen/", "/member/", "/closed/",
+                                      "/remote/"};
+
+/* Each file is synced after it was written and before its table; the decision
+ * is behind all else. */
+static void check_order(const struct id128 *daemon, bool is_new)
+{
+    size_t count = store_record_count(s.dest);
+    char id[ID_TEXT_BYTES], name[RECORD_NAME_BYTES];
+    long table, written, synced;
+
+    (void)id_format(daemon, id);
+    table = first_of(STORE_PUT,
+                     name_save_daemon(name, RIG_RUN, "remote", &s.id, daemon));
+    assert_true(table >= 0);
+    written = last_of(STORE_WRITE, id, count);
+    synced = last_of(STORE_SYNC, id, (size_t)table);
+    assert_int_equal(written >= 0, is_new);
+    assert_true(synced > written);
+    assert_true(synced >= 0);
+    assert_true(first_of(STORE_PUT, "/decision/") > table);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        assert_true(first_of(STORE_PUT, "/decision/") >
+                    last_of(STORE_PUT, folders[i], count));
+}
+
+static void forget(const char *folder, const struct id128 *daemon)
+{
+    char name[RECORD_NAME_BYTES];
+
+    if (daemon)
+        (void)name_save_daemon(name, RIG_RUN, folder, &s.id, daemon);
+    else
+        (void)name_save(name, RIG_RUN, folder, &s.id);
+    assert_int_equal(media_remove(s.dest, name), 0);
+}
+
+/* Again where all files are there whole: who wrote them may have been killed
+ * before he synced them. */
+static void files_are_durable_before_they_are_named(void **state)
+{
+    static const char *const daemons[] = {"a", "b"};
+    struct store *memory, *second;
+    struct id128 uuid[2];
+    struct err err;
+
+    (void)state;
+    new_dest(true);
+    for (int i = 0; i < 2; i++) {
+        struct digest name = hash_128(daemons[i], 1);
+
+        memcpy(uuid[i].b, name.b, sizeof uuid[i].b);
+    }
+    real_close(s.dest);
+    assert_int_equal(store_memory_open(1, &memory, &err), 0);
+    assert_int_equal(store_record_open(memory, &s.dest, &err), 0);
+    assert_int_equal(copy(), EXIT_FINE);
+    for (int i = 0; i < 2; i++)
+        check_order(&uuid[i], true);
+    forget("decision", NULL);
+    forget("remote", NULL);
+    for (int i = 0; i < 2; i++)
+        forget("remote", &uuid[i]);
+    assert_int_equal(store_record_open(s.dest, &second, &err), 0);
+    s.dest = second;
+    assert_int_equal(copy(), EXIT_FINE);
+    for (int i = 0; i < 2; i++)
+        check_order(&uuid[i], false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_source_that_fails_makes_no_checkpoint),
         cmocka_unit_test(a_file_that_another_writes_is_left_to_him),
         cmocka_unit_test(bad_bytes_there_are_mended),
+        cmocka_unit_test(files_are_durable_before_they_are_named),
     };
 
     return cmocka_run_group_tests(tests, begin, NULL);
