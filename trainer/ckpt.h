@@ -318,7 +318,8 @@ struct ckpt_report {
     uint64_t read_bytes; /* stored bytes the daemon read for its ranks */
     double seconds;
     uint32_t attempt_count; /* 1: the first candidate was good */
-    char note[512];         /* what was passed over and why, or empty */
+    char note[512];         /* what was passed over and why, how much was read
+                               from the remote tier; or empty */
 };
 
 /* One checkpoint of the run, for ckpt_list(). */

@@ -176,6 +176,29 @@ remote_place() {
     tool_is 10 where --tier remote run@1
 }
 
+# golden ARGUMENT...: the reader that was written from FORMAT.md alone.
+golden() {
+    python3 "$ROOT/tests/golden/read_ckpt.py" "$HOME_DIR" --json "$@" \
+        >"$OUT" 2>"$OUT.err" 3>&- || complain "the reader: $(cat "$OUT.err")"
+}
+
+@test "the reader written from FORMAT.md recovers it without a local store" {
+    saves_remote --codec planes
+    golden --store "$LOCAL"
+    cp "$OUT" "$BATS_TEST_TMPDIR/before"
+    out_has '"step": 1|sha256|t00'
+    read -r file offset <<<"$(place run@1 file offset)"
+    flip "$LOCAL/$file" $((offset + 5000))
+    golden --store "$LOCAL"
+    cmp "$OUT" "$BATS_TEST_TMPDIR/before" || complain "other bytes"
+    rm -rf "$LOCAL"
+    golden
+    cmp "$OUT" "$BATS_TEST_TMPDIR/before" || complain "other bytes"
+    read -r file offset <<<"$(remote_place file offset)"
+    flip "$HOME_DIR/$file" $((offset + 5000))
+    ! golden || complain "bad bytes are taken"
+}
+
 @test "what is bad or gone on the drive is repaired from the home" {
     saves_remote
     read -r file offset <<<"$(place run@1 file offset)"

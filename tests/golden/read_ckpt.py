@@ -12,7 +12,8 @@ and refuses what does not match. It is exact, not fast.
 
 SAVE is a name such as 00000001-00000000000000000100-0000, or "latest" (the
 default). --store DIR names a further local store; HOME/local is looked at
-anyway. Exit status: 0 fine, 1 error, 2 usage, 4 corrupt, 10 absent.
+anyway; chunks that are bad or missing there are read from the home's remote
+tier, where they were copied. Exit status: 0 fine, 1 error, 2 usage, 4 corrupt, 10 absent.
 """
 import argparse
 import hashlib
@@ -301,7 +302,8 @@ def decode(codec, unit, payload, raw_bytes):
 
 # --- Records (sections 2 and 3) ----------------------------------------------
 
-KINDS = {1: "STORE", 2: "RUN", 3: "gen", 7: "decision", 8: "tomb", 9: "load"}
+KINDS = {1: "STORE", 2: "RUN", 3: "gen", 7: "decision", 8: "tomb", 9: "load",
+         13: "parts"}
 
 
 class Reader:
@@ -468,10 +470,10 @@ class Manifest:
                 self.path, (incompatible & -incompatible).bit_length() - 1))
         (self.table_count, self.kind, self.world_size,
          self.chunk_bytes) = struct.unpack_from("<4I", self.data, 48)
-        self.run = self.data[64:80]
+        self.run, self.daemon = self.data[64:80], self.data[80:96]
         generation, attempt, step = struct.unpack_from("<IIQ", self.data, 96)
         self.save = "%08d-%020d-%04d" % (generation, step, attempt)
-        self.must(self.kind in (1, 2) and 14 <= self.table_count <= 64 and
+        self.must(self.kind in (1, 2, 3) and 14 <= self.table_count <= 64 and
                   not any(self.data[160:256]), "header")
         self.must(self.chunk_bytes in [2 ** i for i in range(16, 23)],
                   "chunk size")
@@ -646,8 +648,13 @@ class Stores:
 
     def chunk(self, manifest, i):
         """The verified raw bytes of chunk i."""
-        c, at = manifest.chunk[i], manifest.location[i]
+        at = manifest.location[i]
         path = self.path(manifest, manifest.file[at.file])
+        return self.chunk_in(path, manifest, i)
+
+    @staticmethod
+    def chunk_in(path, manifest, i):
+        c, at = manifest.chunk[i], manifest.location[i]
         what = "%s: chunk at %d" % (path, at.offset)
         with open(path, "rb") as f:
             f.seek(at.offset)
@@ -756,7 +763,7 @@ def read_tensor(manifest, tensor, chunks):
 
 class Run:
     def __init__(self, home, name, stores):
-        self.name, self.stores = name, stores
+        self.name, self.stores, self.tables = name, stores, {}
         self.folder = os.path.join(home, "runs", name)
         body = open_record(self.path("RUN"), 2)
         self.uuid = body.take(16)
@@ -846,6 +853,55 @@ class Run:
              "manifest of another save")
         return m
 
+    def remote_table(self, m, daemon):
+        """Where that daemon's share of m is in the remote tier."""
+        path = self.path("remote", "%s.%s" % (m.save, daemon.hex()))
+        if path not in self.tables:
+            data = read_file(path)
+            root = data[-16:]
+            if data[:8] == b"CKPTRECD":
+                body = open_record(path, 13)
+                total, root, parts = body.num(8), body.take(16), body.num(4)
+                body.end()
+                data = b"".join(read_file("%s.%d" % (path, n))
+                                for n in range(parts))
+                must(len(data) == total, path + ": of another length")
+            t = Manifest(data, root, path)
+            t.must(t.kind == 3 and t.run == m.run and t.save == m.save and
+                   t.daemon == daemon and not t.tensor, "of something else")
+            self.tables[path] = t
+        return self.tables[path]
+
+    def remote_chunk(self, m, i):
+        rank = next(r for r in m.rank if r.rank == m.chunk[i].rank)
+        t = self.remote_table(m, rank.daemon)
+        rows = [r for r in t.rank if r.rank == rank.rank]
+        t.must(rows and rows[0].chunk_count == rank.chunk_count, "its ranks")
+        k = rows[0].first_chunk + i - rank.first_chunk
+        t.must(t.chunk[k][1:] == m.chunk[i][1:] and
+               t.segment[t.chunk[k].segment].segment ==
+               m.segment[m.chunk[i].segment].segment and
+               t.location[k]._replace(file=0, offset=0) ==
+               m.location[i]._replace(file=0, offset=0),
+               "chunk %d is not the manifest's" % k)
+        file = t.file[t.location[k].file]
+        name = t.text(file.name, file.name_bytes).decode()
+        t.must(name.startswith("data/"), "a file elsewhere")
+        path = self.path(name)
+        must(Stores.segment(read_file(path)[:4096], path) == file.segment,
+             path + ": another file")
+        return Stores.chunk_in(path, t, k)
+
+    def chunk(self, m, i):
+        """From the local store, else from the remote tier."""
+        try:
+            return self.stores.chunk(m, i)
+        except (Corrupt, Absent, FileNotFoundError) as error:
+            try:
+                return self.remote_chunk(m, i)
+            except Absent:
+                raise error from None
+
     def read(self, save):
         """({name: (dtype, shape, bytes)}, {value: bytes})"""
         m = self.manifest(save)
@@ -853,7 +909,7 @@ class Run:
 
         def chunk(i):
             if i not in cache:
-                cache[i] = self.stores.chunk(m, i)
+                cache[i] = self.chunk(m, i)
             return cache[i]
 
         for i in range(len(m.chunk)):
