@@ -126,6 +126,10 @@ STATE="--tensors 6 --rows 768 --columns 1024"
     cp /dev/zero "$DISK/ballast" 2>/dev/null || true
     dd if=/dev/zero of="$DISK/ballast2" bs=512 2>/dev/null || true
     is "$(df --output=avail "$DISK" | tail -n 1 | tr -d ' ')" 0 "room"
+    tool_is 0 doctor
+    is "$(grep -A1 "^home space .*warn" "$OUT" | grep -c CKPT_LOCAL)" 0 \
+        "the home is not moved by CKPT_LOCAL"
+    out_count "^home space +warn" 1
     tool_is 0 gc --keep-last 1 --yes
     is "$(saves)" "3/1" "what is committed"
     at_least "$(df --output=avail "$DISK" | tail -n 1 | tr -d ' ')" 18000 "KiB"

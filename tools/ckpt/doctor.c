@@ -43,7 +43,8 @@ void found(struct doctor *d, const char *what, enum finding finding,
         (void)printf("%-18s fix: %s\n", "", fix);
 }
 
-static void check_space(struct doctor *d, const char *what, const char *path)
+static void check_space(struct doctor *d, const char *what, const char *path,
+                        const char *fix)
 {
     struct statvfs vfs;
     char seen[1200], size[32];
@@ -55,8 +56,7 @@ static void check_space(struct doctor *d, const char *what, const char *path)
     (void)snprintf(seen, sizeof seen, "%s: %s free", path,
                    size_text(left, size));
     found(d, what, left < ((uint64_t)1 << 30) ? FINDING_WARN : FINDING_OK, seen,
-          "give it room for keep-last + 2 checkpoints, or move it "
-          "(CKPT_LOCAL)");
+          fix);
 }
 
 static const char *home_fix(int rc)
@@ -173,7 +173,9 @@ static void check_home(struct doctor *d)
     store_describe(s, seen, sizeof seen);
     found(d, "home", FINDING_OK, seen, "");
     store_close(s);
-    check_space(d, "home space", path);
+    check_space(d, "home space", path,
+                "give it room for what keep-last keeps in the remote tier and "
+                "2 checkpoints, or make some (ckpt gc)");
 }
 
 static void check_local(struct doctor *d)
@@ -202,7 +204,9 @@ static void check_local(struct doctor *d)
     store_describe(s, seen, sizeof seen);
     found(d, "local store", FINDING_OK, seen, "");
     store_close(s);
-    check_space(d, "local space", path);
+    check_space(d, "local space", path,
+                "give it room for keep-last + 2 checkpoints, or move it "
+                "(CKPT_LOCAL)");
 }
 
 /* io_uring: refused by sysctl, by seccomp, or there. */
