@@ -155,12 +155,13 @@ class Ceph(Driven):
     CLUSTER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..",
                            "ceph", "cluster.py")
 
-    def __init__(self, place, object_bytes, count, depth):
+    def __init__(self, place, object_bytes, count, depth, requests):
+        """`requests` of ours under way; `depth` of rados bench."""
         self.dir = place.path("ceph")
         self.bytes, self.count, self.depth = object_bytes, count, depth
         super().__init__([self.CLUSTER, self.dir, "speed", "--",
                           os.path.join(build_folder(), "bench", "objects"),
-                          str(object_bytes), str(count), str(depth)])
+                          str(object_bytes), str(count), str(requests)])
 
     def osd_cpu(self):
         """Seconds that its OSD has computed."""

@@ -108,6 +108,7 @@ osd_op_num_shards = 2
 osd_op_num_threads_per_shard = 1
 osd_heartbeat_interval = 1
 osd_heartbeat_grace = 4
+osd_max_markdown_count = 100000
 osd_max_object_name_len = 2048
 osd_fast_fail_on_connection_refused = true
 osd_scrub_begin_hour = 0
@@ -365,7 +366,7 @@ class Cluster:
             die(1, f"{words}: {code} {text}")
         return out
 
-    def wait(self, limit=90):
+    def wait(self, limit=240):
         """Until every placement group of both pools takes a write."""
         import rados
         until = time.monotonic() + limit
@@ -380,7 +381,7 @@ class Cluster:
                                 break
                             except rados.Error as error:
                                 if time.monotonic() > until:
-                                    die(1, f"pool {pool}: {error}")
+                                    self.give_up(f"pool {pool}: {error}")
 
     def lose(self, sender, receiver):
         self.enter(ROUTER)
@@ -389,6 +390,10 @@ class Cluster:
     def carry(self, sender, receiver):
         self.enter(ROUTER)
         self.net.carry(sender, receiver)
+
+    def give_up(self, words):
+        gone = [name for name in DAEMONS if not self.pid_of(name)]
+        die(1, f"{words}; not running: {' '.join(gone) or 'none'}")
 
     def fill(self, is_full):
         """Each OSD takes itself for full, or not any more."""

@@ -125,17 +125,6 @@ rot() {
     rot
 }
 
-# cut VERB SHAPE: lose or carry what goes to the client, or comes from it.
-cut() {
-    local member
-    for member in mon.a osd.0 osd.1 osd.2; do
-        case $2 in
-        answers) cluster "$1" $member client ;;
-        requests) cluster "$1" client $member ;;
-        esac
-    done
-}
-
 # A client that is cut off is answered in time, and can close; opening fails.
 cut_off() {
     export CKPT_TEST_RADOS=${HOME_URL/\/ckpt/\/ckpt-off}
@@ -145,7 +134,7 @@ cut_off() {
             "$BUILD_DIR/tests/ceph_one" when "$out.go" put $shape text \
             >"$out" 2>&1 3>&- &
         until grep -q opened "$out"; do sleep 0.1; done
-        cut lose $shape
+        cut_client lose $shape
         touch "$out.go"
         began=$SECONDS
         wait $!
@@ -154,7 +143,7 @@ cut_off() {
         [ $((SECONDS - began)) -lt 25 ]
         one get $shape
         says "open -110"
-        cut carry $shape
+        cut_client carry $shape
         one get $shape
         # Whether it was done is not known, and it may be done late.
         case $output in

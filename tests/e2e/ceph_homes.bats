@@ -305,3 +305,40 @@ refuses() {
     job --ranks 1 open load close
     out_count "load ok id=3/1 version=3" 1
 }
+
+@test "what a network loses of a daemon's changes no decision" {
+    [ -z "$CKPT_CEPH_NO_NET" ] || skip "$CKPT_CEPH_NO_NET"
+    rounds=1
+    [ -z "${CKPT_TEST_LONG:-}" ] || rounds=6
+    patience 1
+    start_job --ranks 2 open fill:1 save:1 wait:committed \
+        mark:"$BATS_TEST_TMPDIR/saved" storm:10:$((rounds * 20)):60000 close
+    eventually test -e "$BATS_TEST_TMPDIR/saved"
+    for round in $(seq $rounds); do
+        shape=answers
+        [ $((round % 3)) -ne 2 ] || shape=requests
+        random 10
+        sleep 0.$random
+        cut_client lose $shape
+        sleep 7
+        cut_client carry $shape
+    done
+    end_job
+    is "$status" 0 "exit status of the job"
+    cp "$OUT" "$OUT.storm"
+    committed=" $(saves) " aborted=" $(saves ABORTED) "
+    while read -r step code; do
+        case $code in
+        ok) [[ $committed == *" $step/1 "* ]] ;;
+        CKPT_EABORTED) [[ $committed != *" $step/1 "* ]] ;;
+        *) true ;;
+        esac || complain "a rank was told of step $step: $code; $committed"
+    done < <(sed -nE -e 's/.* saved:([0-9]+) ok$/\1 ok/p' \
+        -e 's/.* saved:([0-9]+) error ([A-Z_]+) .*/\1 \2/p' "$OUT.storm")
+    echo "# figure: $rounds times cut off, $(grep -cE 'saved:.* ok' \
+        "$OUT.storm") ranks were told COMMITTED, $(grep -c 'CKPT_EABORTED' \
+        "$OUT.storm") ABORTED" >&3
+    newest=$(echo $committed | tr ' ' '\n' | sort -n | tail -1)
+    job --ranks 2 open load close
+    out_count "load ok id=$newest " 2
+}

@@ -44,6 +44,18 @@ ceph_setup() {
     . "$DIR.env"
 }
 
+# cut_client lose|carry answers|requests: what goes to the client, or comes from
+# it.
+cut_client() {
+    local member
+    for member in mon.a osd.0 osd.1 osd.2; do
+        case $2 in
+        answers) cluster "$1" $member client ;;
+        requests) cluster "$1" client $member ;;
+        esac
+    done
+}
+
 # What e2e.bash runs of BUILD_DIR, runs where the cluster's client is.
 ceph_enter() {
     local real=$BUILD_DIR program
