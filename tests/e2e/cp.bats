@@ -45,9 +45,14 @@ picture() {
         -print0 | sort -z | xargs -0r sha256sum)
 }
 
-# said FIELD: of the one line that --json printed.
+# said FIELD: of the lines that --json printed.
 said() {
-    grep '^{' "$OUT" | jq -r ".$1"
+    local what=$1
+    case $what in
+    \"*) ;;
+    *) what=.$what ;;
+    esac
+    grep '^{' "$OUT" | jq -r "$what"
 }
 
 # The remote files of a step in a home.
@@ -251,6 +256,15 @@ remote_files() {
     is "$(said result)" mended "result"
     tool_is 0 cp run@1 --to "$TO.2"
     loads "$TO.2" 1 2
+}
+
+@test "of a run, one that cannot be copied does not keep the others from it" {
+    read -r file offset <<<"$(place run@1 file offset)"
+    flip "$LOCAL/$file" $((offset + 4096))
+    tool_is 4 cp --all --json run --to "$TO"
+    is "$(said '"\(.step) \(.result)"' | tr '\n' ' ')" "1 corrupt 2 copied " \
+        "results"
+    loads "$TO" 2 1
 }
 
 @test "chunks on another node: its name; each node copies its own, the last one ends it" {

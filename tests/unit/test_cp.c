@@ -319,6 +319,46 @@ static void bad_bytes_there_are_mended(void **state)
     free(page);
 }
 
+static void forget(const char *folder, const struct id128 *daemon)
+{
+    char name[RECORD_NAME_BYTES];
+
+    if (daemon)
+        (void)name_save_daemon(name, RIG_RUN, folder, &s.id, daemon);
+    else
+        (void)name_save(name, RIG_RUN, folder, &s.id);
+    assert_int_equal(media_remove(s.dest, name), 0);
+}
+
+/* A table of more and smaller files, as a store without segments would have
+ * had it: it says where the files are. */
+static void a_table_that_is_there_is_followed(void **state)
+{
+    char name[RECORD_NAME_BYTES], file[512];
+    struct drained d;
+
+    (void)state;
+    new_dest(true);
+    assert_int_equal(copy(), EXIT_FINE);
+    drained_begin(&d, s.world, "a", &s.id);
+    forget("decision", NULL);
+    forget("remote", &d.tier.info.daemon);
+    (void)name_save_daemon(name, RIG_RUN, "remote", &s.id, &d.tier.info.daemon);
+    assert_int_equal(media_put(s.dest, name, d.tier_data, d.tier_bytes), 0);
+    assert_int_equal(copy(), EXIT_FINE);
+    assert_int_equal(verify(), EXIT_FINE);
+    assert_true(d.tier.file_count > 2);
+    for (uint32_t i = 0; i < d.tier.file_count; i++)
+        assert_int_equal(
+            media_remove_segment(s.dest,
+                                 drained_file_name(&d, i, file, sizeof file)),
+            0);
+    assert_int_equal(verify(), EXIT_PARTIAL);
+    assert_int_equal(copy(), EXIT_FINE);
+    assert_int_equal(verify(), EXIT_FINE);
+    drained_end(&d);
+}
+
 /*
  * What a power cut could take: order is all that a store in memory can show.
  */
@@ -372,17 +412,6 @@ static void check_order(const struct id128 *daemon, bool is_new)
                     last_of(STORE_PUT, folders[i], count));
 }
 
-static void forget(const char *folder, const struct id128 *daemon)
-{
-    char name[RECORD_NAME_BYTES];
-
-    if (daemon)
-        (void)name_save_daemon(name, RIG_RUN, folder, &s.id, daemon);
-    else
-        (void)name_save(name, RIG_RUN, folder, &s.id);
-    assert_int_equal(media_remove(s.dest, name), 0);
-}
-
 /* Again where all files are there whole: who wrote them may have been killed
  * before he synced them. */
 static void files_are_durable_before_they_are_named(void **state)
@@ -424,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_source_that_fails_makes_no_checkpoint),
         cmocka_unit_test(a_file_that_another_writes_is_left_to_him),
         cmocka_unit_test(bad_bytes_there_are_mended),
+        cmocka_unit_test(a_table_that_is_there_is_followed),
         cmocka_unit_test(files_are_durable_before_they_are_named),
     };
 
