@@ -227,7 +227,9 @@ enum ckpt_verdict {
  * Zero it, set what you need: ckpt_options_init() does the first half. Zero
  * means the default everywhere.
  *
- * home: a directory that is there (default: CKPT_HOME). run: its name
+ * home: a directory that is there, or rados://POOL/NAMESPACE (with
+ * ?data_pool=NAME&conf=PATH&user=NAME where needed) for one in Ceph, which is
+ * made at first (default: CKPT_HOME). run: its name
  * (required; up to 255 letters, digits, '.', '_', '-', not starting with '.').
  * rank, world_size: -1 and 0 take them from CKPT_RANK, then RANK/WORLD_SIZE,
  * SLURM_PROCID/SLURM_NTASKS, OMPI_COMM_WORLD_RANK/SIZE, PMIX_RANK; else 0 of 1.
@@ -237,15 +239,15 @@ enum ckpt_verdict {
  * required when world_size > 1, but under Slurm, and under Open MPI with all
  * ranks on one node, where it is found.
  * local: the directory of segments, on a local drive (default: CKPT_LOCAL,
- * else HOME/local). socket: the daemon's (default: CKPT_SOCKET, else
- * ckptd.sock in the local store); where one is named no daemon is started.
- * keep_last, keep_every: how many of the newest checkpoints to keep, and steps
- * that are multiples; both 0: as the daemon was told, else all.
- * remote_every: checkpoints whose step is a multiple of it are copied to the
- * home's remote tier in the background (1: all; 0: CKPT_REMOTE_EVERY, else as
- * the daemon was told, else none). local_last: of those that are there, so many
- * of the newest stay in the local stores too (0: as the daemon was told, else
- * all).
+ * else HOME/local, which a home in Ceph does not have). socket: the daemon's
+ * (default: CKPT_SOCKET, else ckptd.sock in the local store); where one is
+ * named no daemon is started. keep_last, keep_every: how many of the newest
+ * checkpoints to keep, and steps that are multiples; both 0: as the daemon was
+ * told, else all. remote_every: checkpoints whose step is a multiple of it are
+ * copied to the home's remote tier in the background (1: all; 0:
+ * CKPT_REMOTE_EVERY, else as the daemon was told, else none). local_last: of
+ * those that are there, so many of the newest stay in the local stores too (0:
+ * as the daemon was told, else all).
  *
  * replica_check, on_divergence: before a save is committed, replicas that are
  * held by several ranks are compared; where some differ, tensor, ranks and the
@@ -343,6 +345,8 @@ CKPT_API_VOID void ckpt_options_init(struct ckpt_options *options);
  * -ESTALE: the token is of an older generation, or this (token, rank) has
  * joined already. -EINVAL: world_size > 1 without a token. -ENOENT: no such
  * home, or no checkpoint of resume_step. -EPERM: another user's daemon.
+ * -ENOSYS: a home in Ceph without librados. -EOPNOTSUPP: the daemon that is
+ * there was not started for such homes. -ETIMEDOUT: the cluster is silent.
  * -ECHILD: the daemon that was started ended at once; the message begins with
  * what it logged. On success *out is closed with ckpt_close().
  */
