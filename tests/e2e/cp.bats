@@ -63,6 +63,11 @@ remote_files() {
 @test "another home: the source may go, any layout resumes, in a generation of its own" {
     tool_is 0 cp run@2 --to "$TO"
     out_has "^run@2	generation 1	copied	1 files	[0-9]+	[0-9]+ written	$TO$"
+    for home in "$HOME_DIR" "$TO"; do # by the reader that knows the format alone
+        python3 "$ROOT/tests/golden/read_ckpt.py" --out "$home.out" "$home" \
+            run@latest >/dev/null 3>&-
+    done
+    diff -r "$HOME_DIR.out" "$TO.out"
     rm -rf "$HOME_DIR"
     at "$TO" tool_is 0 ls
     out_has "^run	2	1	REMOTE	.*	latest	in $TO, read back$"
