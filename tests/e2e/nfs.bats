@@ -92,6 +92,28 @@ whole_job() {
     happened a absence-ms
 }
 
+@test "ckpt cp onto a mount that loses answers and remembers, killed and gone on with" {
+    local folder=$HOME_DIR state=(--tensors 6 --rows 768 --columns 1024)
+    job --ranks 2 "${state[@]}" open fill:1 save:1 wait:committed fill:2 save:2 \
+        wait:committed close
+    wait_quiet
+    mount_double a "${CACHES[@]}" "${LOST[@]}" seed=5
+    mount_double b "${CACHES[@]}"
+    CKPT_HOME=$folder timeout -s KILL 2 "$BUILD_DIR/bin/ckpt" cp --rate 6M run@1 \
+        --to "$BATS_TEST_TMPDIR/a" >"$OUT" 2>&1 3>&- && complain "done too soon"
+    HOME_DIR=$folder tool_is 0 cp --all run --to "$BATS_TEST_TMPDIR/a"
+    out_count "	copied	1 files" 2
+    rm -rf "$LOCAL" "$folder"
+    HOME_DIR=$BATS_TEST_TMPDIR/b # another machine
+    tool_is 0 verify --deep
+    job --ranks 3 "${state[@]}" open load close
+    out_count "load ok id=2/1 version=2 " 3
+    wait_quiet
+    unmount_all
+    happened a lost-link
+    happened a lost-create
+}
+
 # two_nodes A B: each with a mount and a local store of its own.
 two_nodes() {
     local step script=(open)
