@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int read_uuid(struct segments *s, struct err *err)
 {
@@ -135,6 +136,7 @@ int segments_get(struct segments *s, uint32_t file, struct err *err)
 {
     const struct mf_file *of = &s->manifest->file[file];
     const char *leaf = s->manifest->blob + of->name;
+    size_t room = strlen(s->prefix) + of->name_bytes + 1;
     struct segments_file *f = &s->file[file];
     int rc;
 
@@ -147,11 +149,11 @@ int segments_get(struct segments *s, uint32_t file, struct err *err)
                        (int)of->name_bytes, leaf, err_text(f->failed));
     if (f->is_open)
         return 0;
-    if (asprintf(&f->name, "%s%.*s", s->prefix, (int)of->name_bytes, leaf) <
-        0) {
-        f->name = NULL;
+    f->name = malloc(room);
+    if (!f->name)
         return err_set(err, -ENOMEM, "out of memory");
-    }
+    (void)snprintf(f->name, room, "%s%.*s", s->prefix, (int)of->name_bytes,
+                   leaf);
     rc = open_file(s, file, err);
     f->failed = rc;
     return rc ? err_prefix(err, "%s/%.*s", s->path, (int)of->name_bytes, leaf)
