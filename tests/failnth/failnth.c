@@ -207,6 +207,7 @@ void *failnth_realloc(void *block, size_t bytes);
 void *failnth_reallocarray(void *block, size_t count, size_t bytes);
 void *failnth_aligned_alloc(size_t align, size_t bytes);
 char *failnth_strdup(const char *text);
+int failnth_setenv(const char *name, const char *text, int replaces);
 
 static bool no_memory(void)
 {
@@ -244,6 +245,11 @@ void *failnth_aligned_alloc(size_t align, size_t bytes)
 char *failnth_strdup(const char *text)
 {
     return no_memory() ? NULL : counted_strdup(text);
+}
+
+int failnth_setenv(const char *name, const char *text, int replaces)
+{
+    return no_memory() ? -1 : setenv(name, text, replaces);
 }
 
 /* What they allocate the caller frees, so that it counts. glibc's header makes
