@@ -195,6 +195,30 @@ remote_files() {
     at "$TO" tool_is 0 verify --deep
 }
 
+@test "a drain and a cp of one checkpoint do not spoil each other's files" {
+    start_daemon --drain-rate 6000000
+    CKPT_REMOTE_EVERY=3 job --ranks 2 $STATE open load fill:3 save:3 \
+        wait:committed close
+    eventually eval '[ -n "$(remote_files "$HOME_DIR" 3)" ]'
+    tool_is 11 cp run@3 --to "$HOME_DIR"
+    out_has "data/.*: somebody else is writing it; repeat this later"
+    tool_is 0 wait --state remote --timeout 60 run@3
+    tool_is 0 cp --json run@3 --to "$HOME_DIR"
+    is "$(said result) $(said files_written)" "there 0" "result"
+    # The other way round: the daemon comes again once cp has done it.
+    "$BUILD_DIR/bin/ckpt" cp --home "$HOME_DIR" run@1 --to "$HOME_DIR" \
+        --rate 6M >"$OUT.cp" 2>&1 3>&- &
+    pid=$!
+    eventually eval '[ -n "$(remote_files "$HOME_DIR" 1)" ]'
+    tool_is 0 drain --timeout 60 run@1
+    status=0
+    wait $pid || status=$?
+    is "$status" 0 "exit status of cp"
+    tool_is 0 verify --deep --tier remote run@1
+    tool_is 0 verify --deep --tier remote run@3
+    stop_daemon
+}
+
 @test "what is there and good is not written again" {
     tool_is 0 cp run@1 --to "$TO"
     tool_is 0 cp run@2 --to "$TO"
