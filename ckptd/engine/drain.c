@@ -71,7 +71,8 @@ static uint32_t seconds(const struct engine *e)
  * Whose turn it is.
  */
 
-/* Does the policy of its generation, or a wish, send it there? */
+/* Does the policy of its generation, or a wish, send it there? What this daemon
+ * has copied is seen through: the mark may be what is missing. */
 static bool is_meant(const struct run *run, const struct catalog_save *s)
 {
     const struct catalog_generation *g =
@@ -79,8 +80,9 @@ static bool is_meant(const struct run *run, const struct catalog_save *s)
 
     if (s->status != SAVE_COMMITTED || s->is_lost)
         return false;
-    return s->is_wished || (g && g->record.remote_every &&
-                            s->id.step % g->record.remote_every == 0);
+    return s->is_wished || s->is_drained ||
+           (g && g->record.remote_every &&
+            s->id.step % g->record.remote_every == 0);
 }
 
 static bool is_due(const struct run *run, const struct catalog_save *s,
@@ -164,6 +166,21 @@ static void look_later(struct drain *d, uint64_t ns)
     env_of(d)->ops->timer_set(env_of(d), &d->timer, env_now(env_of(d)) + ns);
 }
 
+/* Of a wish it stays known while others, tried meanwhile, fail as well. */
+static void note_failure(struct drain *d, int result, const char *what)
+{
+    const struct catalog_save *last =
+        catalog_find(&d->run->catalog, &d->failed);
+    bool is_same = save_id_compare(&d->failed, &d->id) == 0;
+
+    if (result == 0 && is_same)
+        d->failed = (struct save_id){0};
+    if (result == 0 || (!is_same && last && last->is_wished && !is_wished(d)))
+        return;
+    d->failed = d->id;
+    (void)err_set(&d->failure, result, "%s: %s", what, err_text(result));
+}
+
 static void drain_end(struct drain *d, int result, const char *what)
 {
     struct catalog_save *s = drain_save(d);
@@ -177,14 +194,13 @@ static void drain_end(struct drain *d, int result, const char *what)
                             err_text(result));
     if (s && !s->is_remote && !d->is_yielding) {
         s->drain_at_s = seconds(d->engine) + (AGAIN_S << s->drain_failures);
-        if (result && s->drain_failures < AGAIN_DOUBLED)
+        if ((result || d->is_second_look) && s->drain_failures < AGAIN_DOUBLED)
             s->drain_failures++;
     }
+    note_failure(d, result, what);
     if (s && (s->is_remote || s->is_drained))
         s->is_wished = false;
-    d->failed = result ? d->id : (struct save_id){0};
-    if (result)
-        (void)err_set(&d->failure, result, "%s: %s", what, err_text(result));
+    d->is_second_look = false;
     d->is_yielding = false;
     held_manifest_put(d->held);
     free(d->table);
@@ -234,6 +250,7 @@ static void manifest_here(void *arg, int result, struct held_manifest *held,
         return;
     }
     if (s->is_drained) { /* others had yet to */
+        d->is_second_look = true;
         drain_move(d, DRAIN_LOOKING);
         drain_look(d);
         return;
@@ -373,6 +390,11 @@ bool drain_is_busy(const struct engine *e)
     return e->drain && e->drain->phase != DRAIN_IDLE;
 }
 
+bool drain_is_at_work(const struct engine *e)
+{
+    return drain_is_busy(e) && !e->drain->is_second_look;
+}
+
 /* Whoever ends now would leave it undone though it could be done. */
 static bool is_open(const struct run *run, const struct catalog_save *s)
 {
@@ -422,9 +444,9 @@ void drain_wish(struct run *run, struct catalog_save *s)
 {
     struct drain *d = run->home->engine->drain;
 
-    if (s->is_wished || s->is_remote || s->is_drained)
+    if (s->is_wished || s->is_remote)
         return;
-    s->is_wished = true;
+    s->is_wished = !s->is_drained; /* else a look is all it takes */
     s->drain_failures = 0;
     s->drain_at_s = 0;
     if (d->phase == DRAIN_IDLE) {

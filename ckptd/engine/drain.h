@@ -30,6 +30,8 @@ void drain_run(const struct run *run);
 /* Start nothing more. Then drain_is_busy() turns false by and by. */
 void drain_stop(struct engine *e);
 bool drain_is_busy(const struct engine *e);
+/* The same, but for a look whether other daemons have at last copied theirs. */
+bool drain_is_at_work(const struct engine *e);
 /* Is this daemon's share of something to be drained that has not failed yet? */
 bool drain_is_wanted(const struct run *run);
 /* Creates remote/SAVE; -EEXIST: it is there, and durable. */

@@ -27,6 +27,7 @@ struct drain {
     enum drain_phase phase;
     bool is_stopping;
     bool is_yielding;      /* to one that is wished for */
+    bool is_second_look;   /* all is copied here; have the others? */
     struct save_id failed; /* the last that failed, and why */
     struct err failure;
     struct env_timer timer;

@@ -231,7 +231,7 @@ bool engine_is_idle(const struct engine *e)
 {
     return list_is_empty(&e->sessions) && !is_at_work(e) &&
            !any_run(e, has_undecided) && !any_run(e, drain_is_wanted) &&
-           !drain_is_busy(e);
+           !drain_is_at_work(e);
 }
 
 static void abort_saves(struct run *run)

@@ -256,7 +256,6 @@ static void a_bad_local_copy_does_not_spoil_the_tier(void **state)
     assert_false(rig_is_remote(f.g, 10));
     assert_true(test_env_logged(f.g->daemon, "not in the remote tier yet"));
     assert_int_equal(rig_drain_files(f.g, &f.v[0]->id), 0);
-    assert_true(engine_is_idle(f.g->engine) || !list_is_empty(&f.g->ranks));
     store_fault_clear(test_env_fault(f.g->daemon, "local"));
     rig_job_commit(&f, 20, 20);
     rig_drain_settle(f.g);
@@ -304,6 +303,30 @@ static void it_ends_in_the_midst_of_it(void **state)
     }
 }
 
+/* What was copied for a wish alone gets its mark as well, however late. */
+static void a_mark_that_is_missing_is_written(void **state)
+{
+    const struct store_fault no_mark = {.op = STORE_PUT,
+                                        .name_part = "/remote/",
+                                        .nth = 2,
+                                        .persistent = true,
+                                        .error = -EIO};
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 180, true, 0, 0);
+    rig_job_commit(&f, 10, 10);
+    test_env_fail(f.g->daemon, RIG_HOME, &no_mark);
+    drain_wish(rig_the_run(f.g), rig_save_at(f.g, 10));
+    (void)rig_run(f.g, 5000, NULL, NULL);
+    assert_true(rig_save_at(f.g, 10)->is_drained);
+    assert_false(rig_is_remote(f.g, 10));
+    store_fault_clear(test_env_fault(f.g->daemon, RIG_HOME));
+    (void)rig_run(f.g, 200000, NULL, NULL);
+    assert_true(rig_is_remote(f.g, 10));
+    rig_free(f.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_bad_local_copy_does_not_spoil_the_tier),
         cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
+        cmocka_unit_test(a_mark_that_is_missing_is_written),
     };
 
     return cmocka_run_group_tests_name("drain", tests, NULL, NULL);
