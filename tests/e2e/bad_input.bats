@@ -268,6 +268,7 @@ still_loads() {
     tool_is 2 show run@first
     out_has "run@first"
     tool_is 2 ls --home rados://pool
+    out_has "home rados://pool: rados://POOL/NAMESPACE: no namespace"
     for flags in "--nonsense" "" "--local $LOCAL --linger soon" \
         "--local $LOCAL --log-level loud" "--local $LOCAL extra" "--local"; do
         status=0
@@ -381,7 +382,7 @@ still_loads() {
     tool_is 0 verify --home "file://$HOME_DIR"
     tool_is 0 doctor --home "file://$HOME_DIR"
     job_fails --home rados://pool open
-    out_has "open error EINVAL .*rados://pool: this version knows directories"
+    out_has "open error EINVAL .*rados://pool: segments cannot lie in RADOS"
 }
 
 @test "with a long home, a message still ends with its cause" {

@@ -62,6 +62,9 @@ int tool_open_home(struct tool *t, bool for_writing)
                         t->options.home);
     rc = store_home_open(t->options.home, for_writing ? STORE_OPEN_WRITE : 0,
                          STORE_ENGINE_AUTO, &t->home, &err);
+    if (rc == -EINVAL) /* its name is none, or means another home */
+        return complain(t, EXIT_USAGE, "home %s: %s", t->options.home,
+                        err.text);
     return rc ? complain(t, exit_code_of(rc), "%s", err.text) : EXIT_FINE;
 }
 
