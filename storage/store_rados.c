@@ -7,6 +7,13 @@
  * Failures are results. A request that goes without an answer for give_up_ms
  * is not tried again and ends with -ETIMEDOUT. Shutdown: store_close() has
  * waited for all requests, and with them for all operations.
+ *
+ * To a read -EIO is not final. A pool with replicas mends what it reads and
+ * then answers; an erasure-coded one says -EIO whenever too few parts can be
+ * read now: one is bad while the OSD of another is down, or has not been
+ * recovered since. A moment later there may be enough, and whoever believes it
+ * passes a good checkpoint over. So the read is repeated after pauses, each
+ * twice as long as the one before, an eighth of give_up_ms in all.
  */
 #include "storage/store_rados.h"
 
@@ -18,6 +25,9 @@
 
 /* Tries that end early (a double's, or a lost connection's) are bounded too. */
 #define TRIES_MAX 16
+
+#define PAUSES      4
+#define PAUSE_FIRST 128 /* this part of give_up_ms */
 
 struct rados_job *rados_job_start(struct rados_store *rados,
                                   struct store_req *req)
@@ -58,6 +68,27 @@ bool rados_job_begin(struct rados_job *job, enum rados_pool pool,
 bool rados_job_may_retry(struct rados_job *job)
 {
     return ++job->tries < TRIES_MAX && rados_now_ms() < job->deadline_ms;
+}
+
+bool rados_job_read_again(struct rados_job *job, int result,
+                          void (*start)(struct rados_job *job))
+{
+    struct rados_store *rados = job->rados;
+    uint64_t first_ms = rados->give_up_ms / PAUSE_FIRST + 1;
+
+    if ((result != -ETIMEDOUT && result != -EIO) || !rados_job_may_retry(job))
+        return false;
+    if (result == -ETIMEDOUT) {
+        start(job);
+        return true;
+    }
+    if (job->pause_ms >= first_ms << (PAUSES - 1))
+        return false;
+    job->pause_ms = job->pause_ms ? 2 * job->pause_ms : first_ms;
+    job->resume_ms = rados_now_ms() + job->pause_ms;
+    job->resume = start;
+    list_append(&rados->paused, &job->link);
+    return true;
 }
 
 /*

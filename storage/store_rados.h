@@ -150,9 +150,10 @@ struct rados_store {
     struct list waiting;
     uint32_t ops;
     uint64_t op_bytes;
+    struct list paused; /* jobs */
     char *folder[RADOS_FOLDERS];
     char fix[RADOS_FIX_BYTES]; /* what to do about what failed in opening */
-    int event_fd;
+    int event_fd; /* a timer: now, for what has arrived, or a pause's end */
     pthread_mutex_t lock;
     struct list arrived; /* lock */
 };
@@ -204,6 +205,10 @@ struct rados_job {
     char catalog[OBJECT_NAME_BYTES];
     uint64_t deadline_ms;
     uint32_t tries;
+    /* While it pauses. */
+    struct list link;
+    uint64_t pause_ms, resume_ms;
+    void (*resume)(struct rados_job *job);
     size_t registered; /* bytes of the name whose folders are in catalogues */
     uint32_t attempts; /* at creating or removing the object */
     int64_t outcome;   /* so far */
@@ -220,6 +225,10 @@ bool rados_job_begin(struct rados_job *job, enum rados_pool pool,
                      const char *object, bool is_read);
 /* True when what timed out may be done again. */
 bool rados_job_may_retry(struct rados_job *job);
+/* Whether what read, and ended with `result`, is done again: by `start`, at
+ * once or after a pause. False: `result` is to be believed. */
+bool rados_job_read_again(struct rados_job *job, int result,
+                          void (*start)(struct rados_job *job));
 
 void rados_put_submit(struct rados_job *job);
 void rados_remove_submit(struct rados_job *job);

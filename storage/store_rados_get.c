@@ -3,7 +3,8 @@
  *
  * One operation reads size, seal and bytes together. The seal has to fit the
  * object's name and size, and its checksum the bytes, where all of them were
- * read. What timed out is read again until the request gives up.
+ * read. What timed out is read again until the request gives up, what answered
+ * -EIO a few times after pauses.
  */
 #include "storage/store_rados.h"
 
@@ -72,11 +73,10 @@ static void get_done(struct rados_op *op)
 {
     struct rados_job *job = op->owner;
     int64_t result = judge(op, job->req);
+    int answer = op->result;
 
     rados_op_fini(op);
-    if (result == -ETIMEDOUT && rados_job_may_retry(job))
-        get_start(job);
-    else
+    if (!rados_job_read_again(job, answer, get_start))
         rados_job_end(job, result);
 }
 

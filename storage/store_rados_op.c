@@ -5,7 +5,8 @@
  * number of operations, and of bytes, both well below what librados itself
  * allows, since there it would keep the calling thread. librados takes it,
  * calls rados_op_called() on one of its threads, and rados_op_poll(), on the
- * owner's thread, hands it over.
+ * owner's thread, hands it over. Poll also goes on with jobs whose pause is
+ * over; the one descriptor, a timer, tells of both.
  *
  * What librados does not take at once goes the same way with its error, so
  * that `done` is only ever called from poll. Every operation ends, because
@@ -13,13 +14,13 @@
  */
 #include "storage/store_rados.h"
 
-#include "storage/crc32c.h"
+#include "common/bytes.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,16 +77,24 @@ int rados_op_seal(struct rados_op *op, struct seal *seal)
  * From librados' threads.
  */
 
+/* With the lock: the descriptor is to be readable so soon. */
+static void wake_in(struct rados_store *rados, uint64_t ms)
+{
+    const struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(ms / 1000),
+                     .tv_nsec = (long)(ms % 1000) * 1000000 + 1}};
+    int rc = timerfd_settime(rados->event_fd, 0, &when, NULL);
+
+    assert(rc == 0);
+}
+
 static void arrive(struct rados_op *op)
 {
     struct rados_store *rados = op->rados;
 
     (void)pthread_mutex_lock(&rados->lock);
-    if (list_is_empty(&rados->arrived)) {
-        int rc = eventfd_write(rados->event_fd, 1);
-
-        assert(rc == 0);
-    }
+    if (list_is_empty(&rados->arrived))
+        wake_in(rados, 0);
     list_append(&rados->arrived, &op->link);
     (void)pthread_mutex_unlock(&rados->lock);
 }
@@ -180,16 +189,48 @@ static void end(struct rados_op *op)
     op->done(op);
 }
 
+/* Those whose pause is over; *next_ms: until the next one's is, or
+ * UINT64_MAX. */
+static void resume_paused(struct rados_store *rados, uint64_t *next_ms)
+{
+    uint64_t now_ms = rados_now_ms();
+    struct list paused, *node;
+
+    *next_ms = UINT64_MAX;
+    list_init(&paused);
+    while ((node = list_pop(&rados->paused)))
+        list_append(&paused, node);
+    while ((node = list_pop(&paused))) {
+        struct rados_job *job = container_of(node, struct rados_job, link);
+
+        if (job->resume_ms <= now_ms) {
+            job->resume(job);
+            continue;
+        }
+        list_append(&rados->paused, node);
+        *next_ms = min_u64(*next_ms, job->resume_ms - now_ms);
+    }
+}
+
+/* What has arrived meanwhile has set the timer already. */
+static void wake_for_paused(struct rados_store *rados, uint64_t next_ms)
+{
+    (void)pthread_mutex_lock(&rados->lock);
+    if (next_ms < UINT64_MAX && list_is_empty(&rados->arrived))
+        wake_in(rados, next_ms);
+    (void)pthread_mutex_unlock(&rados->lock);
+}
+
 int rados_op_poll(struct rados_store *rados, int timeout_ms)
 {
     struct pollfd event = {.fd = rados->event_fd, .events = POLLIN};
     struct list arrived, *node;
-    eventfd_t count;
+    uint64_t count, next_ms;
 
     if (timeout_ms != 0 && poll(&event, 1, timeout_ms) < 0)
         return -EINTR; /* nothing else can go wrong with one descriptor */
     /* Before the list is taken: what comes in between wakes us again. */
-    (void)eventfd_read(rados->event_fd, &count);
+    (void)!read(rados->event_fd, &count, sizeof count);
     list_init(&arrived);
     (void)pthread_mutex_lock(&rados->lock);
     while ((node = list_pop(&rados->arrived)))
@@ -197,6 +238,8 @@ int rados_op_poll(struct rados_store *rados, int timeout_ms)
     (void)pthread_mutex_unlock(&rados->lock);
     while ((node = list_pop(&arrived)))
         end(container_of(node, struct rados_op, link));
+    resume_paused(rados, &next_ms);
+    wake_for_paused(rados, next_ms);
     hand_over_waiting(rados);
     return 0;
 }

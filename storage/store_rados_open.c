@@ -18,8 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define TIMEOUT_MS 10000
@@ -262,6 +262,7 @@ struct rados_store *rados_new(const struct store_rados_options *options,
     store_init(&rados->store, &rados_ops, &limits);
     list_init(&rados->waiting);
     list_init(&rados->arrived);
+    list_init(&rados->paused);
     (void)pthread_mutex_init(&rados->lock, NULL);
     rados->flags = flags;
     rados->connect_timeout_ms = options->connect_timeout_ms;
@@ -280,7 +281,8 @@ int rados_connect(struct rados_store *rados,
 
     if (rc < 0)
         return rc;
-    rados->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rados->event_fd =
+        timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (rados->event_fd < 0)
         return err_set(err, -errno, "no descriptor for a store in RADOS");
     if (getrandom(rados->nonce.b, 8, 0) != 8)

@@ -280,7 +280,8 @@ static void put_looked(struct rados_op *op)
 {
     struct rados_job *job = op->owner;
     bool is_checked = job->outcome == 0;
-    int64_t rc = op->result;
+    int answer = op->result;
+    int64_t rc = answer;
     struct seal seal = {0};
 
     if (rc == 0)
@@ -293,13 +294,11 @@ static void put_looked(struct rados_op *op)
     if (rc == 0 && !is_checked) {
         job->outcome = 0; /* one of those whose answer did not come */
         put_look(job);
-    } else if (rc == -ETIMEDOUT && rados_job_may_retry(job)) {
-        put_look(job);
     } else if (rc == -ENOENT) {
         put_absent(job);
     } else if (rc == -EEXIST) {
         put_anothers(job);
-    } else {
+    } else if (!rados_job_read_again(job, answer, put_look)) {
         rados_job_end(job, rc);
     }
 }
@@ -391,13 +390,11 @@ static void remove_looked(struct rados_op *op)
     int rc = op->result < 0 ? op->result : rados_op_seal(op, &job->seal);
 
     rados_op_fini(op);
-    if (rc == -ETIMEDOUT && rados_job_may_retry(job))
-        remove_start(job);
-    else if (rc == -ENOENT && job->attempts > 0)
+    if (rc == -ENOENT && job->attempts > 0)
         remove_end(job, 0); /* the removal whose answer did not come */
     else if (rc == 0 || rc == -CKPT_ECORRUPT)
         remove_it(job, rc == 0);
-    else
+    else if (!rados_job_read_again(job, rc, remove_start))
         rados_job_end(job, rc);
 }
 

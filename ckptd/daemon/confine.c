@@ -153,10 +153,11 @@ static const uint32_t allowed[] = {
 #endif
 };
 
-/* What librados needs besides, once it is loaded. */
+/* What homes in RADOS and librados need besides, once it is loaded. */
 static const uint32_t allowed_network[] = {
-    SYS_connect,      SYS_setsockopt, SYS_getsockname,
-    SYS_getpeername,  SYS_sendmmsg, /* the resolver's */
+    SYS_connect,        SYS_setsockopt,      SYS_getsockname,
+    SYS_getpeername,    SYS_sendmmsg,        /* the resolver's */
+    SYS_timerfd_create, SYS_timerfd_settime, /* storage/store_rados_op.c */
 #ifdef SYS_epoll_create
     SYS_epoll_create,
 #endif

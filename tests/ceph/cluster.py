@@ -58,6 +58,7 @@ NEEDED = ("ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool",
 POOLS = ("meta", "data")
 USER = "ckptd"
 CLIENT = "client"
+PATIENCE_S = 240  # with a cluster, on a busy machine
 DAEMONS = ("mon.a",) + tuple(f"osd.{i}" for i in range(OSDS))
 CONF = """[global]
 fsid = {fsid}
@@ -180,7 +181,7 @@ class Cluster:
             return
         with open(self.dir + "/wanted", "w") as wanted:
             wanted.write(name + "\n")
-        for _ in range(500):
+        for _ in range(PATIENCE_S * 50):
             if self.pid_of(name):
                 return
             time.sleep(0.02)
@@ -215,7 +216,8 @@ class Cluster:
         if not pid:
             return
         os.kill(pid, signal.SIGKILL)
-        for _ in range(200):
+        # What it has under way to its disk ends first.
+        for _ in range(PATIENCE_S * 50):
             try:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
@@ -357,7 +359,8 @@ class Cluster:
         import rados
         self.enter(ROUTER)
         return rados.Rados(conffile=self.conf, rados_id="admin", conf={
-            "client_mount_timeout": "60", "rados_mon_op_timeout": "60",
+            "client_mount_timeout": str(PATIENCE_S),
+            "rados_mon_op_timeout": str(PATIENCE_S),
             "rados_osd_op_timeout": "2"})
 
     def command(self, client, **words):
@@ -366,10 +369,10 @@ class Cluster:
             die(1, f"{words}: {code} {text}")
         return out
 
-    def wait(self, limit=240):
+    def wait(self):
         """Until every placement group of both pools takes a write."""
         import rados
-        until = time.monotonic() + limit
+        until = time.monotonic() + PATIENCE_S
         with self.admin() as client:
             for pool in self.pools:
                 with client.open_ioctx(pool) as io:

@@ -34,6 +34,7 @@ from netns import ROUTER  # noqa: E402
 
 HANG_S = 3.5  # an operation of the load may take 2 s
 APART_S = 7  # daemons notice after 4 s
+ARRIVES_S = 20  # unless it is lost
 CUTS = {  # what does not arrive: from whom, to whom
     "client and cluster": [("client", "all"), ("all", "client")],
     "client to cluster": [("client", "all")],
@@ -89,7 +90,7 @@ def check_carries(net, cut):
             if sender == receiver:
                 continue
             is_lost = (sender, receiver) in cut
-            if net.carries(sender, receiver, 0.2 if is_lost else 3) == is_lost:
+            if net.carries(sender, receiver, 0.2 if is_lost else ARRIVES_S) == is_lost:
                 sys.exit(f"the network {'carries' if is_lost else 'loses'} "
                          f"what {sender} sends to {receiver}")
 
@@ -133,11 +134,16 @@ FAULTS = {"kills": kill, "hangs": hang, "blackouts": blackout,
           "partitions": partition, "monitors": monitor, "fulls": full}
 
 
+# Of the cluster's log; of errors; of a read without enough shards.
+COMPLAINTS = "[ERR]", " -1 ", "not enough shards", "total_chunk_size"
+
+
 def complaints(cluster):
     """What the daemons found wrong."""
     for name in DAEMONS:
         with open(f"{cluster.dir}/{name}.log", errors="replace") as log:
-            found = [line for line in log if "[ERR]" in line]
+            found = [line for line in log
+                     if any(word in line for word in COMPLAINTS)]
         for line in found[-20:]:
             print(f"{name}: {line.rstrip()}")
 

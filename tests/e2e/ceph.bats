@@ -57,6 +57,11 @@ rot() {
     cluster flip "$bad" r:rot
     cluster restart-osd "$bad"
     cluster wait
+    # Writes do not wait for it to be back.
+    for _ in $(seq 240); do
+        [ "$(cluster primary meta ckpt-rot r:rot)" != "$bad" ] || break
+        sleep 0.5
+    done
     [ "$(cluster primary meta ckpt-rot r:rot)" = "$bad" ]
     # Ceph mends what it reads; until it has, there may be no answer.
     for _ in 1 2 3 4 5 6 7 8 9 10; do

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -393,6 +394,7 @@ int failnth_epoll_create1(int flags);
 int failnth_epoll_ctl(int fd, int op, int on, struct epoll_event *event);
 int failnth_eventfd(unsigned count, int flags);
 int failnth_signalfd(int fd, const sigset_t *set, int flags);
+int failnth_timerfd_create(clockid_t clock, int flags);
 int failnth_pidfd_open(pid_t pid, unsigned flags);
 int failnth_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int failnth_pthread_create(pthread_t *out, const pthread_attr_t *attr,
@@ -435,6 +437,11 @@ int failnth_eventfd(unsigned count, int flags)
 int failnth_signalfd(int fd, const sigset_t *set, int flags)
 {
     return fails(FAILNTH_EVENT, EMFILE) ? -1 : signalfd(fd, set, flags);
+}
+
+int failnth_timerfd_create(clockid_t clock, int flags)
+{
+    return fails(FAILNTH_EVENT, EMFILE) ? -1 : timerfd_create(clock, flags);
 }
 
 int failnth_pidfd_open(pid_t pid, unsigned flags)

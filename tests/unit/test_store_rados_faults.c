@@ -1,10 +1,12 @@
 /*
  * test_store_rados_faults.c - the back end for RADOS on a double: a cluster
- * that is down, full, or does not take what it is given; what is under way is
- * bounded; every operation fails in its turn; and several writers in foul
- * weather, with an exact oracle.
+ * that is down, full, or does not take what it is given; what it cannot read
+ * now and can later; what is under way is bounded; every operation fails in its
+ * turn; and several writers in foul weather, with an exact oracle.
  */
 #include "tests/lib/rados_rig.h"
+
+#include <poll.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -120,6 +122,94 @@ static void what_is_under_way_is_bounded(void **state)
     assert_in_range(counts.most_ops, 200, 256);
     free(data);
     free(batch.req);
+}
+
+/*
+ * -EIO to a read: an erasure-coded pool says so while too few parts of an
+ * object are there.
+ */
+
+static void what_cannot_be_read_for_a_moment_is_asked_again(void **state)
+{
+    static const struct {
+        enum store_op op;
+        const char *name, *object;
+        int64_t expect;
+    } steps[] = {
+        {STORE_PUT, "f/a", "r:f/a", 0},
+        {STORE_GET, "f/a", "r:f/a", 4},
+        {STORE_STAT, "f/a", "r:f/a", 4},
+        {STORE_PUT, "f/a", "r:f/a", -EEXIST},
+        {STORE_REMOVE, "f/a", "r:f/a", 0},
+        {STORE_BLOB_PUT, "f/b", "b:f/b", 0},
+        {STORE_BLOB_GET, "f/b", "b:f/b", 4},
+        {STORE_BLOB_STAT, "f/b", "b:f/b", 4},
+        {STORE_BLOB_REMOVE, "f/b", "b:f/b", 0},
+        {STORE_GET, "f/a", "r:f/a", -ENOENT},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        char data[] = "data";
+
+        rule(steps[i].object, false, 1, RULE_NOT_DONE, -EIO);
+        assert_int_equal(do_record(*state, steps[i].op, steps[i].name, data, 4),
+                         steps[i].expect);
+        assert_int_equal(rados_double_counts().rules, i + 1);
+    }
+}
+
+/* As a daemon waits: by the descriptor alone. */
+static void what_stays_unreadable_is_believed_in_time(void **state)
+{
+    struct store *store = *state;
+    const struct rados_weather weather = {
+        .rule = {.object = "b:f/", .nth = 1, .persists = true, .error = -EIO}};
+    struct batch batch = batch_new(20);
+    struct pollfd event = {.fd = store_poll_fd(store), .events = POLLIN};
+    struct timespec from, to;
+    uint32_t wakes = 0;
+    char name[20][32], got[4];
+
+    for (size_t i = 0; i < batch.count; i++) {
+        (void)snprintf(name[i], sizeof name[i], "f/%zu", i);
+        assert_int_equal(do_record(store, STORE_BLOB_PUT, name[i], "data", 4),
+                         0);
+        batch.req[i] = (struct store_req){
+            .op = STORE_BLOB_GET, .name = name[i], .buf = got, .len = 4};
+    }
+    rados_double_weather(&weather);
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &from), 0);
+    batch_submit(store, &batch);
+    while (batch.ended < batch.count) {
+        assert_int_equal(poll(&event, 1, 5000), 1);
+        assert_int_equal(store_poll(store, 0), 0);
+        wakes++;
+    }
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &to), 0);
+    rados_double_weather(&fair);
+    for (size_t i = 0; i < batch.count; i++)
+        assert_int_equal(batch.req[i].result, -EIO);
+    /* Once, and after each of four pauses: 3, 6, 12 and 24 ms. */
+    assert_int_equal(rados_double_counts().rules, 5 * batch.count);
+    assert_in_range((to.tv_sec - from.tv_sec) * 1000 +
+                        (to.tv_nsec - from.tv_nsec) / 1000000,
+                    44, 2000);
+    assert_in_range(wakes, 5, 500);
+    free(batch.req);
+}
+
+static void a_checksum_that_does_not_fit_is_believed_at_once(void **state)
+{
+    struct store *store = *state;
+    char got[4];
+    uint64_t operations;
+
+    assert_int_equal(do_record(store, STORE_BLOB_PUT, "f/b", "data", 4), 0);
+    assert_int_equal(rados_double_flip("data", "b:f/b", 2), 0);
+    operations = rados_double_counts().operations;
+    assert_int_equal(do_record(store, STORE_BLOB_GET, "f/b", got, 4),
+                     -CKPT_ECORRUPT);
+    assert_int_equal(rados_double_counts().operations, operations + 1);
 }
 
 /*
@@ -344,6 +434,9 @@ int main(void)
         ON_DOUBLE(a_full_cluster_says_so_and_lets_remove),
         ON_DOUBLE(what_librados_does_not_take_ends_too),
         ON_DOUBLE(what_is_under_way_is_bounded),
+        ON_DOUBLE(what_cannot_be_read_for_a_moment_is_asked_again),
+        ON_DOUBLE(what_stays_unreadable_is_believed_in_time),
+        ON_DOUBLE(a_checksum_that_does_not_fit_is_believed_at_once),
         ON_DOUBLE(every_operation_may_fail),
         ON_DOUBLE(writers_in_foul_weather_agree_on_who_won),
     };
