@@ -255,12 +255,16 @@ static int64_t some_of_all(struct store *store, int64_t error)
 /* A store of its own, so that folders are registered anew. */
 static bool fail_one(const struct rados_weather *weather)
 {
+    const struct store_rados_options options = {.api = rados_double_api(),
+                                                .give_up_ms = 60};
     uint64_t rules = rados_double_counts().rules;
     struct store *store;
     struct err err;
     int64_t error = weather->rule.error;
 
-    assert_int_equal(open_home(RADOS_HOME, STORE_OPEN_WRITE, &store, &err), 0);
+    assert_int_equal(
+        store_rados_open(RADOS_HOME, STORE_OPEN_WRITE, &options, &store, &err),
+        0);
     rados_double_weather(weather);
     assert_int_equal(some_of_all(store, error), 0);
     rados_double_weather(&fair);
