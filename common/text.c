@@ -82,3 +82,8 @@ bool text_home_is_rados(const char *home)
 
     return strncmp(home, rados, sizeof rados - 1) == 0;
 }
+
+size_t text_home_bytes(const char *home)
+{
+    return text_home_is_rados(home) ? strcspn(home, "?") : strlen(home);
+}

@@ -24,5 +24,7 @@ const char *text_home_path(const char *home);
 
 /* True for a text that means a home in RADOS (rados://...), good or not. */
 bool text_home_is_rados(const char *home);
+/* How much of a home's name tells which one it is: not a cluster's options. */
+size_t text_home_bytes(const char *home);
 
 #endif

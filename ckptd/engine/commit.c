@@ -151,11 +151,11 @@ void commit_wish(struct commit *c, int code, const char *format, ...)
 void commit_wish_home(struct commit *c, int code, const char *what)
 {
     const char *home = c->run->home->path;
-    size_t bytes = text_home_is_rados(home) ? strcspn(home, "?") : strlen(home);
 
     state_of(c)->is_home_silent = code == -ETIMEDOUT;
     commit_wish(c, code, "%s of host %s in home %.*s: %s", what,
-                commit_env(c)->host, (int)bytes, home, err_text(code));
+                commit_env(c)->host, (int)text_home_bytes(home), home,
+                err_text(code));
 }
 
 /*

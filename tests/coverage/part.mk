@@ -9,8 +9,8 @@ COVERAGE_FILES := $(wildcard ckptd/engine/commit*.c ckptd/engine/retain*.c \
 COVERAGE_SUITES := commit commit_odd commit_recover commit_removed \
 	drain failnth_commit failnth_drain failnth_judged failnth_lost \
 	failnth_retain manifest manifest_crafted manifest_forged \
-	manifest_refused retain retain_choose retain_damage retain_release \
-	retain_tombs
+	manifest_refused rados_engine retain retain_choose retain_damage \
+	retain_release retain_tombs
 
 .PHONY: coverage
 coverage:

@@ -89,6 +89,14 @@ static void any_bytes_end_as_text(void **state)
     }
 }
 
+static void a_home_is_told_without_options(void **state)
+{
+    (void)state;
+    assert_int_equal(text_home_bytes("/data/what?"), 11);
+    assert_int_equal(text_home_bytes("rados://pool/space?user=u"), 18);
+    assert_int_equal(text_home_bytes("rados://pool/space"), 18);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +104,7 @@ int main(void)
         cmocka_unit_test(characters_stay),
         cmocka_unit_test(no_utf8_becomes_marks),
         cmocka_unit_test(any_bytes_end_as_text),
+        cmocka_unit_test(a_home_is_told_without_options),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
