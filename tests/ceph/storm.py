@@ -23,6 +23,7 @@ was told. Exit status: the load's.
 import argparse
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -135,17 +136,18 @@ FAULTS = {"kills": kill, "hangs": hang, "blackouts": blackout,
 
 
 # Of the cluster's log; of errors; of a read without enough shards.
-COMPLAINTS = "[ERR]", " -1 ", "not enough shards", "total_chunk_size"
+COMPLAINT = re.compile(
+    r"\[ERR\]| [0-9a-f]{8,16} -1 (?!Falling back)|not enough shards"
+    r"|total_chunk_size")
 
 
 def complaints(cluster):
     """What the daemons found wrong."""
     for name in DAEMONS:
         with open(f"{cluster.dir}/{name}.log", errors="replace") as log:
-            found = [line for line in log
-                     if any(word in line for word in COMPLAINTS)]
+            found = [line for line in log if COMPLAINT.search(line)]
         for line in found[-20:]:
-            print(f"{name}: {line.rstrip()}")
+            print(f"{name}: {line.rstrip()[:300]}")
 
 
 def main():

@@ -31,7 +31,7 @@ figures() {
 storm() {
     run timeout 2400 "$CEPH/storm.py" "$BUILD_DIR/tests/ceph_load" "$@"
     figures
-    [ "$status" -eq 0 ] || { echo "$output" | tail -n 50 >&2; return 1; }
+    [ "$status" -eq 0 ] || { echo "$output" | tail -n 200 >&2; return 1; }
     says " 0 violations"
 }
 
