@@ -78,11 +78,12 @@ static bool is_meant(const struct run *run, const struct catalog_save *s)
     const struct catalog_generation *g =
         catalog_generation_at(&run->catalog, s->id.generation);
 
-    if (s->status != SAVE_COMMITTED || s->is_lost)
+    if (s->status != SAVE_COMMITTED)
         return false;
-    return s->is_wished || s->is_drained ||
-           (g && g->record.remote_every &&
-            s->id.step % g->record.remote_every == 0);
+    if (s->is_drained || s->is_lost)
+        return s->is_drained;
+    return s->is_wished || (g && g->record.remote_every &&
+                            s->id.step % g->record.remote_every == 0);
 }
 
 static bool is_due(const struct run *run, const struct catalog_save *s,
@@ -92,8 +93,8 @@ static bool is_due(const struct run *run, const struct catalog_save *s,
 }
 
 /* What is wished for comes first, then what this daemon's share of is not there
- * before what waits for others,
- * what has not failed before what has; of equal ones the newest. */
+ * before what waits for others, what has not failed before what has; of equal
+ * ones the newest. */
 static bool is_before(const struct catalog_save *a,
                       const struct catalog_save *b)
 {
@@ -211,6 +212,14 @@ static void drain_end(struct drain *d, int result, const char *what)
         look_later(d, 0);
 }
 
+/* All that is here has been copied: it is only seen whether others have. */
+static void others_yet_to(struct drain *d)
+{
+    d->is_second_look = true;
+    drain_move(d, DRAIN_LOOKING);
+    drain_look(d);
+}
+
 static void build_run(struct env_job *job)
 {
     struct drain *d = container_of(job, struct drain, job);
@@ -227,9 +236,9 @@ static void built(struct env_job *job)
 
     if (d->is_stopping || !drain_save(d)) {
         drain_end(d, -ECANCELED, "");
-    } else if (d->result == -ENOENT) { /* no rank is ours */
-        drain_move(d, DRAIN_LOOKING);
-        drain_look(d);
+    } else if (d->result == -ENOENT) { /* no rank is ours: nothing to copy */
+        drain_save(d)->is_drained = true;
+        others_yet_to(d);
     } else if (d->result) {
         drain_end(d, d->result, d->err.text);
     } else {
@@ -249,10 +258,8 @@ static void manifest_here(void *arg, int result, struct held_manifest *held,
         drain_end(d, result ? result : -ECANCELED, err->text);
         return;
     }
-    if (s->is_drained) { /* others had yet to */
-        d->is_second_look = true;
-        drain_move(d, DRAIN_LOOKING);
-        drain_look(d);
+    if (s->is_drained) {
+        others_yet_to(d);
         return;
     }
     drain_move(d, DRAIN_BUILDING);
@@ -370,7 +377,7 @@ void drain_run(const struct run *run)
 {
     struct drain *d = run->home->engine->drain;
 
-    if (d && !d->is_stopping && d->phase == DRAIN_IDLE)
+    if (!d->is_stopping && d->phase == DRAIN_IDLE)
         look_later(d, 0);
 }
 
@@ -378,7 +385,7 @@ void drain_stop(struct engine *e)
 {
     struct drain *d = e->drain;
 
-    if (!d || d->is_stopping)
+    if (d->is_stopping)
         return;
     d->is_stopping = true;
     e->env->ops->timer_stop(e->env, &d->timer);
@@ -387,7 +394,7 @@ void drain_stop(struct engine *e)
 
 bool drain_is_busy(const struct engine *e)
 {
-    return e->drain && e->drain->phase != DRAIN_IDLE;
+    return e->drain->phase != DRAIN_IDLE;
 }
 
 bool drain_is_at_work(const struct engine *e)
@@ -409,7 +416,7 @@ int drain_is_meant(const struct run *run, const struct catalog_save *s,
         catalog_generation_at(&run->catalog, s->id.generation);
     uint32_t every = g ? g->record.remote_every : 0;
 
-    if (is_meant(run, s) || (s->status == SAVE_COMMITTED && s->is_drained))
+    if (is_meant(run, s))
         return 0;
     if (s->is_lost)
         return err_set(err, -ENOTSUP,
@@ -446,9 +453,13 @@ void drain_wish(struct run *run, struct catalog_save *s)
 
     if (s->is_wished || s->is_remote)
         return;
-    s->is_wished = !s->is_drained; /* else a look is all it takes */
-    s->drain_failures = 0;
     s->drain_at_s = 0;
+    if (s->is_drained) { /* a look is all it takes: nothing yields to that */
+        drain_run(run);
+        return;
+    }
+    s->is_wished = true;
+    s->drain_failures = 0;
     if (d->phase == DRAIN_IDLE) {
         drain_run(run);
         return;
@@ -484,19 +495,14 @@ void drain_progress(const struct run *run, const struct catalog_save *s,
 
 bool drain_uses(const struct run *run, const struct save_id *id)
 {
-    const struct drain *d = run->home->engine->drain;
-
     const struct catalog_save *s = catalog_find(&run->catalog, id);
 
-    if (s && s->status == SAVE_COMMITTED && s->is_wished)
-        return true;
-    return d && is_at(d, run, id);
+    return (s && s->status == SAVE_COMMITTED && s->is_wished) ||
+           is_at(run->home->engine->drain, run, id);
 }
 
 void drain_close(struct engine *e)
 {
-    if (!e->drain)
-        return;
     assert(e->drain->phase == DRAIN_IDLE);
     e->env->ops->timer_stop(e->env, &e->drain->timer);
     free(e->drain);

@@ -36,9 +36,6 @@ static void on_pool_open(void *arg, int result, const struct err *err)
     if (result == 0 && scrub_open(e))
         e->env->ops->log(e->env, LOG_LEVEL_WARN,
                          "no memory: checkpoints are not read again");
-    if (result == 0 && drain_open(e))
-        e->env->ops->log(e->env, LOG_LEVEL_WARN,
-                         "no memory: nothing goes to the remote tier");
     e->is_ready = result == 0;
     e->ready(e->ready_arg, result, err);
 }
@@ -86,10 +83,17 @@ int engine_open(struct env *env, struct engine **out,
         (void)err_set(err, rc, "no memory for the pipeline");
         goto err_after_alloc;
     }
+    rc = drain_open(e);
+    if (rc) {
+        (void)err_set(err, rc, "no memory for the remote tier");
+        goto err_after_pipeline;
+    }
     *out = e;
     segpool_open(env, &e->pool, on_pool_open, e);
     return 0;
 
+err_after_pipeline:
+    save_pipeline_close(e);
 err_after_alloc:
     free(e);
     return rc;

@@ -327,6 +327,63 @@ static void a_mark_that_is_missing_is_written(void **state)
     rig_free(f.g);
 }
 
+/* A wish for what is copied, and waits for its mark, takes nothing from others,
+ * however often it is said. */
+static void nothing_yields_to_what_is_copied(void **state)
+{
+    const struct store_fault no_mark = {
+        .op = STORE_PUT,
+        .name_part = "/remote/00000001-00000000000000000010",
+        .nth = 2,
+        .persistent = true,
+        .error = -EIO};
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 181, true, 1, 0);
+    rig_job_commit(&f, 10, 10);
+    test_env_fail(f.g->daemon, RIG_HOME, &no_mark);
+    (void)rig_run(f.g, 5000, NULL, NULL);
+    assert_true(rig_save_at(f.g, 10)->is_drained);
+    f.g->engine->env->drain_bytes_s = 200000; /* some seconds */
+    rig_job_commit(&f, 20, 20);
+    for (int i = 0; i < 300 && !rig_is_remote(f.g, 20); i++) {
+        drain_wish(rig_the_run(f.g), rig_save_at(f.g, 10));
+        (void)rig_run(f.g, 100, NULL, NULL);
+    }
+    assert_true(rig_is_remote(f.g, 20));
+    assert_false(rig_is_remote(f.g, 10));
+    rig_free(f.g);
+}
+
+/* A daemon that has no rank of a checkpoint has nothing to stay for. */
+static void who_has_no_share_is_not_kept(void **state)
+{
+    struct rig_shape shape = rig_drain_shape(1, 0);
+    struct store_fault full = {.op = STORE_SEG_OPEN,
+                               .name_part = "/data/",
+                               .nth = 1,
+                               .persistent = true,
+                               .error = -ENOSPC};
+    struct rig *first, *other;
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 182, true, 1, 0);
+    first = f.g;
+    test_env_fail(first->daemon, RIG_HOME, &full);
+    rig_job_commit(&f, 10, 10);
+    other = rig_new_in(first->world, "b");
+    f.g = other;
+    rig_job_enter(&f, "two", &shape);
+    (void)rig_run(other, 5000, NULL, NULL);
+    assert_true(rig_save_at(other, 10)->is_drained);
+    assert_false(rig_is_remote(other, 10));
+    assert_false(drain_is_wanted(rig_the_run(other)));
+    rig_free(other);
+    rig_free(first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +398,8 @@ int main(void)
         cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
         cmocka_unit_test(a_mark_that_is_missing_is_written),
+        cmocka_unit_test(nothing_yields_to_what_is_copied),
+        cmocka_unit_test(who_has_no_share_is_not_kept),
     };
 
     return cmocka_run_group_tests_name("drain", tests, NULL, NULL);
