@@ -156,6 +156,25 @@ void manifest_chunk_header(const struct manifest *m, uint64_t chunk,
     };
 }
 
+const struct mf_rank *manifest_rank(const struct manifest *m, uint32_t rank)
+{
+    uint64_t low = 0, high = m->rank_count;
+
+    if (rank < m->rank_count && m->rank[rank].rank == rank)
+        return &m->rank[rank];
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+
+        if (m->rank[middle].rank == rank)
+            return &m->rank[middle];
+        if (m->rank[middle].rank < rank)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
 const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank)
 {
     uint64_t low = 0, high = m->trust_count;

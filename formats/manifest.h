@@ -220,6 +220,8 @@ int manifest_region(const struct manifest *m, uint64_t region,
 /* The header that chunk i must show on media. */
 void manifest_chunk_header(const struct manifest *m, uint64_t chunk,
                            struct chunk_header *out);
+/* A rank, by its number (ranks are in order); NULL: it is not there. */
+const struct mf_rank *manifest_rank(const struct manifest *m, uint32_t rank);
 /* The row of a rank, NULL if it has none. */
 const struct mf_trust *manifest_trust(const struct manifest *m, uint32_t rank);
 /* "tensor T bytes A-B of rank R's part, ...": what hangs on a chunk. */

@@ -88,25 +88,6 @@ static int check_ranks(const struct manifest *m, struct err *err)
     return 0;
 }
 
-bool manifest_has_rank(const struct manifest *m, uint32_t rank)
-{
-    uint64_t low = 0, high = m->rank_count;
-
-    if (rank < m->rank_count && m->rank[rank].rank == rank)
-        return true;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (m->rank[middle].rank == rank)
-            return true;
-        if (m->rank[middle].rank < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
 static int check_chunks(const struct manifest *m, struct err *err)
 {
     uint64_t stored = 0;
@@ -237,7 +218,7 @@ static int check_region(const struct manifest *m, uint64_t t, uint64_t i,
     uint32_t unit = mf_unit_bytes(tensor->dtype);
     int rc;
 
-    if (r->tensor != t || !manifest_has_rank(m, r->rank) ||
+    if (r->tensor != t || !manifest_rank(m, r->rank) ||
         (i > tensor->first_region && r->rank < r[-1].rank))
         return manifest_bad(err, MF_REGION, i,
                             "tensor or rank is out of order");

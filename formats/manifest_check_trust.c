@@ -23,9 +23,8 @@ static bool difference_is_good(const struct manifest *m,
         return c->other == 0 && is_zero_from(c->own, 0) &&
                is_zero_from(c->others, 0);
     return c->differs_at % unit == 0 && c->differs_at >= c->start &&
-           c->differs_at - c->start < c->bytes &&
-           manifest_has_rank(m, c->other) && is_zero_from(c->own, unit) &&
-           is_zero_from(c->others, unit);
+           c->differs_at - c->start < c->bytes && manifest_rank(m, c->other) &&
+           is_zero_from(c->own, unit) && is_zero_from(c->others, unit);
 }
 
 static int check_checks(const struct manifest *m, struct err *err)
@@ -60,7 +59,7 @@ int mf_check_trust(const struct manifest *m, struct err *err)
     for (uint64_t i = 0; i < m->trust_count; i++) {
         const struct mf_trust *t = &m->trust[i];
 
-        if (!manifest_has_rank(m, t->rank) || (i && t->rank <= t[-1].rank))
+        if (!manifest_rank(m, t->rank) || (i && t->rank <= t[-1].rank))
             return manifest_bad(err, MF_TRUST, i, "rank is out of order");
         if (t->flags & ~(uint32_t)MF_TRUST_FLAGS || t->reserved ||
             (t->same.generation == 0 && (t->same.step || t->same.attempt)))

@@ -91,8 +91,6 @@ extern const char *const mf_table_name[MF_TABLE_KNOWN];
 /* -CKPT_ECORRUPT, "manifest: TABLE INDEX: what". */
 int manifest_bad(struct err *err, enum mf_table table, uint64_t index,
                  const char *what);
-/* Whether the rank table, which is in order, has this rank. */
-bool manifest_has_rank(const struct manifest *m, uint32_t rank);
 
 static inline uint64_t mf_page_count(uint64_t digests_at)
 {

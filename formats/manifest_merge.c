@@ -116,17 +116,7 @@ static int merge_chunks(struct merge *x, struct err *err)
 /* The place of a rank in the vote's table; manifest_open() saw that it is. */
 static uint64_t rank_place(const struct manifest *v, uint32_t rank)
 {
-    uint64_t low = 0, high = v->rank_count;
-
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (v->rank[middle].rank <= rank)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return (uint64_t)(manifest_rank(v, rank) - v->rank);
 }
 
 static int merge_regions(struct merge *x, struct err *err)

@@ -150,23 +150,6 @@ int tier_build(const struct manifest *m, const struct id128 *daemon,
  * Reading.
  */
 
-static const struct mf_rank *rank_of(const struct manifest *m, uint32_t rank)
-{
-    uint64_t low = 0, high = m->rank_count;
-
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (m->rank[middle].rank == rank)
-            return &m->rank[middle];
-        if (m->rank[middle].rank < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 /* The same extent, byte for byte, wherever it lies. */
 static bool is_same_chunk(const struct manifest *a, uint64_t i,
                           const struct manifest *b, uint64_t k)
@@ -186,7 +169,7 @@ static bool is_same_chunk(const struct manifest *a, uint64_t i,
 static int check_rank(const struct manifest *tier, const struct mf_rank *r,
                       const struct manifest *m, struct err *err)
 {
-    const struct mf_rank *of = rank_of(m, r->rank);
+    const struct mf_rank *of = manifest_rank(m, r->rank);
 
     if (!of || of->chunk_count != r->chunk_count ||
         !id_equal(&of->daemon, &tier->info.daemon))
@@ -244,7 +227,8 @@ int64_t tier_chunk(const struct manifest *tier, const struct manifest *m,
                    uint64_t chunk)
 {
     uint32_t rank = m->chunk[chunk].rank;
-    const struct mf_rank *of = rank_of(m, rank), *r = rank_of(tier, rank);
+    const struct mf_rank *of = manifest_rank(m, rank),
+                         *r = manifest_rank(tier, rank);
 
     if (!r)
         return -ENOENT;
@@ -256,8 +240,8 @@ uint64_t tier_source(const struct manifest *tier, const struct manifest *m,
 {
     uint32_t rank = tier->chunk[chunk].rank;
 
-    return rank_of(m, rank)->first_chunk +
-           (chunk - rank_of(tier, rank)->first_chunk);
+    return manifest_rank(m, rank)->first_chunk +
+           (chunk - manifest_rank(tier, rank)->first_chunk);
 }
 
 uint64_t tier_file_chunks(const struct manifest *tier, uint32_t file,

@@ -413,25 +413,11 @@ static struct remote_table *table_find(const struct remote *r,
     return NULL;
 }
 
-/* Who wrote the chunk. A manifest's ranks ascend, and each chunk's is one. */
-static const struct id128 *daemon_of(const struct manifest *m, uint64_t chunk)
-{
-    uint64_t low = 0, high = m->rank_count;
-
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (m->rank[middle].rank <= m->chunk[chunk].rank)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &m->rank[low].daemon;
-}
-
 void remote_read_begin(struct remote_read *r)
 {
-    const struct id128 *daemon = daemon_of(r->remote->m, r->chunk);
+    const struct manifest *m = r->remote->m;
+    const struct id128 *daemon =
+        &manifest_rank(m, m->chunk[r->chunk].rank)->daemon; /* who wrote it */
     struct remote_table *t = table_find(r->remote, daemon);
 
     r->err = (struct err){0};

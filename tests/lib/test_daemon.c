@@ -4,6 +4,7 @@
 #include "tests/lib/test_daemon.h"
 #include "tests/lib/media.h"
 
+#include "ckptd/engine/drain.h"
 #include "formats/manifest.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ struct test_daemon *test_daemon_open(struct test_world *w, const char *name)
     struct test_daemon *d = calloc(1, sizeof *d);
     struct answer a = {0};
     bool done;
+    int rc;
 
     assert(d);
     d->t = test_env_new(w, name);
@@ -45,6 +47,8 @@ struct test_daemon *test_daemon_open(struct test_world *w, const char *name)
     list_init(&d->engine.sessions);
     list_init(&d->engine.arenas);
     list_init(&d->engine.readers);
+    rc = drain_open(&d->engine);
+    assert(rc == 0);
     segpool_open(&d->t->env, &d->engine.pool, pool_opened, &a);
     done = test_run(w, 10000, is_done, &a);
     assert(done && a.result == 0);
@@ -57,7 +61,7 @@ static bool is_quiet(void *arg)
     const struct test_daemon *d = arg;
 
     return list_is_empty(&d->t->world->jobs) && !homes_opening(&d->engine) &&
-           !segpool_is_busy(d->engine.pool);
+           !drain_is_busy(&d->engine) && !segpool_is_busy(d->engine.pool);
 }
 
 void test_daemon_close(struct test_daemon *d)
@@ -67,9 +71,11 @@ void test_daemon_close(struct test_daemon *d)
     if (!d)
         return;
     d->engine.is_halted = d->engine.is_closing = true; /* as engine_halt() */
+    drain_stop(&d->engine);
     segpool_stop(d->engine.pool);
     done = test_run(d->t->world, 10000, is_quiet, d);
     assert(done);
+    drain_close(&d->engine);
     homes_close(&d->engine);
     segpool_close(d->engine.pool);
     test_env_free(d->t);

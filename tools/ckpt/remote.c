@@ -103,17 +103,8 @@ const struct remote_share *remote_share_of(const struct remote_shares *s,
 {
     const struct manifest *m = s->m;
     const struct remote_share *share;
-    uint64_t low = 0, high = m->rank_count;
 
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (m->rank[middle].rank <= m->chunk[chunk].rank)
-            low = middle;
-        else
-            high = middle;
-    }
-    share = share_of_daemon(s, &m->rank[low].daemon);
+    share = share_of_daemon(s, &manifest_rank(m, m->chunk[chunk].rank)->daemon);
     *at = 0;
     if (share->err.code == 0)
         *at = (uint64_t)tier_chunk(&share->tier, m, chunk);
