@@ -3,6 +3,8 @@
  */
 #include "common/text.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The code of the character of `bytes` bytes at p. */
@@ -86,4 +88,22 @@ bool text_home_is_rados(const char *home)
 size_t text_home_bytes(const char *home)
 {
     return text_home_is_rados(home) ? strcspn(home, "?") : strlen(home);
+}
+
+bool text_bytes(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    const char *unit;
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || errno)
+        return false;
+    if (*end == '\0')
+        return true;
+    unit = strchr(units, *end);
+    return unit && end[1] == '\0' &&
+           !__builtin_mul_overflow(
+               *out, (uint64_t)1024 << (10 * (unit - units)), out);
 }

@@ -24,6 +24,10 @@ const char *text_home_path(const char *home);
 
 /* True for a text that means a home in RADOS (rados://...), good or not. */
 bool text_home_is_rados(const char *home);
+/* A size: a whole number, then K, M, G or T (powers of 1024) or nothing. False:
+ * something else, or more than *out holds. */
+bool text_bytes(const char *text, uint64_t *out);
+
 /* How much of a home's name tells which one it is: not a cluster's options. */
 size_t text_home_bytes(const char *home);
 

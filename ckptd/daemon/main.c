@@ -5,6 +5,7 @@
  * daemon serves this local store (what a starter that lost the race sees).
  */
 #include "ckptd/daemon/reactor.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -48,7 +49,7 @@ static const char usage_text[] =
     "  --keep-every N  keep steps that are multiples of N as well\n"
     "  --scrub-every S read every checkpoint again each S seconds while there\n"
     "                  is nothing else to do (604800; 0: never)\n"
-    "  --scrub-rate N  at most N bytes a second of that (67108864)\n"
+    "  --scrub-rate N  at most N bytes a second of that (64M)\n"
     "  --remote-every N  copy checkpoints whose step is a multiple of N to "
     "the\n"
     "                  home's remote tier, of runs whose trainers do not say\n"
@@ -57,6 +58,7 @@ static const char usage_text[] =
     "too\n"
     "                  (0: all)\n"
     "  --drain-rate N  at most N bytes a second of that (0: no limit)\n"
+    "                  Sizes take K, M, G or T: powers of 1024.\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
@@ -79,15 +81,16 @@ enum number {
 static const struct {
     const char *what, *otherwise;
     uint64_t most;
+    bool is_size;
 } numbers[NUMBERS] = {
-    [NUMBER_LINGER] = {"--linger (CKPT_LINGER)", "600", SECONDS_MAX},
-    [NUMBER_KEEP_LAST] = {"--keep-last", "0", UINT32_MAX},
-    [NUMBER_KEEP_EVERY] = {"--keep-every", "0", UINT32_MAX},
-    [NUMBER_REMOTE_EVERY] = {"--remote-every", "0", UINT32_MAX},
-    [NUMBER_LOCAL_LAST] = {"--local-last", "0", UINT32_MAX},
-    [NUMBER_DRAIN_RATE] = {"--drain-rate", "0", UINT64_MAX / 2},
-    [NUMBER_SCRUB_EVERY] = {"--scrub-every", "604800", SECONDS_MAX},
-    [NUMBER_SCRUB_RATE] = {"--scrub-rate", "67108864", UINT64_MAX / 2},
+    [NUMBER_LINGER] = {"--linger (CKPT_LINGER)", "600", SECONDS_MAX, false},
+    [NUMBER_KEEP_LAST] = {"--keep-last", "0", UINT32_MAX, false},
+    [NUMBER_KEEP_EVERY] = {"--keep-every", "0", UINT32_MAX, false},
+    [NUMBER_REMOTE_EVERY] = {"--remote-every", "0", UINT32_MAX, false},
+    [NUMBER_LOCAL_LAST] = {"--local-last", "0", UINT32_MAX, false},
+    [NUMBER_DRAIN_RATE] = {"--drain-rate", "0", UINT64_MAX / 2, true},
+    [NUMBER_SCRUB_EVERY] = {"--scrub-every", "604800", SECONDS_MAX, false},
+    [NUMBER_SCRUB_RATE] = {"--scrub-rate", "64M", UINT64_MAX / 2, true},
 };
 
 struct arguments {
@@ -167,22 +170,29 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-/* -1: go on, else the exit code. NULL: as it is without. */
-static int parse_number(const char *text, size_t i, uint64_t *out)
+static bool parse_plain(const char *text, uint64_t *out)
 {
     char *end;
 
-    if (!text)
-        text = numbers[i].otherwise;
     errno = 0;
     *out = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno ||
-        *out > numbers[i].most) {
-        (void)fprintf(stderr, "ckptd: %s: not a number up to %" PRIu64 "\n",
-                      numbers[i].what, numbers[i].most);
-        return usage_error("bad value ", text);
-    }
-    return -1;
+    return text[0] >= '0' && text[0] <= '9' && !*end && !errno;
+}
+
+/* -1: go on, else the exit code. NULL: as it is without. */
+static int parse_number(const char *text, size_t i, uint64_t *out)
+{
+    bool is_size = numbers[i].is_size, ok;
+
+    if (!text)
+        text = numbers[i].otherwise;
+    ok = is_size ? text_bytes(text, out) : parse_plain(text, out);
+    if (ok && *out <= numbers[i].most)
+        return -1;
+    (void)fprintf(stderr, "ckptd: %s: not a %s up to %" PRIu64 "%s\n",
+                  numbers[i].what, is_size ? "size" : "number", numbers[i].most,
+                  is_size ? ": bytes, or a number with K, M, G or T" : "");
+    return usage_error("bad value ", text);
 }
 
 static int parse_numbers(struct arguments *a)

@@ -265,12 +265,16 @@ still_loads() {
     tool_is 2 verify --quick --deep
     tool_is 2 gc --keep-last many
     out_has "many"
+    tool_is 2 scrub --rate 0
+    tool_is 2 scrub --rate 10MB
+    out_has "10MB"
     tool_is 2 show run@first
     out_has "run@first"
     tool_is 2 ls --home rados://pool
     out_has "home rados://pool: rados://POOL/NAMESPACE: no namespace"
     for flags in "--nonsense" "" "--local $LOCAL --linger soon" \
-        "--local $LOCAL --log-level loud" "--local $LOCAL extra" "--local"; do
+        "--local $LOCAL --log-level loud" "--local $LOCAL extra" "--local" \
+        "--local $LOCAL --drain-rate 10X" "--local $LOCAL --linger 5K"; do
         status=0
         timeout 10 "$CKPTD" $flags >"$OUT" 2>&1 3>&- || status=$?
         is $status 2 "ckptd $flags: exit status"

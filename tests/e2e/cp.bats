@@ -196,7 +196,7 @@ remote_files() {
 }
 
 @test "a drain and a cp of one checkpoint do not spoil each other's files" {
-    start_daemon --drain-rate 6000000
+    start_daemon --drain-rate 6M
     CKPT_REMOTE_EVERY=3 job --ranks 2 $STATE open load fill:3 save:3 \
         wait:committed close
     eventually eval '[ -n "$(remote_files "$HOME_DIR" 3)" ]'

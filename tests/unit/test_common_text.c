@@ -97,6 +97,37 @@ static void a_home_is_told_without_options(void **state)
     assert_int_equal(text_home_bytes("rados://pool/space"), 18);
 }
 
+static void size_is(const char *text, uint64_t wanted)
+{
+    uint64_t bytes = 1;
+
+    assert_true(text_bytes(text, &bytes));
+    assert_int_equal(bytes, wanted);
+}
+
+static void a_size_has_a_unit_or_none(void **state)
+{
+    static const char *const none[] = {"",    "K",  "-1",  "+1",  " 1",
+                                       "1 K", "1k", "1KB", "1x",  "1.",
+                                       "0x1", "1E", "M1",  "1MM", "1.5M"};
+    uint64_t bytes;
+
+    (void)state;
+    size_is("0", 0);
+    size_is("0T", 0);
+    size_is("67108864", 67108864);
+    size_is("10K", 10240);
+    size_is("64M", 67108864);
+    size_is("3G", (uint64_t)3 << 30);
+    size_is("16777215T", (uint64_t)16777215 << 40);
+    size_is("18446744073709551615", UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(none); i++)
+        assert_false(text_bytes(none[i], &bytes));
+    assert_false(text_bytes("18446744073709551616", &bytes));
+    assert_false(text_bytes("16777216T", &bytes));
+    assert_false(text_bytes("18014398509481984K", &bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +136,7 @@ int main(void)
         cmocka_unit_test(no_utf8_becomes_marks),
         cmocka_unit_test(any_bytes_end_as_text),
         cmocka_unit_test(a_home_is_told_without_options),
+        cmocka_unit_test(a_size_has_a_unit_or_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

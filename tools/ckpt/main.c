@@ -148,25 +148,6 @@ static bool parse_seconds(const char *text, uint64_t *out)
     return true;
 }
 
-/* Bytes a second: a number above 0, then K, M, G or T (IEC) or nothing. */
-static bool parse_rate(const char *text, uint64_t *out)
-{
-    static const char units[] = "KMGT";
-    char *end;
-    unsigned long long value;
-    const char *unit;
-    unsigned shift = 0;
-
-    errno = 0;
-    value = strtoull(text, &end, 10);
-    unit = *end ? strchr(units, *end) : NULL;
-    if (unit)
-        shift = 10 * (unsigned)(unit - units + 1);
-    *out = (uint64_t)value << shift;
-    return text[0] >= '0' && text[0] <= '9' && !errno && value > 0 &&
-           (*end == '\0' || (unit && end[1] == '\0')) && *out >> shift == value;
-}
-
 static const struct option long_options[] = {
     {"home", required_argument, NULL, 'H'},
     {"local", required_argument, NULL, 'L'},
@@ -314,8 +295,10 @@ static int take_option(struct tool *t, int c)
         o->resume = true;
         break;
     case 'b':
-        ok = parse_rate(optarg, &o->rate_bytes_s);
-        break;
+        return text_bytes(optarg, &o->rate_bytes_s) && o->rate_bytes_s
+                   ? 0
+                   : not_good(c, "not a size: bytes a second, or a number "
+                                 "with K, M, G or T");
     case 't':
         return parse_tier(optarg, &o->tier)
                    ? 0
