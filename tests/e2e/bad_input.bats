@@ -261,7 +261,17 @@ still_loads() {
     out_has "nonsense"
     tool_is 2 ls a b
     tool_is 2 show
+    out_has "^ckpt show: a target is missing$"
+    out_has "^usage: ckpt show \[--json\] RUN@STEP"
     tool_is 2 show --all run@1
+    # The ways of calling a verb are lines of their own.
+    for words in "wait" "wait --keep-last 3 run@1" "wait run@1:t00"; do
+        # shellcheck disable=SC2086 # a verb and its options
+        tool_is 2 $words
+        out_has "^usage: ckpt wait .* RUN@STEP$"
+        out_has "^  ckpt wait --each .*--timeout S\]$"
+        out_lacks "\?"
+    done
     tool_is 2 verify --quick --deep
     tool_is 2 gc --keep-last many
     out_has "many"

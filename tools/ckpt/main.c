@@ -337,6 +337,20 @@ static int parse(struct tool *t, unsigned *used, int argc, char **argv)
     return -1;
 }
 
+/* What is wrong, and how the verb is called. */
+static int misused(const struct tool *t, const struct verb *verb,
+                   const char *words)
+{
+    (void)complain(t, EXIT_USAGE, "%s", words);
+    (void)fprintf(stderr, "usage: ckpt %s %s\n", verb->name, verb->arguments);
+    return EXIT_USAGE;
+}
+
+static bool names_tensor(const char *target)
+{
+    return target && strchr(target, ':');
+}
+
 /* The words behind the options: VERB and a target. */
 static int take_words(struct tool *t, const struct verb **verb, unsigned used,
                       int argc, char **argv)
@@ -350,9 +364,7 @@ static int take_words(struct tool *t, const struct verb **verb, unsigned used,
     if (!*verb)
         return complain(t, EXIT_USAGE, "no such verb. Try 'ckpt --help'.");
     if (used & ~(*verb)->options)
-        return complain(t, EXIT_USAGE,
-                        "an option does not fit this verb: ckpt %s %s",
-                        (*verb)->name, (*verb)->arguments);
+        return misused(t, *verb, "an option does not fit this verb");
     if (t->options.quick && t->options.deep)
         return complain(t, EXIT_USAGE, "--quick and --deep exclude each other");
     if (optind < argc && (*verb)->target != TARGET_NONE)
@@ -360,14 +372,11 @@ static int take_words(struct tool *t, const struct verb **verb, unsigned used,
     if (optind < argc)
         return complain(t, EXIT_USAGE, "unexpected argument '%s'",
                         argv[optind]);
-    if (t->target && strchr(t->target, ':') && (*verb)->target != TARGET_TENSOR)
-        return complain(t, EXIT_USAGE,
-                        "'%s': this verb takes whole checkpoints, no tensor: "
-                        "ckpt %s %s",
-                        t->target, (*verb)->name, (*verb)->arguments);
+    if (names_tensor(t->target) && (*verb)->target != TARGET_TENSOR)
+        return misused(t, *verb,
+                       "this verb takes whole checkpoints, no tensor");
     if ((*verb)->target >= TARGET_REQUIRED && !t->target)
-        return complain(t, EXIT_USAGE, "a target is missing: ckpt %s %s",
-                        (*verb)->name, (*verb)->arguments);
+        return misused(t, *verb, "a target is missing");
     return -1;
 }
 
