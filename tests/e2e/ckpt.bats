@@ -103,6 +103,21 @@ json_has() {
     tool_is 10 where run@3:nobody
 }
 
+@test "a generation that has not the step is told, and who has it" {
+    two_branches
+    for verb in show "drain --timeout 5" verify; do
+        # shellcheck disable=SC2086 # a verb and its options
+        tool_is 10 $verb run@2/9
+        out_has "run run has no checkpoint of step 2 in generation 9 .the nearest is step 2 of generation 1"
+    done
+    tool_is 10 show run@9/2
+    out_has "run@9 was aborted: "
+    tool_is 10 show run@9/1 # it was not that one's
+    out_has "no checkpoint of step 9 in generation 1 .the nearest is step 3 of generation 2"
+    tool_is 10 wait --timeout 0 run@2/9
+    out_has "run@2/9 is not there yet"
+}
+
 @test "verify: --quick, the default and --deep; 0, 4 and 10" {
     two_branches
     for depth in --quick "" --deep; do

@@ -253,16 +253,22 @@ int tool_unreadable(struct tool *t, const struct catalog *c,
                     s->id.step, s->id.generation, catalog_reason(s));
 }
 
+static bool is_meant(const struct target *target, const struct save_id *id)
+{
+    return !target->is_latest && id->step == target->step &&
+           (!target->generation || id->generation == target->generation);
+}
+
 /* Why the step of a target is not to be had. */
 static int not_there(struct tool *t, const struct catalog *c,
                      const struct target *target)
 {
-    char nearby[256];
+    char nearby[256], whose[32] = "";
 
-    for (size_t i = c->save_count; !target->is_latest && i-- > 0;) {
+    for (size_t i = c->save_count; i-- > 0;) {
         const struct catalog_save *s = &c->save[i];
 
-        if (s->id.step != target->step)
+        if (!is_meant(target, &s->id))
             continue;
         if (s->status == SAVE_UNREADABLE)
             return complain(t, exit_code_of(s->code), "%s@%" PRIu64 ": %s",
@@ -273,10 +279,13 @@ static int not_there(struct tool *t, const struct catalog *c,
     }
     if (target->is_latest)
         return complain(t, EXIT_ABSENT, "run %s has no checkpoint", c->run);
+    if (target->generation)
+        (void)snprintf(whose, sizeof whose, " in generation %u",
+                       target->generation);
     catalog_nearby(c, target->step, nearby, sizeof nearby);
     return complain(t, EXIT_ABSENT,
-                    "run %s has no checkpoint of step %" PRIu64 " (%s)", c->run,
-                    target->step, nearby);
+                    "run %s has no checkpoint of step %" PRIu64 "%s (%s)",
+                    c->run, target->step, whose, nearby);
 }
 
 int tool_find_save(struct tool *t, const struct catalog *c,

@@ -227,6 +227,9 @@ static int look(struct waiting *w, bool is_over)
     }
     if (target->is_latest)
         say(w, "%s has no checkpoint yet", target->run);
+    else if (target->generation)
+        say(w, "%s@%" PRIu64 "/%u is not there yet", target->run, target->step,
+            target->generation);
     else
         say(w, "%s@%" PRIu64 " is not there yet", target->run, target->step);
     return is_over ? EXIT_ABSENT : -1;
