@@ -232,6 +232,52 @@ H
     out_has "	copied	REMOTE	"
 }
 
+# drain_at SOCKET ARGUMENT...: where it listens; output in $OUT.SOCKET.
+drain_at() {
+    local status=0
+    CKPT_HOME=$HOME_DIR CKPT_SOCKET=$BATS_TEST_TMPDIR/$1 timeout 30 \
+        "$BUILD_DIR/bin/ckpt" drain "${@:2}" >"$OUT.$1" 2>&1 3>&- ||
+        status=$?
+    echo "exit status $status after $SECONDS s" >>"$OUT.$1"
+}
+
+@test "drain: a socket where no daemon answers is told, soon" {
+    job open fill:1 save:1 wait:committed close
+    wait_quiet
+    cd "$BATS_TEST_TMPDIR"
+    timeout 60 python3 - "$BATS_TEST_TMPDIR/" <<'P' 3>&- &
+import socket, time
+stale = socket.socket(socket.AF_UNIX)
+stale.bind("stale")
+dumb = socket.socket(socket.AF_UNIX)
+dumb.bind("dumb")
+dumb.listen(8)
+time.sleep(60)
+P
+    eventually test -S dumb
+    SECONDS=0
+    drain_at none run &
+    drain_at hurried --timeout 1 run &
+    drain_at dumb --timeout 7 run &
+    drain_at stale run
+    for socket in none hurried dumb; do
+        eventually grep -q "^exit status" "$OUT.$socket"
+    done
+    OUT=$OUT.none
+    out_has "^ckpt drain: run@1: .*/none: no daemon answered in time; CKPT_SOCKET names it"
+    out_has "^exit status 1 after [0-7] s"
+    OUT=${OUT%.none}.stale
+    out_has "/stale: a socket lies there, but no daemon listens: start ckptd"
+    out_has "^exit status 1 after [0-7] s"
+    OUT=${OUT%.stale}.hurried
+    out_has "all of it is still to be copied \(.*CKPT_SOCKET names it.*\): call again"
+    out_has "^exit status 11 after [0-3] s"
+    OUT=${OUT%.hurried}.dumb
+    out_has "the daemon at $BATS_TEST_TMPDIR/dumb has not answered for 5 s"
+    out_has "still to be copied \(the daemon at .*timed out\)"
+    out_has "^exit status 11 after ([7-9]|1[0-9]) s"
+}
+
 # Steps that have files in the remote tier, and in DIR (remote, data) names.
 steps_in() {
     find "$HOME_DIR/runs/run/$1" -type f -printf '%f\n' | cut -d- -f2 | sort -u |

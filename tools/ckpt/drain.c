@@ -7,7 +7,8 @@
  * as fast as it can, whatever remote_every and --drain-rate say. It is asked
  * how far it is until the share is there, or --timeout: what was copied by then
  * stays, the daemon goes on as long as it lives, and the next call continues.
- * REMOTE is a checkpoint once all nodes' shares are there.
+ * REMOTE is a checkpoint once all nodes' shares are there. Where CKPT_SOCKET
+ * names the daemon none is started: one that is not there is a failure.
  *
  * 0: what lies here is there (or nothing lies here); 11: not by --timeout.
  */
@@ -24,7 +25,9 @@
 
 #define ASK_AGAIN_MS 200
 #define ANSWER_MS    60000
-#define LOST_MAX     10 /* times in a row */
+#define GIVEN_MS     4000 /* for a daemon to come to the socket that was named */
+#define QUIET_MS     5000 /* without an answer until that is said */
+#define LOST_MAX     10   /* times in a row */
 
 struct draining {
     struct tool *tool;
@@ -51,6 +54,23 @@ static struct patience patience_of(const struct draining *d)
     return (struct patience){min_u64(d->deadline_ms, now_ms() + ANSWER_MS), -1};
 }
 
+/* Whoever waits for a daemon that hangs is told so. */
+static int receive(struct draining *d, struct frame *reply)
+{
+    struct patience p = patience_of(d);
+    uint64_t deadline_ms = p.deadline_ms;
+    int rc;
+
+    p.deadline_ms = min_u64(deadline_ms, now_ms() + QUIET_MS);
+    rc = conn_recv(&d->conn, &p, reply);
+    if (rc != -ETIMEDOUT || p.deadline_ms == deadline_ms)
+        return rc;
+    (void)complain(d->tool, 0, "the daemon at %s has not answered for %d s",
+                   d->place.socket, QUIET_MS / 1000);
+    p.deadline_ms = deadline_ms;
+    return conn_recv(&d->conn, &p, reply);
+}
+
 /* One frame there, one back; its payload lives until the next. */
 static int call(struct draining *d, struct wr *w, enum wire_type want,
                 struct frame *reply, struct err *err)
@@ -63,9 +83,10 @@ static int call(struct draining *d, struct wr *w, enum wire_type want,
         rc = conn_send_all(&d->conn, w, -1, &p);
     wr_free(w);
     if (rc == 0)
-        rc = conn_recv(&d->conn, &p, reply);
+        rc = receive(d, reply);
     if (rc)
-        return err_set(err, rc, "the daemon: %s", err_text(rc));
+        return err_set(err, rc, "the daemon at %s: %s", d->place.socket,
+                       err_text(rc));
     if (reply->header.type == WIRE_ERROR &&
         wire_error_decode(reply->payload, reply->header.length, &refusal) == 0)
         return err_set(err, refusal.code, "%s", refusal.text);
@@ -109,11 +130,13 @@ static void hang_up(struct draining *d)
 
 static int connect_to(struct draining *d, struct err *err)
 {
-    const struct patience p = patience_of(d);
+    struct patience p = patience_of(d);
     int rc;
 
     if (d->is_up)
         return 0;
+    if (d->place.is_given)
+        p.deadline_ms = min_u64(p.deadline_ms, now_ms() + GIVEN_MS);
     rc = daemon_connect(&d->place, &p, &d->child, err);
     if (rc < 0)
         return rc;
@@ -158,17 +181,18 @@ static bool is_lost(int rc)
            rc == -EUSERS || rc == -ECANCELED;
 }
 
+/* `err`: of the last question; else the daemon's own words. */
 static int not_in_time(struct draining *d, const char *title,
-                       const struct wire_drain_ok *ok)
+                       const struct wire_drain_ok *ok, const struct err *err)
 {
+    const char *why = err->code ? err->text : ok->code ? ok->text : "";
     char size[32] = "all of it";
 
     if (ok->bytes)
         (void)size_text(ok->bytes - ok->done_bytes, size);
     return complain(d->tool, EXIT_LOCKED,
                     "%s: %s is still to be copied%s%s%s: call again to go on",
-                    title, size, ok->code ? " (" : "", ok->code ? ok->text : "",
-                    ok->code ? ")" : "");
+                    title, size, *why ? " (" : "", why, *why ? ")" : "");
 }
 
 static int copy(struct draining *d, const char *run, const struct save_id *id,
@@ -191,7 +215,7 @@ static int copy(struct draining *d, const char *run, const struct save_id *id,
         if (rc == 0 && ok.state >= WIRE_DRAIN_SHARED)
             code = EXIT_FINE;
         else if (now_ms() >= d->deadline_ms)
-            code = not_in_time(d, title, &ok);
+            code = not_in_time(d, title, &ok, &err);
         else if (rc && (!is_lost(rc) || lost > LOST_MAX))
             code =
                 complain(d->tool, exit_code_of(rc), "%s: %s", title, err.text);
