@@ -144,13 +144,12 @@ static void reply_entry(fuse_req_t req, struct node *n)
     struct fuse_entry_param entry = {.ino = (fuse_ino_t)(uintptr_t)n};
     int rc = node_look(n, &entry.attr);
 
-    if (rc) {
-        (void)fuse_reply_err(req, rc);
-        return;
-    }
     entry.attr_timeout = n->is_folder ? FOLDER_ATTR_S : 0;
-    n->lookups++;
-    (void)fuse_reply_entry(req, &entry);
+    if (rc)
+        (void)fuse_reply_err(req, rc);
+    else if (fuse_reply_entry(req, &entry) == 0)
+        n->lookups++; /* else who asked was interrupted, and will not forget */
+    node_put(n);
 }
 
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -203,7 +202,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
                      mode_t mode)
 {
     struct node *dir = node_of(parent);
-    int rc = (int)knob(NFS_NO_CREATE);
+    int rc = (int)knob(NFS_NO_CREATE), fd;
 
     if (rc) {
         count(NFS_NO_CREATE);
@@ -220,7 +219,12 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
         return;
     }
     names_forget_one(dir, name);
-    reply_entry(req, node_get(openat(dir->fd, name, O_PATH | O_CLOEXEC)));
+    /* Another machine may have removed it since. */
+    fd = openat(dir->fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        (void)fuse_reply_err(req, ESTALE);
+    else
+        reply_entry(req, node_get(fd));
 }
 
 /* Open by that very name: it is only renamed. */
@@ -390,6 +394,18 @@ static int create_at(const struct node *dir, const char *name, mode_t mode,
     return -errno;
 }
 
+/* An O_PATH of what is open: its name may be another's by now, or nobody's. */
+static int path_of(int fd)
+{
+    char path[32];
+    int at;
+
+    proc_path(path, fd);
+    at = open(path, O_PATH | O_CLOEXEC);
+    assert(at >= 0);
+    return at;
+}
+
 static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name,
                       mode_t mode, struct fuse_file_info *fi)
 {
@@ -402,14 +418,15 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name,
         return;
     }
     names_forget_one(dir, name);
-    n = node_get(openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    n = node_get(path_of(fd));
     entry.ino = (fuse_ino_t)(uintptr_t)n;
     (void)node_look(n, &entry.attr);
-    n->lookups++;
     fi->fh = (uintptr_t)handle_new(n, fd, name_of(dir, name));
-    if (fuse_reply_create(req, &entry, fi) < 0) {
+    if (fuse_reply_create(req, &entry, fi) == 0) {
+        n->lookups++;
+    } else {
         handle_free(n, handle_of(fi));
-        n->lookups--;
+        node_put(n);
     }
 }
 
@@ -515,25 +532,62 @@ static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
  * Folders.
  */
 
+/* What it read from the start stays until it starts again: others who list
+ * the folder meanwhile must not move its place. */
+struct reading {
+    struct listing *listing;
+};
+
+static struct reading *reading_of(const struct fuse_file_info *fi)
+{
+    return (struct reading *)(uintptr_t)fi->fh;
+}
+
+static void reading_free(struct reading *r)
+{
+    listing_drop(r->listing);
+    free(r);
+}
+
 static void do_opendir(fuse_req_t req, fuse_ino_t ino,
                        struct fuse_file_info *fi)
 {
+    struct reading *r;
+
     late_links();
-    if (is_stale(node_of(ino)))
+    if (is_stale(node_of(ino))) {
         (void)fuse_reply_err(req, ESTALE);
-    else
-        (void)fuse_reply_open(req, fi);
+        return;
+    }
+    r = calloc(1, sizeof *r);
+    assert(r);
+    fi->fh = (uintptr_t)r;
+    if (fuse_reply_open(req, fi) < 0)
+        reading_free(r);
+}
+
+static void do_releasedir(fuse_req_t req, fuse_ino_t ino,
+                          struct fuse_file_info *fi)
+{
+    (void)ino;
+    reading_free(reading_of(fi));
+    (void)fuse_reply_err(req, 0);
 }
 
 static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                        struct fuse_file_info *fi)
 {
-    const struct listing *all = names_list(node_of(ino), off == 0);
+    struct reading *r = reading_of(fi);
     char *bytes = malloc(size);
+    const struct listing *all;
     size_t used = 0;
 
-    (void)fi;
     assert(bytes);
+    if (off == 0 || !r->listing) {
+        listing_drop(r->listing);
+        r->listing = names_list(node_of(ino));
+    }
+    all = r->listing;
     for (size_t i = (size_t)off; all && i < all->count; i++) {
         /* The kind of each is to be asked for, as on NFS. */
         struct stat attr = {.st_ino = all->ino[i]};
@@ -589,6 +643,7 @@ static const struct fuse_lowlevel_ops operations = {
     .flock = do_flock,
     .opendir = do_opendir,
     .readdir = do_readdir,
+    .releasedir = do_releasedir,
     .fsyncdir = do_fsyncdir,
     .statfs = do_statfs,
 };

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 struct listing {
+    uint32_t holders;
     size_t count, capacity;
     char **name;
     ino_t *ino;
@@ -62,8 +63,10 @@ void names_forget(struct node *dir);
 bool names_remember(struct node *dir, const char *name, struct node **n);
 void names_add(struct node *dir, const char *name, struct node *n);
 void names_forget_one(struct node *dir, const char *name);
-/* What it holds, perhaps as remembered; NULL when that cannot be read. */
-const struct listing *names_list(struct node *dir, bool from_start);
+/* What it holds, perhaps as remembered, for listing_drop(); NULL when that
+ * cannot be read. */
+struct listing *names_list(struct node *dir);
+void listing_drop(struct listing *l);
 
 /* links that were answered ETIMEDOUT, and come to pass later. */
 void late_link_add(int fd, int dir_fd, const char *name, int64_t due_ms);

@@ -198,6 +198,7 @@ void node_put(struct node *n)
         at = &(*at)->next;
     *at = n->next;
     names_forget(n);
+    listing_drop(n->listing);
     (void)close(n->fd);
     free(n);
 }
@@ -216,14 +217,14 @@ uint64_t name_of(const struct node *dir, const char *name)
  * Folders.
  */
 
-static void listing_free(struct listing *l)
+void listing_drop(struct listing *l)
 {
-    for (size_t i = 0; l && i < l->count; i++)
+    if (!l || --l->holders > 0)
+        return;
+    for (size_t i = 0; i < l->count; i++)
         free(l->name[i]);
-    if (l) {
-        free(l->name);
-        free(l->ino);
-    }
+    free(l->name);
+    free(l->ino);
     free(l);
 }
 
@@ -245,7 +246,7 @@ void names_forget(struct node *dir)
         memory_free(first);
     }
     if (dir->listing)
-        dir->listing->seen_ms = INT64_MIN / 2; /* may be in use */
+        dir->listing->seen_ms = INT64_MIN / 2;
 }
 
 static struct memory **find_memory(struct node *dir, const char *name)
@@ -328,6 +329,7 @@ static struct listing *listing_read(const struct node *dir)
     const struct dirent *entry;
 
     assert(l);
+    l->holders = 1;
     l->seen_ms = now_ms();
     if (!open_dir) {
         free(l);
@@ -339,23 +341,22 @@ static struct listing *listing_read(const struct node *dir)
     return l;
 }
 
-const struct listing *names_list(struct node *dir, bool from_start)
+struct listing *names_list(struct node *dir)
 {
-    struct listing *fresh;
+    struct listing *fresh = listing_read(dir);
 
-    if (!from_start && dir->listing)
-        return dir->listing;
-    fresh = listing_read(dir);
     if (dir->listing && fresh &&
         now_ms() - dir->listing->seen_ms < knob(NFS_LIST_MS)) {
         if (fresh->count != dir->listing->count)
             count(NFS_LIST_MS); /* it lags */
-        listing_free(fresh);
-        return dir->listing;
+        listing_drop(fresh);
+    } else {
+        listing_drop(dir->listing);
+        dir->listing = fresh;
     }
-    listing_free(dir->listing);
-    dir->listing = fresh;
-    return fresh;
+    if (dir->listing)
+        dir->listing->holders++;
+    return dir->listing;
 }
 
 /*

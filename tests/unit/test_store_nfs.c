@@ -11,7 +11,9 @@
 #include "storage/store_file.h"
 #include "tests/lib/store_kinds.h"
 
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/wait.h>
 
 #define NODES 2
 
@@ -695,6 +697,48 @@ static void nothing_hidden_stays(void **state)
 }
 
 /*
+ * The double itself.
+ */
+
+/* On the server, as another machine that is quick. */
+static pid_t start_removing(const char *file, const char *folder)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid)
+        return pid;
+    for (;;) {
+        (void)unlink(file);
+        (void)rmdir(folder);
+    }
+}
+
+static void what_is_removed_while_it_is_made_ends_no_machine(void **state)
+{
+    struct pair *p = *state;
+    char file[1024], folder[1024], gone_file[1024], gone_folder[1024];
+    struct stat attr;
+    pid_t other;
+
+    (void)snprintf(file, sizeof file, "%s/file", p->mount[0].at);
+    (void)snprintf(folder, sizeof folder, "%s/folder", p->mount[0].at);
+    on_server(p, "file", gone_file, sizeof gone_file);
+    on_server(p, "folder", gone_folder, sizeof gone_folder);
+    other = start_removing(gone_file, gone_folder);
+    for (uint32_t i = 0; i < 2000; i++) {
+        int fd = open(file, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+        if (fd >= 0)
+            (void)close(fd);
+        (void)mkdir(folder, 0700);
+    }
+    assert_int_equal(kill(other, SIGKILL), 0);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+    assert_int_equal(stat(p->mount[0].at, &attr), 0);
+}
+
+/*
  * Mount options.
  */
 
@@ -765,6 +809,7 @@ int main(void)
         ON_STORES(one_machine_writes_a_segment),
         ON_STORES(without_reservations_a_segment_says_so),
         ON_STORES(nothing_hidden_stays),
+        ON_STORES(what_is_removed_while_it_is_made_ends_no_machine),
     };
     static const struct CMUnitTest on_real[] = {
         ON_MOUNTS(a_local_store_is_refused_there),
