@@ -41,7 +41,7 @@ suites_of() {
     fuzz) for file in tests/fuzz/fuzz_*.c; do
         [ -e "$file" ] && echo "fuzz $file"
     done ;;
-    e2e) for file in tests/e2e/*.bats; do
+    e2e) for file in tests/e2e/*.bats ${CKPT_TEST_CEPH:+tests/ceph/*.bats}; do
         [ -e "$file" ] && echo "e2e $file"
     done ;;
     golden) for file in tests/golden/test_*.py; do

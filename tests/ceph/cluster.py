@@ -5,12 +5,14 @@ command, is in a network namespace of its own (tests/lib/netns.py); where there
 can be none, all are on an address of 127/8 that is the cluster's. So several
 clusters run side by side.
 
-    cluster.py DIR run -- COMMAND...   start, run the command, stop; the
-                                       command's exit status
+    cluster.py DIR run [HOST...] -- COMMAND...     start, run the command, stop;
+                                       the command's exit status. Each HOST is
+                                       one more member of the network, for who
+                                       finds it by DIR/net
     cluster.py DIR speed -- COMMAND... the same with one OSD that has all in its
                                        memory, and no namespaces: for timings
-    cluster.py DIR in MEMBER -- COMMAND...     in the namespace of client, mon.a,
-                                       osd.N or router
+    cluster.py DIR in MEMBER -- COMMAND...     in the namespace of client, a
+                                       HOST, mon.a, osd.N or router
     cluster.py DIR start | stop        by hand, without namespaces
     cluster.py DIR kill-osd N          SIGKILL
     cluster.py DIR hang-osd N          SIGSTOP; wake-osd N: SIGCONT
@@ -19,7 +21,10 @@ clusters run side by side.
     cluster.py DIR fill | unfill       the cluster is full: writes are refused
     cluster.py DIR wait                until both pools answer
     cluster.py DIR lose FROM TO        what one member sends to another does not
-                                       arrive; carry FROM TO: it does again
+                                       arrive; carry FROM TO: it does again;
+                                       "cluster" are all daemons
+    cluster.py DIR dump NAMESPACE      a line for each object there: pool, name,
+                                       digest of all that it holds
     cluster.py DIR primary POOL NAMESPACE OBJECT   which OSD answers for it
     cluster.py DIR spoil POOL NAMESPACE OBJECT     other bytes in all copies
     cluster.py DIR flip N OBJECT       flip a bit of the copy of an object that
@@ -36,6 +41,7 @@ since those that others want to have (re)started are started by it. Missing
 programs: exit status 77, and which.
 """
 import ctypes
+import hashlib
 import json
 import os
 import random
@@ -154,6 +160,7 @@ class Cluster:
         self.made = False  # the folder is this process's
         self.is_fast = False
         self.pools = POOLS
+        self.hosts = []
         self.net = None
         if os.path.exists(self.dir + "/net"):
             self.net = Network.find(self.dir + "/net")
@@ -392,13 +399,13 @@ class Cluster:
                                 if time.monotonic() > until:
                                     self.give_up(f"pool {pool}: {error}")
 
-    def lose(self, sender, receiver):
+    def cut(self, what, sender, receiver):
+        """`what` is Network.lose or Network.carry."""
+        whole = {"cluster": DAEMONS}
         self.enter(ROUTER)
-        self.net.lose(sender, receiver)
-
-    def carry(self, sender, receiver):
-        self.enter(ROUTER)
-        self.net.carry(sender, receiver)
+        for one in whole.get(sender, (sender,)):
+            for other in whole.get(receiver, (receiver,)):
+                what(self.net, one, other)
 
     def give_up(self, words):
         gone = [name for name in DAEMONS if not self.pid_of(name)]
@@ -411,6 +418,18 @@ class Cluster:
                                 ("full", 0.95)):
                 self.command(client, prefix=f"osd set-{name}-ratio",
                              ratio=0.0001 if is_full else ratio)
+
+    def dump(self, space):
+        """Bytes and attributes; of catalogues, which grow, only the names."""
+        with self.admin() as client:
+            for pool in self.pools:
+                with client.open_ioctx(pool) as io:
+                    io.set_namespace(space)
+                    for name in sorted(o.key for o in io.list_objects()):
+                        what = hashlib.sha256(io.read(name, 1 << 27))
+                        for pair in sorted(io.get_xattrs(name)):
+                            what.update(repr(pair).encode())
+                        print(pool, name, what.hexdigest())
 
     def primary(self, pool, space, name):
         with self.admin() as client:
@@ -480,10 +499,12 @@ class Cluster:
 
     def start_run(self):
         began = time.monotonic()
-        self.make_dir()
         reason = "it is for timings" if self.is_fast else why_not()
+        if reason and self.hosts:
+            die(77, reason)
+        self.make_dir()
         if not reason:
-            self.net = Network.make((CLIENT,) + DAEMONS)
+            self.net = Network.make((CLIENT, *self.hosts) + DAEMONS)
             self.net.publish(self.dir + "/net")
         os.mkfifo(self.dir + "/wanted")
         self.start()
@@ -515,10 +536,12 @@ def main():
         die(2, __doc__)
     cluster = Cluster(sys.argv[1])
     verb, rest = sys.argv[2], sys.argv[3:]
-    if verb in ("run", "speed") and len(rest) > 1 and rest[0] == "--":
+    if verb in ("run", "speed") and "--" in rest[:-1]:
+        at = rest.index("--")
+        cluster.hosts = rest[:at]
         if verb == "speed":
             cluster.is_fast, cluster.pools = True, POOLS[:1]
-        sys.exit(cluster.run(rest[1:]))
+        sys.exit(cluster.run(rest[at + 1:]))
     if verb == "in" and len(rest) > 2 and rest[1] == "--":
         cluster.enter(rest[0])
         os.execvp(rest[2], rest[2:])
@@ -540,7 +563,9 @@ def main():
     elif verb == "flip" and len(rest) == 2:
         cluster.flip(*rest)
     elif verb in ("lose", "carry") and len(rest) == 2 and cluster.net:
-        getattr(cluster, verb)(*rest)
+        cluster.cut(getattr(Network, verb), *rest)
+    elif verb == "dump" and len(rest) == 1:
+        cluster.dump(*rest)
     elif verb in ("primary", "spoil") and len(rest) == 3:
         getattr(cluster, verb)(*rest)
     else:

@@ -134,12 +134,13 @@ rot() {
 cut_off() {
     export CKPT_TEST_RADOS=${HOME_URL/\/ckpt/\/ckpt-off}
     for shape in answers requests; do
-        out=$BATS_TEST_TMPDIR/$shape
+        cut="cluster client" out=$BATS_TEST_TMPDIR/$shape
+        [ $shape = answers ] || cut="client cluster"
         timeout 60 "$CEPH/cluster.py" "$DIR" in client -- \
             "$BUILD_DIR/tests/ceph_one" when "$out.go" put $shape text \
             >"$out" 2>&1 3>&- &
         until grep -q opened "$out"; do sleep 0.1; done
-        cut_client lose $shape
+        cluster lose $cut
         touch "$out.go"
         began=$SECONDS
         wait $!
@@ -148,7 +149,7 @@ cut_off() {
         [ $((SECONDS - began)) -lt 25 ]
         one get $shape
         says "open -110"
-        cut_client carry $shape
+        cluster carry $cut
         one get $shape
         # Whether it was done is not known, and it may be done late.
         case $output in

@@ -27,17 +27,6 @@ teardown() {
     cluster unfill
 }
 
-# patience SECONDS: of librados in this test, by the option that Ceph's
-# configuration has for it.
-patience() {
-    {
-        cat "$CKPT_CEPH_CONF"
-        printf '[client]\nrados_mon_op_timeout = %s\nrados_osd_op_timeout = %s\n' \
-            "$1" "$1"
-    } >"$BATS_TEST_TMPDIR/patience.conf"
-    HOME_DIR=${HOME_DIR/$CKPT_CEPH_CONF/$BATS_TEST_TMPDIR/patience.conf}
-}
-
 # doctor HOME: its exit status in $status, what it said in $OUT.
 doctor() {
     status=0
@@ -315,13 +304,13 @@ refuses() {
         mark:"$BATS_TEST_TMPDIR/saved" storm:10:$((rounds * 20)):60000 close
     eventually test -e "$BATS_TEST_TMPDIR/saved"
     for round in $(seq $rounds); do
-        shape=answers
-        [ $((round % 3)) -ne 2 ] || shape=requests
+        cut="cluster client"
+        [ $((round % 3)) -ne 2 ] || cut="client cluster"
         random 10
         sleep 0.$random
-        cut_client lose $shape
+        cluster lose $cut
         sleep 7
-        cut_client carry $shape
+        cluster carry $cut
     done
     end_job
     is "$status" 0 "exit status of the job"

@@ -2,8 +2,12 @@
 """Several hosts on one machine: each has a network, processes, mounts and a name
 of its own, and a folder DIR/NAME; the files are common to all.
 
-    hosts.py DIR run NAME... -- COMMAND...   make the hosts, run the command, end
-                                             all; the command's exit status
+    hosts.py DIR run [--net FILE] NAME... -- COMMAND...     make the hosts, run
+                                             the command, end all; the command's
+                                             exit status. With --net their
+                                             networks are the members of those
+                                             names of one that others made
+                                             (netns.py)
     hosts.py DIR on NAME -- COMMAND...       the command on that host
     hosts.py DIR freeze NAME | thaw NAME     everything on it stands still
     hosts.py DIR crash NAME                  everything on it is killed
@@ -70,8 +74,8 @@ class Hosts:
         with open(f"{self.dir}/{name}.pid", "w") as file:
             file.write(str(host.pid))
 
-    def run(self, names, command):
-        reason = why_not()
+    def run(self, names, net_file, command):
+        reason = None if net_file else why_not()
         if reason:
             die(77, reason)
 
@@ -82,7 +86,7 @@ class Hosts:
             signal.signal(number, interrupted)
         die_with_parent(signal.SIGTERM)
         os.makedirs(self.dir, mode=0o700, exist_ok=True)
-        net = Network.make(names)
+        net = Network.find(net_file) if net_file else Network.make(names)
         for name in names:
             self.boot(net, name)
         return subprocess.run(
@@ -148,7 +152,10 @@ def main():
         die(2, __doc__)
     hosts, verb, names = Hosts(before[0]), before[1], before[2:]
     if verb == "run":
-        sys.exit(hosts.run(names, command))
+        net_file = None
+        if names[0] == "--net":
+            net_file, names = names[1], names[2:]
+        sys.exit(hosts.run(names, net_file, command))
     if len(names) != 1:
         die(2, __doc__)
     if verb == "on":
