@@ -221,7 +221,8 @@ int manifest_elsewhere(const struct manifest *m, uint32_t file, int code,
     for (uint64_t i = 1; i < m->file_count; i++) {
         bool is_new = true;
 
-        for (uint64_t j = 0; j < i && is_new; j++)
+        /* Files of one store lie together: the last ones first. */
+        for (uint64_t j = i; j-- > 0 && is_new;)
             is_new = !id_equal(&m->file[i].store, &m->file[j].store);
         stores += is_new;
     }

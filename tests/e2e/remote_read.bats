@@ -165,6 +165,34 @@ remote_place() {
     tool_is 0 where --tier remote "run@1:t00"
     out_has "bytes of it"
     out_lacks "	nvme	"
+    # What the local store has not any more, is another's, or cannot be seen.
+    tool_is 0 where --json run@1
+    is "$(jq -r '"\(.tier) \(.here)"' "$OUT" | sort -u | paste -sd' ')" \
+        "nvme yes remote null" "where it looked"
+    mv "$LOCAL/seg" "$LOCAL/gone"
+    mkdir "$LOCAL/seg"
+    tool_is 0 where run@1
+    out_has "^0	0	nvme	.*	gone$"
+    out_has "^0	0	remote	.*	-$"
+    out_has "([0-9]+) of \1 chunks are not in the local store here; the first: $LOCAL/seg/[0-9]*: No such file"
+    tool_is 3 where --tier nvme run@1
+    tool_is 0 where --tier remote run@1
+    out_lacks "local store here"
+    rm -r "$LOCAL/seg"
+    mv "$LOCAL/gone" "$LOCAL/seg"
+    mv "$LOCAL" "$LOCAL.kept"
+    tool_is 3 where --tier nvme run@1:t00
+    out_has "	nvme	.*	no$"
+    out_has "folder '$LOCAL' does not exist"
+    job --run other open fill:1 save:1 wait:committed close # a new drive
+    wait_quiet
+    tool_is 3 where --tier nvme run@1
+    out_has "	nvme	.*	no$"
+    out_has "it is in another local store"
+    rm -r "$LOCAL"
+    mv "$LOCAL.kept" "$LOCAL"
+    tool_is 0 where --tier nvme run@1
+    out_has "^0	0	nvme	.*	yes$"
     # Its bytes are where it says.
     read -r file offset stored <<<"$(remote_place file offset stored_bytes)"
     read -r near at <<<"$(place run@1 file offset)"
@@ -212,8 +240,15 @@ golden() {
     # All segments.
     rm "$LOCAL"/seg/*
     tool_is 0 verify run@1
-    out_has "	partial	.*	nvme$"
+    out_has "	remote	.*	nvme$"
     tool_is 3 verify --tier nvme run@1
+    out_has "	partial	.*	nvme$"
+    # One chunk is bad there: then it is in no tier.
+    read -r far at <<<"$(remote_place file offset)"
+    flip "$HOME_DIR/$far" $((at + 5000))
+    tool_is 4 verify run@1
+    out_has "	partial	.*	nvme$"
+    flip "$HOME_DIR/$far" $((at + 5000))
     tool_is 0 verify --repair run@1
     out_has "^repaired	$file at $offset from the remote tier .tensor"
     tool_is 0 verify --tier nvme --deep run@1
@@ -242,8 +277,16 @@ golden() {
     stop_daemon
     ! grep -i " error " "$BATS_TEST_TMPDIR/daemon.log" || complain "errors"
     tool_is 0 scrub
-    tool_is 0 verify
-    out_has "run@1	generation 1	ok	.*	remote"
+    for depth in "" --quick; do
+        tool_is 0 verify $depth
+        out_has "run@1	generation 1	ok	.*	remote$"
+        out_has "run@1	generation 1	remote	.*	nvme$"
+        out_lacks "	partial	"
+    done
+    tool_is 0 verify --json run@1
+    is "$(field nvme result) $(field remote result)" "remote ok" "the results"
+    tool_is 3 where --tier nvme run@1
+    out_has "	(gone|recycled|cut)$"
     tool_is 0 ls --json
     is "$(jq -r 'select(.damaged == true) | .step' "$OUT")" "" "damaged ones"
 }

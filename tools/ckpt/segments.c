@@ -140,8 +140,12 @@ int segments_get(struct segments *s, uint32_t file, struct err *err)
     struct segments_file *f = &s->file[file];
     int rc;
 
+    if (f->failed == -EXDEV)
+        return err_set(err, f->failed,
+                       "%.*s: it is in another local store, as before",
+                       (int)of->name_bytes, leaf);
     if (!s->is_remote && !id_equal(&of->store, &s->uuid)) {
-        (void)manifest_elsewhere(s->manifest, file, -EXDEV, err);
+        f->failed = manifest_elsewhere(s->manifest, file, -EXDEV, err);
         return err_prefix(err, "%.*s", (int)of->name_bytes, leaf);
     }
     if (f->failed)

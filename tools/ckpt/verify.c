@@ -48,28 +48,40 @@ struct verifying {
     } turn[2]; /* by enum check_tier */
 };
 
-static bool print_json(const struct verifying *v, const char *tier, int code,
-                       const struct check_result *r)
+static bool print_json(const struct verifying *v, const char *tier,
+                       const char *word, const struct check_result *r)
 {
     return json_line(json_pack(
         "{s:i, s:s, s:I, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
         "schema", 1, "run", v->run, "step", (json_int_t)v->id->step,
-        "generation", (int)v->id->generation, "tier", tier, "result",
-        each_word(code), "chunks_read", (json_int_t)r->chunks, "bytes_read",
+        "generation", (int)v->id->generation, "tier", tier, "result", word,
+        "chunks_read", (json_int_t)r->chunks, "bytes_read",
         (json_int_t)r->bytes, "corrupt", (json_int_t)r->corrupt, "missing",
         (json_int_t)r->missing, "unread", (json_int_t)r->unread,
         "first_failure", json_words(r->first)));
 }
 
-static void print_line(const struct verifying *v, const char *tier, int code,
-                       const struct check_result *r)
+static void print_line(const struct verifying *v, const char *tier,
+                       const char *word, const struct check_result *r)
 {
     char size[32];
 
     (void)printf("%s@%" PRIu64 "\tgeneration %u\t%s\t%" PRIu64
                  " chunks\t%s read\t%s\n",
-                 v->run, v->id->step, v->id->generation, each_word(code),
-                 r->chunks, size_text(r->bytes, size), tier);
+                 v->run, v->id->step, v->id->generation, word, r->chunks,
+                 size_text(r->bytes, size), tier);
+}
+
+/* What is in the remote tier instead, let go or lost, is no part of anything.
+ */
+static const char *word_of(const struct verifying *v, size_t tier, int code)
+{
+    const struct check_result *r = &v->turn[tier].result;
+
+    if (tier == CHECK_NVME && code == EXIT_PARTIAL && !r->unread &&
+        r->missing == r->replaced)
+        return "remote";
+    return each_word(code);
 }
 
 /* A line for each tier that was read, or one that none was. */
@@ -83,12 +95,14 @@ static int print(const struct verifying *v, int code)
         const struct turn *turn = is_any ? &v->turn[i] : &none;
         int its = is_any && code != EXIT_ABSENT ? turn->code : code;
 
+        const char *word = is_any ? word_of(v, i, its) : each_word(its);
+
         if (!turn->is_read)
             continue;
         if (!v->tool->options.json)
-            print_line(v, words[i], its, &turn->result);
+            print_line(v, words[i], word, &turn->result);
         else
-            ok = ok && print_json(v, words[i], its, &turn->result);
+            ok = ok && print_json(v, words[i], word, &turn->result);
     }
     return ok ? code : complain(v->tool, EXIT_ERROR, "cannot print");
 }
@@ -166,9 +180,10 @@ static int check_all(struct verifying *v)
         (void)complain(v->tool, 0,
                        "%s@%" PRIu64 "/%u: %" PRIu64
                        " chunks are not in the local store; their copies in "
-                       "the remote tier are good",
+                       "the remote tier are %s",
                        v->run, v->id->step, v->id->generation,
-                       nvme->result.replaced);
+                       nvme->result.replaced,
+                       v->tool->options.quick ? "there" : "good");
     /* Of a checkpoint that is none of this machine's there is one line. */
     nvme->is_read = nvme->result.elsewhere < v->m.chunk_count;
     return each_worse(without_lack(v, nvme->code), without_lack(v, far->code));

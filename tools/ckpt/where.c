@@ -3,11 +3,13 @@
  * each tier.
  *
  * With a tensor, only its chunks, and which of its bytes each holds. It is
- * records that are read: whether the bytes are there, and good, is asked by
- * `ckpt verify`.
+ * records that are read; of the local store also whether it has those files
+ * still, as they may have been let go, or lie on another node. Whether bytes
+ * are good is asked by `ckpt verify`.
  */
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/remote.h"
+#include "tools/ckpt/segments.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +18,7 @@
 
 static const char *const headings[] = {
     "CHUNK",  "RANK", "TIER",  "FILE",    "OFFSET",
-    "STORED", "RAW",  "CODEC", "TENSORS",
+    "STORED", "RAW",  "CODEC", "TENSORS", "HERE",
 };
 
 static const char *codec_name(uint32_t codec)
@@ -63,17 +65,102 @@ static void tensors_words(const struct manifest *m, const struct held *h,
                        m->blob + x->name);
 }
 
+/*
+ * The local store that is looked into.
+ */
+
+struct local {
+    struct segments segments;
+    struct err err;          /* why there is none */
+    uint64_t wanted, absent; /* chunks */
+    struct err first;        /* of the absent ones */
+};
+
+static void local_open(struct local *local, const struct tool *t,
+                       const struct manifest *m)
+{
+    *local = (struct local){0};
+    if (segments_open(t, m, &local->segments, &local->err) == 0)
+        local->err.code = 0;
+}
+
+static int local_look(struct local *local, uint64_t chunk, struct err *err)
+{
+    struct segments *s = &local->segments;
+    const struct mf_location *l = &s->manifest->location[chunk];
+    uint64_t bytes = chunk_extent_bytes(l->payload_bytes), size;
+    int rc;
+
+    if (local->err.code) {
+        *err = local->err;
+        return err->code == -ENOENT ? -EXDEV : err->code;
+    }
+    rc = segments_get(s, l->file, err);
+    if (rc)
+        return rc;
+    size = s->file[l->file].bytes;
+    if (l->offset > size || bytes > size - l->offset)
+        return err_set(err, -ENODATA, "%s: it ends before that",
+                       s->file[l->file].name);
+    return 0;
+}
+
+/* Is the chunk's file here? */
+static const char *local_word(struct local *local, uint64_t chunk)
+{
+    struct err err = {0};
+    int rc = local_look(local, chunk, &err);
+
+    local->wanted++;
+    if (rc == 0)
+        return "yes";
+    if (local->absent++ == 0)
+        local->first = err;
+    switch (-rc) {
+    case EXDEV:
+        return "no";
+    case ENOENT:
+        return "gone";
+    case ESTALE:
+        return "recycled";
+    case ENODATA:
+        return "cut";
+    default:
+        return "unreadable";
+    }
+}
+
+/* What is not here is no failure, unless it was asked for. */
+static int local_tell(struct tool *t, const struct local *local)
+{
+    bool is_asked = t->options.tier == TIER_NVME;
+
+    if (!local->absent)
+        return EXIT_FINE;
+    return complain(t, is_asked ? EXIT_PARTIAL : EXIT_FINE,
+                    "%" PRIu64 " of %" PRIu64
+                    " chunks are not in the local store here; the first: %s",
+                    local->absent, local->wanted, local->first.text);
+}
+
+/*
+ * Printing.
+ */
+
 /* A chunk in one tier. */
 struct place {
     const char *tier;
+    const char *here;         /* NULL: not looked */
     const struct manifest *m; /* whose files and locations these are */
     uint64_t at;              /* the chunk there */
     char file[RUN_NAME_MAX + 272];
 };
 
-static struct place nvme_place(const struct manifest *m, uint64_t chunk)
+static struct place nvme_place(const struct manifest *m, struct local *local,
+                               uint64_t chunk)
 {
-    struct place p = {.tier = "nvme", .m = m, .at = chunk};
+    struct place p = {
+        .tier = "nvme", .m = m, .at = chunk, .here = local_word(local, chunk)};
     const struct mf_file *f = &m->file[m->location[chunk].file];
 
     (void)snprintf(p.file, sizeof p.file, "%.*s", (int)f->name_bytes,
@@ -101,14 +188,15 @@ static json_t *as_json(const struct place *p, uint64_t chunk,
     const struct mf_location *l = &p->m->location[p->at];
     char store[ID_TEXT_BYTES];
 
-    return json_pack("{s:i, s:I, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}",
+    return json_pack("{s:i, s:I, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s, "
+                     "s:s?}",
                      "schema", 1, "chunk", (json_int_t)chunk, "rank",
                      (int)c->rank, "tier", p->tier, "store",
                      id_format(&p->m->file[l->file].store, store), "file",
                      p->file, "offset", (json_int_t)l->offset, "stored_bytes",
                      (json_int_t)chunk_extent_bytes(l->payload_bytes),
                      "raw_bytes", (json_int_t)c->raw_bytes, "codec",
-                     codec_name(l->codec), "tensors", tensors);
+                     codec_name(l->codec), "tensors", tensors, "here", p->here);
 }
 
 static void as_row(struct out_table *table, const struct place *p,
@@ -128,12 +216,13 @@ static void as_row(struct out_table *table, const struct place *p,
     table_cell(table, "%s", size_text(c->raw_bytes, text));
     table_cell(table, "%s", codec_name(l->codec));
     table_cell(table, "%s", tensors);
+    table_cell(table, "%s", p->here ? p->here : "-");
 }
 
 /* In every tier that is wanted and has it. False: no memory to print. */
 static bool print_chunk(struct tool *t, const struct remote_shares *remote,
-                        struct out_table *table, uint64_t chunk,
-                        const char *tensors)
+                        struct local *local, struct out_table *table,
+                        uint64_t chunk, const char *tensors)
 {
     uint64_t at;
     const struct remote_share *share = remote_share_of(remote, chunk, &at);
@@ -142,7 +231,7 @@ static bool print_chunk(struct tool *t, const struct remote_shares *remote,
     bool ok = true;
 
     if (t->options.tier != TIER_REMOTE)
-        places[count++] = nvme_place(remote->m, chunk);
+        places[count++] = nvme_place(remote->m, local, chunk);
     if (t->options.tier != TIER_NVME && share->err.code == 0)
         places[count++] = remote_place(remote, share, at);
     for (size_t i = 0; i < count; i++)
@@ -154,7 +243,7 @@ static bool print_chunk(struct tool *t, const struct remote_shares *remote,
 }
 
 static int print(struct tool *t, const struct remote_shares *remote,
-                 bool has_tensor, uint64_t tensor)
+                 struct local *local, bool has_tensor, uint64_t tensor)
 {
     struct out_table table = {.heading = headings,
                               .column_count = ARRAY_LEN(headings)};
@@ -169,7 +258,7 @@ static int print(struct tool *t, const struct remote_shares *remote,
         if (has_tensor && held[i].bytes == 0)
             continue;
         tensors_words(m, &held[i], has_tensor, tensors, sizeof tensors);
-        if (!print_chunk(t, remote, &table, i, tensors))
+        if (!print_chunk(t, remote, local, &table, i, tensors))
             code = complain(t, EXIT_ERROR, "cannot print");
     }
     free(held);
@@ -197,6 +286,7 @@ static int tell_shares(struct tool *t, const struct remote_shares *s)
 int verb_where(struct tool *t)
 {
     struct remote_shares remote = {0};
+    struct local local = {0};
     struct target target;
     struct manifest m;
     void *data;
@@ -210,9 +300,14 @@ int verb_where(struct tool *t)
     if (code == 0) {
         int failed = tell_shares(t, &remote);
 
-        code = print(t, &remote, target.tensor != NULL, tensor);
+        if (t->options.tier != TIER_REMOTE)
+            local_open(&local, t, &m);
+        code = print(t, &remote, &local, target.tensor != NULL, tensor);
         code = code ? code : failed;
+        code = code ? code : local_tell(t, &local);
     }
+    if (local.segments.manifest)
+        segments_close(&local.segments);
     remote_shares_free(&remote);
     free(data);
     return code;
