@@ -46,6 +46,8 @@ static int check_info(const struct manifest *m, struct err *err)
     else if (i->kind == MANIFEST_TIER &&
              (m->tensor_count || m->value_count || m->note_count))
         what = "a table of locations has tensors, values or notes";
+    else if (i->is_repacked && i->kind != MANIFEST_TIER)
+        what = "repacked, and no table of locations";
     else if (i->world_size == 0)
         what = "no ranks";
     else if (i->chunk_bytes < CHUNK_BYTES_MIN ||

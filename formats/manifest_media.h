@@ -45,6 +45,9 @@ enum mf_table {
     MF_TABLE_KNOWN,
 };
 
+/* Incompatible features. */
+#define MF_FEATURE_REPACKED ((uint64_t)1)
+
 struct mf_header {
     uint8_t magic[8];
     uint32_t major, minor;

@@ -77,16 +77,18 @@ static int digests_check(const uint8_t *data, const struct mf_header *h,
 
 static int version_check(const struct mf_header *h, struct err *err)
 {
+    uint64_t unknown = h->incompatible & ~MF_FEATURE_REPACKED;
+
     if (h->major != MF_VERSION_MAJOR)
         return err_set(err, -CKPT_EVERSION,
                        "manifest: version %" PRIu32 ".%" PRIu32
                        ", this build reads %d.x",
                        h->major, h->minor, MF_VERSION_MAJOR);
-    if (h->incompatible)
+    if (unknown)
         return err_set(err, -CKPT_EVERSION,
                        "manifest: needs features this build does not know: "
                        "flag %d (of 0x%" PRIx64 ")",
-                       __builtin_ctzll(h->incompatible), h->incompatible);
+                       __builtin_ctzll(unknown), h->incompatible);
     return 0;
 }
 
@@ -173,6 +175,7 @@ static void info_open(const struct mf_header *h, struct manifest_info *info)
         .logical_bytes = h->logical_bytes,
         .stored_bytes = h->stored_bytes,
         .written_bytes = h->written_bytes,
+        .is_repacked = h->incompatible & MF_FEATURE_REPACKED,
     };
 }
 

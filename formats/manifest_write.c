@@ -271,6 +271,7 @@ static void put_header(struct writer *w, const struct manifest_info *info,
     h->digests_at = w->digests_at;
     h->table_count = w->table_count;
     h->kind = info->kind;
+    h->incompatible = info->is_repacked ? MF_FEATURE_REPACKED : 0;
     h->world_size = info->world_size;
     h->chunk_bytes = info->chunk_bytes;
     h->run = info->run;

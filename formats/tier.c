@@ -12,6 +12,7 @@
 
 struct packing {
     const struct manifest *m;
+    const struct mf_location *rows; /* of m's chunks; NULL: as in m, in files */
     struct manifest_builder *b;
     struct id128 daemon;
     uint64_t file_bytes; /* at most */
@@ -66,17 +67,24 @@ static int segment_of(struct packing *p, uint32_t index, uint32_t *out)
     return 0;
 }
 
+static bool wants_file(const struct packing *p, const struct mf_location *from)
+{
+    if (p->rows)
+        return from->file >= p->file_count;
+    return p->used == 0 ||
+           p->used + chunk_extent_bytes(from->payload_bytes) > p->file_bytes;
+}
+
 static int add_chunk(struct packing *p, uint64_t i)
 {
-    const struct mf_location *from = &p->m->location[i];
-    uint64_t extent = chunk_extent_bytes(from->payload_bytes);
+    const struct mf_location *from = p->rows ? &p->rows[i] : &p->m->location[i];
     struct mf_location *at = MB_ADD(p->b->locations, struct mf_location, 1);
     struct mf_chunk *c = MB_ADD(p->b->chunks, struct mf_chunk, 1);
     int rc = 0;
 
     if (!at || !c)
         return -ENOMEM;
-    if (p->used == 0 || p->used + extent > p->file_bytes)
+    if (wants_file(p, from))
         rc = file_begin(p);
     *c = p->m->chunk[i];
     if (rc == 0)
@@ -84,7 +92,7 @@ static int add_chunk(struct packing *p, uint64_t i)
     *at = *from;
     at->file = p->file;
     at->offset = p->used;
-    p->used += extent;
+    p->used += chunk_extent_bytes(from->payload_bytes);
     return rc;
 }
 
@@ -102,6 +110,14 @@ static int add_rank(struct packing *p, const struct mf_rank *from,
     for (uint64_t k = 0; k < from->chunk_count && rc == 0; k++)
         rc = add_chunk(p, from->first_chunk + k);
     return rc ? err_set(err, rc, "remote table: %s", err_text(rc)) : 0;
+}
+
+static bool is_repacked(const struct packing *p)
+{
+    for (uint64_t i = 0; p->rows && i < p->m->chunk_count; i++)
+        if (p->rows[i].codec != p->m->location[i].codec)
+            return true;
+    return false;
 }
 
 static int pack(struct packing *p, void **data, size_t *bytes, struct err *err)
@@ -122,48 +138,68 @@ static int pack(struct packing *p, void **data, size_t *bytes, struct err *err)
         return err_set(err, -ENOENT, "remote table: no rank is this daemon's");
     info.kind = MANIFEST_TIER;
     info.daemon = p->daemon;
+    info.is_repacked = is_repacked(p);
     return manifest_write(p->b, &info, &p->m->layout, data, bytes, err);
+}
+
+static int build(struct packing *p, void **data, size_t *bytes, struct err *err)
+{
+    int rc;
+
+    p->b = manifest_builder_new();
+    p->segment = calloc(p->m->segment_count + 1, sizeof *p->segment);
+    if (p->b && p->segment)
+        rc = pack(p, data, bytes, err);
+    else
+        rc = err_set(err, -ENOMEM, "no memory for a remote table");
+    manifest_builder_free(p->b);
+    free(p->segment);
+    return rc;
 }
 
 int tier_build(const struct manifest *m, const struct id128 *daemon,
                uint64_t file_bytes, void **data, size_t *bytes, struct err *err)
 {
-    struct packing p = {
-        .m = m,
-        .b = manifest_builder_new(),
-        .daemon = *daemon,
-        .file_bytes = file_bytes,
-        .segment = calloc(m->segment_count + 1, sizeof *p.segment),
-    };
-    int rc;
+    struct packing p = {.m = m, .daemon = *daemon, .file_bytes = file_bytes};
 
-    if (p.b && p.segment)
-        rc = pack(&p, data, bytes, err);
-    else
-        rc = err_set(err, -ENOMEM, "no memory for a remote table");
-    manifest_builder_free(p.b);
-    free(p.segment);
-    return rc;
+    return build(&p, data, bytes, err);
+}
+
+int tier_rebuild(const struct manifest *tier, const struct mf_location *rows,
+                 void **data, size_t *bytes, struct err *err)
+{
+    struct packing p = {.m = tier, .daemon = tier->info.daemon, .rows = rows};
+
+    return build(&p, data, bytes, err);
 }
 
 /*
  * Reading.
  */
 
-/* The same extent, byte for byte, wherever it lies. */
-static bool is_same_chunk(const struct manifest *a, uint64_t i,
-                          const struct manifest *b, uint64_t k)
+/* The same extent, byte for byte, or what was raw encoded. */
+static bool is_same_extent(const struct mf_location *at,
+                           const struct mf_location *of, bool is_repacked)
 {
-    const struct mf_chunk *x = &a->chunk[i], *y = &b->chunk[k];
-    const struct mf_location *at = &a->location[i], *of = &b->location[k];
+    if (is_repacked && of->codec == CODEC_RAW && at->codec != CODEC_RAW)
+        return true;
+    return at->codec == of->codec && at->codec_param == of->codec_param &&
+           at->payload_bytes == of->payload_bytes &&
+           at->stored_digest == of->stored_digest;
+}
+
+/* Wherever it lies. */
+static bool is_same_chunk(const struct manifest *tier, uint64_t i,
+                          const struct manifest *m, uint64_t k)
+{
+    const struct mf_chunk *x = &tier->chunk[i], *y = &m->chunk[k];
 
     return x->number == y->number && x->raw_bytes == y->raw_bytes &&
-           digest_equal(&x->content, &y->content) && at->codec == of->codec &&
-           at->codec_param == of->codec_param &&
-           at->payload_bytes == of->payload_bytes &&
-           at->stored_digest == of->stored_digest &&
-           id_equal(&a->segment[x->segment].segment,
-                    &b->segment[y->segment].segment);
+           digest_equal(&x->content, &y->content) &&
+           is_same_extent(&tier->location[i], &m->location[k],
+                          tier->info.is_repacked) &&
+           id_equal(&tier->segment[x->segment].segment,
+                    &m->segment[y->segment].segment);
 }
 
 static int check_rank(const struct manifest *tier, const struct mf_rank *r,

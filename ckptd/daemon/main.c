@@ -30,7 +30,8 @@ static const char usage_text[] =
     "usage: ckptd [--foreground] [--rados] --local DIR [--socket PATH]\n"
     "             [--linger S] [--keep-last N] [--keep-every N]\n"
     "             [--scrub-every S] [--scrub-rate N] [--remote-every N]\n"
-    "             [--local-last N] [--drain-rate N] [--log-level LEVEL]\n"
+    "             [--local-last N] [--drain-rate N] [--drain-codec C]\n"
+    "             [--log-level LEVEL]\n"
     "\n"
     "Serves checkpoints of this user's trainers on this node. Trainers start\n"
     "one by themselves where none answers; it then ends by itself.\n"
@@ -59,6 +60,8 @@ static const char usage_text[] =
     "                  (0: all)\n"
     "  --drain-rate N  at most N bytes a second of that (0: no limit)\n"
     "                  Sizes take K, M, G or T: powers of 1024.\n"
+    "  --drain-codec C auto: encode what gets there sooner that way; raw: copy\n"
+    "                  all as it is here (auto)\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
@@ -122,6 +125,7 @@ static int parse(int argc, char **argv, struct arguments *a)
          NUMBER_OPTION + NUMBER_LOCAL_LAST},
         {"drain-rate", required_argument, NULL,
          NUMBER_OPTION + NUMBER_DRAIN_RATE},
+        {"drain-codec", required_argument, NULL, 'c'},
         {"scrub-every", required_argument, NULL,
          NUMBER_OPTION + NUMBER_SCRUB_EVERY},
         {"scrub-rate", required_argument, NULL,
@@ -140,6 +144,12 @@ static int parse(int argc, char **argv, struct arguments *a)
         switch (c) {
         case 'l':
             a->options.local = optarg;
+            break;
+        case 'c':
+            a->options.is_drained_raw = strcmp(optarg, "raw") == 0;
+            if (!a->options.is_drained_raw && strcmp(optarg, "auto") != 0)
+                return usage_error("--drain-codec is auto or raw, not ",
+                                   optarg);
             break;
         case 's':
             a->options.socket = optarg;

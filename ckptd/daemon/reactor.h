@@ -38,6 +38,7 @@ struct reactor_options {
     /* For trainers that give no policy. */
     uint32_t keep_last, keep_every, remote_every, local_last;
     uint64_t drain_bytes_s;                 /* 0: no limit */
+    bool is_drained_raw;                    /* nothing is encoded for it */
     uint64_t scrub_every_ms, scrub_bytes_s; /* 0 ms: never */
 };
 

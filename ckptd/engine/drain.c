@@ -205,8 +205,12 @@ static void drain_end(struct drain *d, int result, const char *what)
     d->is_yielding = false;
     held_manifest_put(d->held);
     free(d->table);
+    free(d->unit);
+    free(d->row);
     d->held = NULL;
     d->table = NULL;
+    d->unit = NULL;
+    d->row = NULL;
     drain_move(d, DRAIN_IDLE);
     if (!d->is_stopping)
         look_later(d, 0);
@@ -220,14 +224,29 @@ static void others_yet_to(struct drain *d)
     drain_look(d);
 }
 
+/* What goes where, if nothing is encoded. */
+static int plan(struct drain *d)
+{
+    const struct manifest *m = &d->held->manifest;
+    int rc = tier_build(m, &d->engine->env->local_uuid, d->file_bytes,
+                        &d->table, &d->table_bytes, &d->err);
+
+    if (rc == 0)
+        rc = manifest_open(d->table, d->table_bytes, &d->tier, &d->err);
+    if (rc)
+        return rc;
+    d->unit = malloc(m->chunk_count + 1);
+    d->row = calloc(d->tier.chunk_count + 1, sizeof *d->row);
+    if (!d->unit || !d->row || tier_units(m, d->unit))
+        return err_set(&d->err, -ENOMEM, "no memory to copy it");
+    return 0;
+}
+
 static void build_run(struct env_job *job)
 {
     struct drain *d = container_of(job, struct drain, job);
 
-    d->result = tier_build(&d->held->manifest, &d->engine->env->local_uuid,
-                           d->file_bytes, &d->table, &d->table_bytes, &d->err);
-    if (d->result == 0)
-        d->result = manifest_open(d->table, d->table_bytes, &d->tier, &d->err);
+    d->result = plan(d);
 }
 
 static void built(struct env_job *job)
@@ -268,6 +287,32 @@ static void manifest_here(void *arg, int result, struct held_manifest *held,
     env_of(d)->ops->work(env_of(d), &d->job);
 }
 
+/* The table of what is there. */
+static void rebuild_run(struct env_job *job)
+{
+    struct drain *d = container_of(job, struct drain, job);
+    void *planned = d->table;
+
+    d->table = NULL;
+    d->result =
+        tier_rebuild(&d->tier, d->row, &d->table, &d->table_bytes, &d->err);
+    free(planned);
+    if (d->result == 0)
+        d->result = manifest_open(d->table, d->table_bytes, &d->tier, &d->err);
+}
+
+static void rebuilt(struct env_job *job)
+{
+    struct drain *d = container_of(job, struct drain, job);
+
+    if (d->is_stopping || !drain_save(d))
+        drain_end(d, -ECANCELED, "");
+    else if (d->result)
+        drain_end(d, d->result, d->err.text);
+    else
+        drain_put_table(d);
+}
+
 void drain_written(struct drain *d, int result)
 {
     if (result == 0 && !drain_save(d))
@@ -277,7 +322,9 @@ void drain_written(struct drain *d, int result)
         return;
     }
     drain_move(d, DRAIN_TABLE);
-    drain_put_table(d);
+    d->job.run = rebuild_run;
+    d->job.done = rebuilt;
+    env_of(d)->ops->work(env_of(d), &d->job);
 }
 
 void drain_table_put(struct drain *d, int result)
@@ -342,16 +389,23 @@ static void look(struct env_timer *timer)
     manifest_fetch(d->run, &d->id, manifest_here, d);
 }
 
-uint64_t drain_pace(struct drain *d, uint64_t bytes)
+double drain_rate(const struct drain *d)
 {
-    struct env *env = env_of(d);
-    uint64_t now = env_now(env), start = max_u64(d->next_start_ns, now);
-    double rate = env->drain_bytes_s;
+    double rate = env_of(d)->drain_bytes_s;
 
     if (is_wished(d))
         return 0;
     if (engine_is_working(d->engine) && (rate <= 0 || rate > BESIDE_BYTES_S))
         rate = BESIDE_BYTES_S;
+    return rate;
+}
+
+uint64_t drain_pace(struct drain *d, uint64_t bytes)
+{
+    struct env *env = env_of(d);
+    uint64_t now = env_now(env), start = max_u64(d->next_start_ns, now);
+    double rate = drain_rate(d);
+
     if (rate > 0)
         d->next_start_ns = start + (uint64_t)((double)bytes / rate * 1e9);
     return rate > 0 ? start - now : 0;

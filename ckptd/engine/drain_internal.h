@@ -32,6 +32,7 @@ struct drain {
     struct err failure;
     struct env_timer timer;
     uint64_t next_start_ns; /* by the rate */
+    double remote_bytes_s;  /* as it was seen to write; 0: not yet */
     /* Under way: */
     struct run *run;
     struct save_id id;
@@ -42,6 +43,8 @@ struct drain {
     void *table; /* this daemon's, in bytes; `tier` is open on it */
     size_t table_bytes;
     struct manifest tier;
+    uint8_t *unit;           /* by chunk of the manifest */
+    struct mf_location *row; /* by chunk of `tier`: of what was read back */
     struct env_job job;
     int result;
     struct err err;
@@ -54,6 +57,8 @@ void drain_move(struct drain *d, enum drain_phase to);
 struct catalog_save *drain_save(const struct drain *d);
 /* For how long so many bytes have to wait; counts them. */
 uint64_t drain_pace(struct drain *d, uint64_t bytes);
+/* At most so many bytes a second for now; 0: as fast as it goes. */
+double drain_rate(const struct drain *d);
 
 /* All files of the table, then drain_written(): d->err has the words. */
 void drain_write(struct drain *d);

@@ -28,6 +28,47 @@ static uint64_t pace(struct remote_write *w, uint64_t bytes)
     return drain_pace(w->owner, bytes);
 }
 
+/* What a second brings: by as many workers as there are writers, to a tier that
+ * may be held back. One that nobody has written to yet is taken for slow. */
+static void speeds(struct remote_write *w, double *encode_bytes_s,
+                   double *tier_bytes_s)
+{
+    const struct drain *d = w->owner;
+    const struct env *env = d->engine->env;
+    double rate = drain_rate(d);
+    uint64_t used = min_u64(env->worker_count, DRAIN_WRITERS);
+
+    *encode_bytes_s = env->is_drained_raw ? 0
+                                          : env->encode_bytes_s * (double)used /
+                                                (double)env->worker_count;
+    *tier_bytes_s = d->remote_bytes_s > 0 ? d->remote_bytes_s : 1;
+    if (rate > 0 && rate < *tier_bytes_s)
+        *tier_bytes_s = rate;
+}
+
+/* All writers share what the tier takes; the last ones tell most. */
+static void wrote(struct remote_write *w, uint64_t bytes, uint64_t ns)
+{
+    struct drain *d = w->owner;
+    uint32_t side_by_side = 0;
+    double seen;
+
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        side_by_side += d->writer[i].phase == REMOTE_PUTTING ||
+                        d->writer[i].phase == REMOTE_WRITING;
+    seen = (double)bytes * side_by_side / (double)max_u64(ns, 1) * 1e9;
+    d->remote_bytes_s =
+        d->remote_bytes_s > 0 ? d->remote_bytes_s * 0.75 + seen * 0.25 : seen;
+}
+
+static void memory_free(struct remote_write *w)
+{
+    free(w->window);
+    free(w->spare);
+    w->window = NULL;
+    w->spare = NULL;
+}
+
 static void file_done(struct remote_write *w, int result)
 {
     struct drain *d = w->owner;
@@ -35,15 +76,16 @@ static void file_done(struct remote_write *w, int result)
     d->writing--;
     if (result && !d->err.code)
         d->err = w->err;
-    free(w->window);
-    w->window = NULL;
+    memory_free(w);
     write_more(d);
 }
 
 static void writer_start(struct drain *d, struct remote_write *w)
 {
     w->window = aligned_alloc(PAGE_BYTES, REMOTE_WINDOW_BYTES);
-    if (!w->window) {
+    w->spare = malloc(TIER_SPARE_BYTES);
+    if (!w->window || !w->spare) {
+        memory_free(w);
         (void)err_set(&d->err, -ENOMEM, "no memory to copy");
         return;
     }
@@ -51,7 +93,11 @@ static void writer_start(struct drain *d, struct remote_write *w)
     w->run = d->run;
     w->manifest = &d->held->manifest;
     w->tier = &d->tier;
+    w->unit = d->unit;
+    w->row = d->row;
     w->file = d->next_file++;
+    w->speeds = speeds;
+    w->wrote = wrote;
     w->pace = pace;
     w->done = file_done;
     w->owner = d;

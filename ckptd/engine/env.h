@@ -112,6 +112,7 @@ struct env {
     /* For trainers that give no policy. */
     uint32_t keep_last, keep_every, remote_every, local_last;
     double drain_bytes_s; /* at most, to the remote tier; 0: no limit */
+    bool is_drained_raw;  /* nothing is encoded for it */
     bool is_service;
     uint64_t scrub_every_ns; /* 0: checkpoints are not read again */
     double scrub_bytes_s;

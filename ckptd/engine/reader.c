@@ -221,7 +221,7 @@ static void remote_here(struct remote_read *fetch, int result)
         remote_failed(r);
         return;
     }
-    r->read_bytes = extent_of(r);
+    r->read_bytes = fetch->read_bytes;
     r->job.run = remote_check_run;
     r->job.done = remote_check_done;
     env->ops->work(env, &r->job);

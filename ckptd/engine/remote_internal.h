@@ -19,17 +19,17 @@ void remote_submit(struct remote_write *w, enum store_op op,
 /* From the file's first byte on; also once more. */
 void remote_start(struct remote_write *w);
 
-/* The window that begins with this chunk: all that follows and fits. */
-void remote_window_set(struct remote_write *w, uint64_t chunk);
-/* Does it begin with the file's header page? */
-bool remote_has_header(const struct remote_write *w);
-/* Where a chunk of it lies in it, and how long its extent is. */
-uint64_t remote_place(const struct remote_write *w, uint64_t chunk);
-uint64_t remote_extent(const struct remote_write *w, uint64_t chunk);
+/* Does the window begin with the file's header page? */
+static inline bool remote_has_header(const struct remote_write *w)
+{
+    return w->window_at == 0;
+}
 
 /* remote_back.c: opens the segment first (and syncs it, if an earlier life has
- * written it); or reads the window of a blob. */
+ * written it); or asks how long a blob is that was there; or reads what is,
+ * file_bytes of it. */
 void remote_open_again(struct remote_write *w, bool is_anothers);
-void remote_read_window(struct remote_write *w);
+void remote_measure(struct remote_write *w);
+void remote_read_back(struct remote_write *w);
 
 #endif

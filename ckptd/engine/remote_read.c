@@ -60,7 +60,14 @@ struct remote {
     struct run *run;
     const struct manifest *m;
     struct list tables;
+    struct list spares; /* struct spare: as many as were ever in use at once */
     uint64_t told;
+};
+
+/* To unpack an extent. */
+struct spare {
+    struct list link; /* remote.spares, while it is free */
+    uint8_t bytes[TIER_SPARE_BYTES];
 };
 
 struct remote *remote_new(struct run *run, const struct manifest *m)
@@ -73,6 +80,7 @@ struct remote *remote_new(struct run *run, const struct manifest *m)
     r->m = m;
     r->told = UINT64_MAX;
     list_init(&r->tables);
+    list_init(&r->spares);
     return r;
 }
 
@@ -90,6 +98,8 @@ void remote_free(struct remote *r)
         free(t->data);
         free(t);
     }
+    while ((node = list_pop(&r->spares)))
+        free(container_of(node, struct spare, link));
     free(r);
 }
 
@@ -160,6 +170,42 @@ static bool is_worth_a_try(const struct remote_read *r, int64_t result)
 static void file_open(struct remote_read *r);
 static void file_get(struct remote_read *r);
 
+static void unpack_run(struct env_job *job)
+{
+    struct remote_read *r = container_of(job, struct remote_read, job);
+
+    r->err.code = tier_unpack(&r->table->m, r->at, r->remote->m, r->chunk,
+                              r->extent, r->spare->bytes, &r->err);
+}
+
+static void unpack_done(struct env_job *job)
+{
+    struct remote_read *r = container_of(job, struct remote_read, job);
+
+    list_append(&r->remote->spares, &r->spare->link);
+    r->spare = NULL;
+    if (r->err.code)
+        remote_read_place(r);
+    r->done(r, r->err.code);
+}
+
+/* It is here, and encoded though it is raw in the manifest. */
+static void unpack(struct remote_read *r)
+{
+    struct env *env = r->remote->run->home->engine->env;
+    struct list *node = list_pop(&r->remote->spares);
+
+    r->spare = node ? container_of(node, struct spare, link)
+                    : malloc(sizeof *r->spare);
+    if (!r->spare) {
+        r->done(r, err_set(&r->err, -ENOMEM, "no memory to decode"));
+        return;
+    }
+    r->job.run = unpack_run;
+    r->job.done = unpack_done;
+    env->ops->work(env, &r->job);
+}
+
 /* What became of r->err, when nothing is open any more for it. */
 static void read_end(struct remote_read *r)
 {
@@ -171,6 +217,9 @@ static void read_end(struct remote_read *r)
     if (r->err.code) {
         r->err.code = read_code(r->err.code);
         remote_read_place(r);
+    } else if (tier_is_packed(&r->table->m, r->at, r->remote->m, r->chunk)) {
+        unpack(r);
+        return;
     }
     r->done(r, r->err.code);
 }
@@ -218,6 +267,8 @@ static void extent_here(struct store_req *req, int64_t result)
 
     if (result < 0)
         say_why(r, result);
+    else
+        r->read_bytes = extent_of(r);
     file_put(r);
 }
 

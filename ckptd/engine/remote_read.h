@@ -16,6 +16,7 @@
 struct remote;
 struct remote_table;
 struct remote_file;
+struct spare;
 
 struct remote *remote_new(struct run *run,
                           const struct manifest *m) MUST_USE; /* no memory */
@@ -30,8 +31,9 @@ bool remote_is_news(struct remote *r, uint64_t of) MUST_USE;
 /*
  * One extent. The caller allocates (zeroed) and fills the upper part; `extent`
  * is page-aligned and as long as the chunk's extent. done() may come from
- * inside remote_read_begin(). The bytes are as they came: the caller checks
- * them against the manifest, whose digests hold here too.
+ * inside remote_read_begin(). What the tier has encoded comes as the manifest
+ * has it, else the bytes are as they came: the caller checks them against the
+ * manifest, whose digests hold in either case.
  *
  * Failures, with the place in words: -ENOENT when no copy of it is there, -EIO,
  * -CKPT_ECORRUPT, -CKPT_EVERSION; others, such as -ETIMEDOUT, say nothing of
@@ -44,6 +46,7 @@ struct remote_read {
     void (*done)(struct remote_read *r, int result);
     void *owner;
     /* Out: */
+    uint64_t read_bytes;
     struct err err;
     /* remote_read.c's own: */
     struct list link; /* waits for the table, or for the file */
@@ -51,6 +54,8 @@ struct remote_read {
     struct remote_file *file;
     uint64_t at; /* the chunk, in the table */
     uint32_t tries;
+    struct spare *spare;
+    struct env_job job;
     struct store_req req;
     char name[RUN_NAME_MAX + 272]; /* runs/RUN/, at most 255 */
 };

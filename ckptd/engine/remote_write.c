@@ -5,6 +5,7 @@
 #include "ckptd/engine/remote_internal.h"
 
 #include "common/plant.h"
+#include "formats/codec.h"
 #include "formats/tier.h"
 
 #include <assert.h>
@@ -14,13 +15,19 @@
 static const bool allowed[REMOTE_PHASES][REMOTE_PHASES] = {
     [REMOTE_IDLE] = {[REMOTE_CREATING] = true, [REMOTE_FILLING] = true},
     [REMOTE_CREATING] = {[REMOTE_FILLING] = true, [REMOTE_OPENING] = true},
-    [REMOTE_FILLING] = {[REMOTE_PUTTING] = true,
-                        [REMOTE_WRITING] = true,
+    [REMOTE_FILLING] = {[REMOTE_PACKING] = true,
+                        [REMOTE_PACING] = true,
                         [REMOTE_CLOSING] = true},
-    [REMOTE_PUTTING] = {[REMOTE_READING] = true},
+    [REMOTE_PACKING] = {[REMOTE_PACING] = true, [REMOTE_CLOSING] = true},
+    [REMOTE_PACING] = {[REMOTE_PUTTING] = true,
+                       [REMOTE_WRITING] = true,
+                       [REMOTE_CLOSING] = true},
+    [REMOTE_PUTTING] = {[REMOTE_READING] = true, [REMOTE_MEASURING] = true},
+    [REMOTE_MEASURING] = {[REMOTE_READING] = true, [REMOTE_REMOVING] = true},
     [REMOTE_WRITING] = {[REMOTE_FILLING] = true,
-                        [REMOTE_SYNCING] = true,
+                        [REMOTE_TRIMMING] = true,
                         [REMOTE_CLOSING] = true},
+    [REMOTE_TRIMMING] = {[REMOTE_SYNCING] = true, [REMOTE_CLOSING] = true},
     [REMOTE_SYNCING] = {[REMOTE_CLOSING] = true},
     [REMOTE_CLOSING] = {[REMOTE_OPENING] = true, [REMOTE_REMOVING] = true},
     [REMOTE_OPENING] = {[REMOTE_READING] = true,
@@ -73,30 +80,29 @@ void remote_fail(struct remote_write *w, int code, const char *what)
  * Windows.
  */
 
-uint64_t remote_place(const struct remote_write *w, uint64_t chunk)
+/* Its extent, as it was planned: in the window until that is packed. */
+static uint64_t place_of(const struct remote_write *w, uint64_t chunk)
 {
-    return w->tier->location[chunk].offset - w->window_at;
+    return w->tier->location[chunk].offset - w->planned_at;
 }
 
-uint64_t remote_extent(const struct remote_write *w, uint64_t chunk)
+static uint64_t extent_of(const struct remote_write *w, uint64_t chunk)
 {
     return chunk_extent_bytes(w->tier->location[chunk].payload_bytes);
 }
 
-void remote_window_set(struct remote_write *w, uint64_t chunk)
+/* The window that begins with this chunk: all that follows and fits. */
+static void window_set(struct remote_write *w, uint64_t chunk)
 {
-    w->window_first = w->window_end = chunk;
-    w->window_at = chunk == w->first ? 0 : w->tier->location[chunk].offset;
-    w->window_bytes = chunk == w->first ? PAGE_BYTES : 0;
-    while (w->window_end < w->end &&
-           w->window_bytes + remote_extent(w, w->window_end) <=
-               REMOTE_WINDOW_BYTES)
-        w->window_bytes += remote_extent(w, w->window_end++);
-}
+    bool is_first = chunk == w->first;
 
-bool remote_has_header(const struct remote_write *w)
-{
-    return w->window_at == 0;
+    w->window_first = w->window_end = chunk;
+    w->planned_at = is_first ? 0 : w->tier->location[chunk].offset;
+    w->window_bytes = is_first ? PAGE_BYTES : 0;
+    while (w->window_end < w->end &&
+           w->window_bytes + extent_of(w, w->window_end) <= REMOTE_WINDOW_BYTES)
+        w->window_bytes += extent_of(w, w->window_end++);
+    w->planned_bytes = w->window_bytes;
 }
 
 static void put_header(struct remote_write *w)
@@ -176,6 +182,29 @@ static void synced(struct store_req *req, int64_t result)
     close_it(w);
 }
 
+static void trimmed(struct store_req *req, int64_t result)
+{
+    struct remote_write *w = req->owner;
+
+    if (result < 0) {
+        remote_fail(w, (int)result, "cannot be cut to its length");
+        close_it(w);
+        return;
+    }
+    remote_move(w, REMOTE_SYNCING);
+    if (is_left_out("sync of a remote file"))
+        close_it(w);
+    else
+        remote_submit(w, STORE_SYNC, synced);
+}
+
+static void note_written(struct remote_write *w)
+{
+    w->wrote(w, w->window_bytes, env_now(run_env(w->run)) - w->begun_ns);
+    w->written_bytes += w->planned_bytes;
+    w->window_at += w->window_bytes;
+}
+
 static void window_written(struct store_req *req, int64_t result)
 {
     struct remote_write *w = req->owner;
@@ -185,52 +214,148 @@ static void window_written(struct store_req *req, int64_t result)
         close_it(w);
         return;
     }
-    w->written_bytes += w->window_bytes;
-    if (w->window_end == w->end) {
-        remote_move(w, REMOTE_SYNCING);
-        if (is_left_out("sync of a remote file"))
-            close_it(w);
-        else
-            remote_submit(w, STORE_SYNC, synced);
+    note_written(w);
+    if (w->window_end < w->end) {
+        window_set(w, w->window_end);
+        fill(w);
         return;
     }
-    remote_window_set(w, w->window_end);
-    fill(w);
+    remote_move(w, REMOTE_TRIMMING);
+    w->req.len = w->window_at; /* as long as planned, if nothing is encoded */
+    remote_submit(w, STORE_SEG_TRIM, trimmed);
 }
 
 static void blob_put(struct store_req *req, int64_t result)
 {
     struct remote_write *w = req->owner;
 
-    if (result < 0 && result != -EEXIST) {
+    if (result == -EEXIST) {
+        remote_measure(w);
+        return;
+    }
+    if (result < 0) {
         remote_fail(w, (int)result, "cannot be written");
         remote_end(w);
         return;
     }
-    if (result == 0)
-        w->written_bytes += w->window_bytes;
-    remote_read_window(w);
+    note_written(w);
+    w->file_bytes = w->window_at;
+    remote_read_back(w);
 }
 
-/* All extents of the window are in place, or one could not be read. */
-static void filled(struct remote_write *w)
+/* The window goes no further. */
+static void give_up(struct remote_write *w)
+{
+    if (w->seg)
+        close_it(w);
+    else
+        remote_end(w);
+}
+
+static void hand_over(struct remote_write *w)
 {
     if (w->is_cancelled)
         remote_fail(w, -ECANCELED, "draining");
     if (w->err.code) {
-        if (w->seg)
-            close_it(w);
-        else
-            remote_end(w);
+        give_up(w);
         return;
     }
     remote_move(w, w->seg ? REMOTE_WRITING : REMOTE_PUTTING);
+    w->begun_ns = env_now(run_env(w->run));
     w->req.buf = w->window;
     w->req.len = w->window_bytes;
     w->req.off = w->window_at;
     remote_submit(w, w->seg ? STORE_WRITE : STORE_BLOB_PUT,
                   w->seg ? window_written : blob_put);
 }
+
+static void paced(struct env_timer *timer)
+{
+    hand_over(container_of(timer, struct remote_write, timer));
+}
+
+static void pace(struct remote_write *w)
+{
+    struct env *env = run_env(w->run);
+
+    if (w->is_cancelled) {
+        hand_over(w);
+        return;
+    }
+    remote_move(w, REMOTE_PACING);
+    w->timer.fire = paced;
+    env->ops->timer_set(env, &w->timer,
+                        env_now(env) + w->pace(w, w->window_bytes));
+}
+
+/*
+ * Packing.
+ */
+
+static bool is_worth_it(const struct remote_write *w, uint64_t chunk,
+                        const uint8_t *extent)
+{
+    const struct manifest *m = w->manifest;
+    double fraction;
+
+    if (m->location[chunk].codec != CODEC_RAW)
+        return false;
+    fraction =
+        codec_sample(CODEC_PLANES_LZ4, w->unit[chunk], extent + PAGE_BYTES,
+                     m->chunk[chunk].raw_bytes, w->spare);
+    return codec_pays(fraction, w->encode_bytes_s, w->tier_bytes_s);
+}
+
+/* Extents move down over what others no longer need. */
+static void pack_run(struct env_job *job)
+{
+    struct remote_write *w = container_of(job, struct remote_write, job);
+    uint64_t to = remote_has_header(w) ? PAGE_BYTES : 0;
+
+    for (uint64_t i = w->window_first; i < w->window_end; i++) {
+        uint64_t chunk = tier_source(w->tier, w->manifest, i), bytes = 0;
+        const uint8_t *from = w->window + place_of(w, i);
+
+        if (is_worth_it(w, chunk, from))
+            bytes = tier_pack(w->manifest, chunk, w->unit[chunk], from,
+                              w->window + to, w->spare);
+        if (bytes == 0) {
+            bytes = extent_of(w, i);
+            memmove(w->window + to, from, bytes);
+        }
+        to += bytes;
+    }
+    w->window_bytes = to;
+}
+
+static void pack_done(struct env_job *job)
+{
+    pace(container_of(job, struct remote_write, job));
+}
+
+/* All extents of the window are in place, or one could not be read. */
+static void filled(struct remote_write *w)
+{
+    struct env *env = run_env(w->run);
+
+    if (w->is_cancelled || w->err.code) {
+        hand_over(w);
+        return;
+    }
+    w->speeds(w, &w->encode_bytes_s, &w->tier_bytes_s);
+    if (w->is_retried || w->encode_bytes_s <= 0) {
+        pace(w);
+        return;
+    }
+    remote_move(w, REMOTE_PACKING);
+    w->job.run = pack_run;
+    w->job.done = pack_done;
+    env->ops->work(env, &w->job);
+}
+
+/*
+ * Filling.
+ */
 
 static void read_more(struct remote_write *w);
 
@@ -257,7 +382,7 @@ static void lane_start(struct remote_write *w, struct remote_lane *lane)
         .engine = w->run->home->engine,
         .manifest = w->manifest,
         .chunk = tier_source(w->tier, w->manifest, chunk),
-        .slot = w->window + remote_place(w, chunk),
+        .slot = w->window + place_of(w, chunk),
         .as_stored = true,
         .done = lane_done,
         .owner = lane,
@@ -277,26 +402,13 @@ static void read_more(struct remote_write *w)
         filled(w);
 }
 
-static void paced(struct env_timer *timer)
-{
-    struct remote_write *w = container_of(timer, struct remote_write, timer);
-
-    w->is_pacing = false;
-    read_more(w);
-}
-
 static void fill(struct remote_write *w)
 {
-    struct env *env = run_env(w->run);
-
     remote_move(w, REMOTE_FILLING);
     w->next_read = w->window_first;
     if (remote_has_header(w))
         put_header(w);
-    w->timer.fire = paced;
-    w->is_pacing = true;
-    env->ops->timer_set(env, &w->timer,
-                        env_now(env) + w->pace(w, w->window_bytes));
+    read_more(w);
 }
 
 static void created(struct store_req *req, int64_t result)
@@ -318,7 +430,8 @@ static void created(struct store_req *req, int64_t result)
 
 void remote_start(struct remote_write *w)
 {
-    remote_window_set(w, w->first);
+    w->window_at = 0;
+    window_set(w, w->first);
     if (!remote_in_place(w->run->home)) {
         fill(w);
         return;
@@ -342,7 +455,7 @@ void remote_write_begin(struct remote_write *w)
     w->end = tier_file_chunks(w->tier, w->file, &w->first);
     w->end += w->first;
     w->written_bytes = 0;
-    w->is_retried = w->is_cancelled = false;
+    w->is_retried = w->is_cancelled = w->is_adopted = false;
     w->err = (struct err){0};
     remote_start(w);
 }
@@ -354,7 +467,7 @@ static void nothing_run(struct env_job *job)
 
 static void cancel_done(struct env_job *job)
 {
-    read_more(container_of(job, struct remote_write, job));
+    hand_over(container_of(job, struct remote_write, job));
 }
 
 void remote_write_cancel(struct remote_write *w)
@@ -364,10 +477,9 @@ void remote_write_cancel(struct remote_write *w)
     if (w->phase == REMOTE_IDLE || w->is_cancelled)
         return;
     w->is_cancelled = true;
-    if (!w->is_pacing)
+    if (w->phase != REMOTE_PACING)
         return;
     /* It cannot wait for the timer: the clock may have stopped. */
-    w->is_pacing = false;
     env->ops->timer_stop(env, &w->timer);
     w->job.run = nothing_run;
     w->job.done = cancel_done;
@@ -378,6 +490,6 @@ void remote_write_hurry(struct remote_write *w)
 {
     struct env *env = run_env(w->run);
 
-    if (w->phase != REMOTE_IDLE && w->is_pacing)
+    if (w->phase == REMOTE_PACING && !w->is_cancelled)
         env->ops->timer_set(env, &w->timer, env_now(env));
 }

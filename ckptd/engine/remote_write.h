@@ -1,18 +1,21 @@
 /*
  * remote_write.h - one file of the remote tier, written and read back.
  *
- *   blobs:    FILLING -> PUTTING -> READING -> CHECKING
- *   segments: CREATING -> (FILLING -> WRITING)... -> SYNCING -> CLOSING ->
- *             OPENING -> (READING -> CHECKING)... -> SHUTTING
+ *   blobs:    FILLING -> PACKING -> PACING -> PUTTING -> READING -> CHECKING
+ *             one that is there: PUTTING -> MEASURING -> READING
+ *   segments: CREATING -> (FILLING -> PACKING -> PACING -> WRITING)... ->
+ *             TRIMMING -> SYNCING -> CLOSING -> OPENING ->
+ *             (READING -> CHECKING)... -> SHUTTING
  *             one that is there: CREATING -> OPENING -> ADOPTING (sync) ->
  *             READING
  *
  * A store that can write in place takes a file as one large segment, any other
  * as a blob. Either way it is filled window by window: extents are read from
- * the local store to their places, checked, and handed over. Then all of it is
- * read again and checked, also where a file of that name was there already (an
- * earlier life's): only what is there and good counts. One that is bad is
- * removed and written anew, once.
+ * the local store, checked, encoded where that pays, laid end to end, and
+ * handed over. Then all of it is read again and checked, also where a file of
+ * that name was there already (an earlier life's): only what is there and good
+ * counts, and the table is made of what came back. One that is bad is removed
+ * and written anew, once, and nothing is encoded then.
  */
 #ifndef CKPTD_REMOTE_WRITE_H
 #define CKPTD_REMOTE_WRITE_H
@@ -41,8 +44,12 @@ enum remote_phase {
     REMOTE_IDLE,
     REMOTE_CREATING,
     REMOTE_FILLING,
+    REMOTE_PACKING,
+    REMOTE_PACING,
     REMOTE_PUTTING,
+    REMOTE_MEASURING,
     REMOTE_WRITING,
+    REMOTE_TRIMMING,
     REMOTE_SYNCING,
     REMOTE_CLOSING,
     REMOTE_OPENING,
@@ -56,9 +63,14 @@ enum remote_phase {
 
 /*
  * The caller allocates (zeroed) and fills the upper part, which may be used
- * again once done() was called. `tier` is this daemon's table of `manifest`;
- * `window` is page-aligned. pace() says for how many ns so many bytes have to
- * wait before they may go. done() is never called from inside.
+ * again once done() was called. `tier` is this daemon's table of `manifest` as
+ * it was planned, `row` one per chunk of it, of which those of this file are
+ * filled in; `unit` is by chunk of the manifest (tier_units). `window` is
+ * page-aligned, `spare` of TIER_SPARE_BYTES. pace() says for how many ns so
+ * many bytes have to wait before they may go, and hears by wrote() how long the
+ * store took for them; speeds() says what that and encoding are worth now, for
+ * codec_pays() (encode_bytes_s 0: nothing is encoded). done() is never called
+ * from inside.
  *
  * Failures, with words: -CKPT_ECORRUPT or -EIO (the local copy is bad, or the
  * remote one twice), and what the home's store answers.
@@ -66,20 +78,29 @@ enum remote_phase {
 struct remote_write {
     struct run *run;
     const struct manifest *manifest, *tier;
+    const uint8_t *unit;
+    struct mf_location *row;
     uint32_t file;
-    uint8_t *window;
+    uint8_t *window, *spare;
+    void (*speeds)(struct remote_write *w, double *encode_bytes_s,
+                   double *tier_bytes_s);
     uint64_t (*pace)(struct remote_write *w, uint64_t bytes);
+    void (*wrote)(struct remote_write *w, uint64_t bytes, uint64_t ns);
     void (*done)(struct remote_write *w, int result);
     void *owner;
     /* Out: */
-    uint64_t written_bytes;
+    uint64_t written_bytes; /* of those that were planned */
     struct err err;
     /* remote_write.c's own: */
     enum remote_phase phase;
-    bool is_retried, is_cancelled, is_pacing;
-    uint64_t first, end;               /* chunks of the file */
-    uint64_t window_first, window_end; /* of those, in the window */
-    uint64_t window_at, window_bytes;  /* where it lies in the file */
+    bool is_retried, is_cancelled, is_adopted;
+    uint64_t first, end;                /* chunks of the file */
+    uint64_t window_first, window_end;  /* of those, in the window */
+    uint64_t window_at, window_bytes;   /* where it lies in the file */
+    uint64_t planned_at, planned_bytes; /* where it would, as planned */
+    uint64_t file_bytes;                /* of what is there */
+    double encode_bytes_s, tier_bytes_s;
+    uint64_t begun_ns;
     uint64_t next_read;
     uint32_t reading;
     struct store_seg *seg;

@@ -255,7 +255,7 @@ bool life_join(struct life *life, const char *token)
         life->r[i]->keep_last = shape->keep_last;
         life->r[i]->remote_every = shape->remote_every;
         life->r[i]->local_last = shape->local_last;
-        life->r[i]->codec = shape->is_packed ? 2 : 1;
+        life->r[i]->codec = shape->is_packed && !shape->remote_every ? 2 : 1;
         life->r[i]->entropy = shape->is_packed ? 0 : 1;
         rig_open(life->r[i], token);
     }

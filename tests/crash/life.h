@@ -25,7 +25,8 @@ struct life_shape {
     uint32_t names;   /* tiny ones with long names, for a large manifest */
     uint32_t slots;   /* of a rank's arena */
     uint32_t keep_last, remote_every, local_last;
-    bool is_packed;   /* bytes that compress, encoded */
+    bool is_packed;   /* bytes that compress, encoded; if they are drained,
+                         only on their way */
     bool is_at_first; /* all ranks are the first daemon's */
 };
 

@@ -219,6 +219,47 @@ remote_files() {
     stop_daemon
 }
 
+@test "what a daemon encoded on its way: kept, mended, and copied on" {
+    local pid dull=(--tensors 6 --rows 768 --columns 1024 --dull --codec raw)
+    rm -rf "$HOME_DIR"
+    mkdir "$HOME_DIR"
+    start_daemon --drain-rate 2M
+    CKPT_REMOTE_EVERY=1 job "${dull[@]}" open fill:1 save:1 wait:committed close
+    # Killed in its midst; another cp than its own goes on, and keeps what is
+    # there.
+    eventually eval '[ -n "$(remote_files "$HOME_DIR" 1)" ]'
+    pid=$(daemon_pid "$LOCAL")
+    kill -KILL "$pid"
+    wait "$daemon" || true
+    tool_is 0 cp run@1 --to "$HOME_DIR"
+    tool_is 0 verify --deep run@1
+    out_count "	ok	" 2
+    # Whole, by a daemon.
+    rm -rf "$HOME_DIR"
+    mkdir "$HOME_DIR"
+    CKPT_REMOTE_EVERY=1 job "${dull[@]}" open fill:1 save:1 wait:remote close
+    wait_quiet
+    file=$(remote_files "$HOME_DIR" 1)
+    at_most "$(stat -c %s "$file")" $((13 << 20)) "bytes of 18 MiB"
+    cp "$file" "$OUT.good"
+    for at in 100 5000 $((5 << 20)); do
+        flip "$file" "$at"
+        tool_is 4 verify --tier remote run@1
+        tool_is 0 cp --json run@1 --to "$HOME_DIR"
+        is "$(said result) $(said files_written)" "mended 1" "result"
+        cmp "$file" "$OUT.good" || complain "not what it was"
+    done
+    rm "$file"
+    tool_is 0 cp run@1 --to "$HOME_DIR"
+    cmp "$file" "$OUT.good" || complain "not what it was"
+    # The drive is lost: it is all that there is.
+    rm -rf "$LOCAL"
+    tool_is 0 cp run@1 --to "$TO"
+    rm -rf "$HOME_DIR"
+    at "$TO" job --ranks 3 "${dull[@]}" open load close
+    out_count "load ok id=1/1 version=1 " 3
+}
+
 @test "what is there and good is not written again" {
     tool_is 0 cp run@1 --to "$TO"
     tool_is 0 cp run@2 --to "$TO"

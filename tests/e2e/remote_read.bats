@@ -227,6 +227,55 @@ golden() {
     ! golden || complain "bad bytes are taken"
 }
 
+# codecs TIER: of all chunks there.
+codecs() {
+    CKPT_HOME=$HOME_DIR "$BUILD_DIR/bin/ckpt" where --tier "$1" --json run@1 |
+        jq -r .codec | sort -u | paste -sd' '
+}
+
+@test "what is raw here is encoded there, and comes back the same everywhere" {
+    local file offset stored raw=(--tensors 4 --rows 512 --columns 512 --dull)
+    saves_remote "${raw[@]}" --codec raw
+    is "$(codecs nvme) and $(codecs remote)" "raw and planes+lz4" "codecs"
+    read -r file offset stored <<<"$(remote_place file offset stored_bytes)"
+    at_most "$(du -bs "$HOME_DIR/runs/run/data" | cut -f1)" $((3 << 20)) "bytes there"
+    golden --store "$LOCAL"
+    cp "$OUT" "$BATS_TEST_TMPDIR/before"
+    tool_is 0 verify --deep run@1
+    out_count "	ok	" 2
+    # Every byte of it counts.
+    flip "$HOME_DIR/$file" $((offset + 4096 + stored / 2))
+    tool_is 4 verify --tier remote run@1
+    out_has "data/.* at $offset: .*tensor"
+    flip "$HOME_DIR/$file" $((offset + 4096 + stored / 2))
+    # A chunk, then all that was here.
+    read -r file offset <<<"$(place run@1 file offset)"
+    cp -p "$LOCAL/$file" "$BATS_TEST_TMPDIR/good"
+    flip "$LOCAL/$file" $((offset + 5000))
+    tool_is 0 verify --repair run@1
+    out_has "^repaired	$file at $offset from the remote tier"
+    cmp "$LOCAL/$file" "$BATS_TEST_TMPDIR/good" || complain "not what it was"
+    rm -rf "$LOCAL"
+    for ranks in 1 3; do
+        loads_well $ranks "${raw[@]}"
+        out_has "bytes of it were read from the remote tier"
+    done
+    golden
+    cmp "$OUT" "$BATS_TEST_TMPDIR/before" || complain "other bytes"
+}
+
+@test "--drain-codec raw: as it is here; another word is refused" {
+    start_daemon --remote-every 1 --drain-codec raw
+    job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
+        open fill:1 save:1 wait:committed close
+    eventually is_remote 1
+    is "$(codecs nvme) and $(codecs remote)" "raw and raw" "codecs"
+    stop_daemon
+    run "$CKPTD" --local "$LOCAL" --drain-codec zip
+    is "$status" 2 "exit status"
+    [[ $output == *"--drain-codec is auto or raw, not zip"* ]] || complain "$output"
+}
+
 @test "what is bad or gone on the drive is repaired from the home" {
     saves_remote
     read -r file offset <<<"$(place run@1 file offset)"

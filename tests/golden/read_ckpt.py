@@ -465,14 +465,17 @@ class Manifest:
         major, minor, incompatible = struct.unpack_from("<IIQ", self.data, 8)
         if major != 1:
             raise Refused("%s: version %d.%d" % (self.path, major, minor))
-        if incompatible:
+        unknown = incompatible & ~1
+        if unknown:
             raise Refused("%s: feature %d" % (
-                self.path, (incompatible & -incompatible).bit_length() - 1))
+                self.path, (unknown & -unknown).bit_length() - 1))
+        self.is_repacked = bool(incompatible & 1)
         (self.table_count, self.kind, self.world_size,
          self.chunk_bytes) = struct.unpack_from("<4I", self.data, 48)
         self.run, self.daemon = self.data[64:80], self.data[80:96]
         generation, attempt, step = struct.unpack_from("<IIQ", self.data, 96)
         self.save = "%08d-%020d-%04d" % (generation, step, attempt)
+        self.must(self.kind == 3 or not self.is_repacked, "repacked")
         self.must(self.kind in (1, 2, 3) and 14 <= self.table_count <= 64 and
                   not any(self.data[160:256]), "header")
         self.must(self.chunk_bytes in [2 ** i for i in range(16, 23)],
@@ -881,8 +884,10 @@ class Run:
         t.must(t.chunk[k][1:] == m.chunk[i][1:] and
                t.segment[t.chunk[k].segment].segment ==
                m.segment[m.chunk[i].segment].segment and
-               t.location[k]._replace(file=0, offset=0) ==
-               m.location[i]._replace(file=0, offset=0),
+               (t.location[k]._replace(file=0, offset=0) ==
+                m.location[i]._replace(file=0, offset=0) or
+                t.is_repacked and t.location[k].codec != 0 and
+                m.location[i].codec == 0),
                "chunk %d is not the manifest's" % k)
         file = t.file[t.location[k].file]
         name = t.text(file.name, file.name_bytes).decode()

@@ -25,6 +25,8 @@ void drained_as_blobs(struct test_world *w)
     home_of(w)->limits.max_io_bytes = 0;
 }
 
+#define TABLE_BYTES_MAX ((size_t)1 << 20)
+
 /* Of a small checkpoint: it is in the decision. */
 static void manifest_get(struct drained *d, const struct save_id *id)
 {
@@ -48,24 +50,6 @@ static void manifest_get(struct drained *d, const struct save_id *id)
     rc = manifest_open(d->data, decision.manifest_bytes, &d->m, &err);
     assert(rc == 0);
     free(record);
-}
-
-void drained_begin(struct drained *d, struct test_world *w, const char *daemon,
-                   const struct save_id *id)
-{
-    struct digest name = hash_128(daemon, strlen(daemon));
-    struct id128 uuid; /* as test_env_new() makes it */
-    struct err err;
-    int rc;
-
-    *d = (struct drained){.world = w, .daemon = daemon};
-    manifest_get(d, id);
-    memcpy(uuid.b, name.b, sizeof uuid.b);
-    rc = tier_build(&d->m, &uuid, DRAINED_FILE_BYTES, &d->tier_data,
-                    &d->tier_bytes, &err);
-    assert(rc == 0);
-    rc = manifest_open(d->tier_data, d->tier_bytes, &d->tier, &err);
-    assert(rc == 0);
 }
 
 void drained_end(struct drained *d)
@@ -114,6 +98,108 @@ static uint64_t chunk_in_manifest(const struct drained *d, uint64_t at)
     return 0;
 }
 
+/*
+ * The table.
+ */
+
+static void tier_open(struct drained *d)
+{
+    struct err err;
+    int rc = manifest_open(d->tier_data, d->tier_bytes, &d->tier, &err);
+
+    assert(rc == 0);
+}
+
+static bool is_there(struct drained *d, const struct id128 *daemon)
+{
+    char name[RECORD_NAME_BYTES];
+    struct err err;
+    int64_t bytes;
+
+    d->tier_data = aligned_alloc(64, TABLE_BYTES_MAX);
+    assert(d->tier_data);
+    bytes = media_get(
+        home_of(d->world),
+        name_save_daemon(name, RIG_RUN, "remote", &d->m.info.id, daemon),
+        d->tier_data, TABLE_BYTES_MAX);
+    d->tier_bytes = bytes > 0 ? (size_t)bytes : 0;
+    if (bytes > 0 &&
+        manifest_open(d->tier_data, d->tier_bytes, &d->tier, &err) == 0)
+        return true;
+    free(d->tier_data);
+    return false;
+}
+
+/* A chunk's extent as it is in the remote tier, and its length there. */
+static uint64_t packed_get(const struct drained *d, uint64_t chunk, uint8_t *to)
+{
+    void *spare = malloc(TIER_SPARE_BYTES);
+    uint64_t bytes;
+
+    assert(spare);
+    extent_get(d, chunk, to);
+    bytes = tier_pack(&d->m, chunk, 1, to, to, spare);
+    free(spare);
+    return bytes ? bytes
+                 : chunk_extent_bytes(d->m.location[chunk].payload_bytes);
+}
+
+/* As it is if all is encoded that gets smaller so. */
+static void pack(struct drained *d)
+{
+    uint64_t count = d->tier.chunk_count, offset = 0;
+    struct mf_location *row = calloc(count, sizeof *row);
+    uint8_t *extent =
+        aligned_alloc(PAGE_BYTES, chunk_extent_bytes(RIG_CHUNK_BYTES));
+    void *planned = d->tier_data;
+    struct err err;
+    int rc;
+
+    assert(row && extent);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t chunk = chunk_in_manifest(d, i);
+        uint64_t bytes = packed_get(d, chunk, extent);
+
+        row[i].file = d->tier.location[i].file;
+        if (i == 0 || row[i].file != row[i - 1].file)
+            offset = PAGE_BYTES;
+        row[i].offset = offset;
+        offset += bytes;
+        rc = tier_row(&d->m, chunk, extent, &row[i], &err);
+        assert(rc == 0);
+    }
+    rc = tier_rebuild(&d->tier, row, &d->tier_data, &d->tier_bytes, &err);
+    assert(rc == 0);
+    free(planned);
+    free(row);
+    free(extent);
+    tier_open(d);
+}
+
+void drained_begin(struct drained *d, struct test_world *w, const char *daemon,
+                   const struct save_id *id)
+{
+    struct digest name = hash_128(daemon, strlen(daemon));
+    struct id128 uuid; /* as test_env_new() makes it */
+    struct err err;
+    int rc;
+
+    *d = (struct drained){.world = w, .daemon = daemon};
+    manifest_get(d, id);
+    memcpy(uuid.b, name.b, sizeof uuid.b);
+    if (is_there(d, &uuid))
+        return;
+    rc = tier_build(&d->m, &uuid, DRAINED_FILE_BYTES, &d->tier_data,
+                    &d->tier_bytes, &err);
+    assert(rc == 0);
+    tier_open(d);
+    pack(d);
+}
+
+/*
+ * The files.
+ */
+
 static void file_put(const struct drained *d, const char *name, uint8_t *bytes,
                      uint64_t count)
 {
@@ -134,6 +220,18 @@ static void file_put(const struct drained *d, const char *name, uint8_t *bytes,
     media_close(s, seg);
 }
 
+static void file_fill(const struct drained *d, uint64_t at, uint8_t *whole)
+{
+    uint8_t *extent =
+        aligned_alloc(PAGE_BYTES, chunk_extent_bytes(RIG_CHUNK_BYTES));
+    uint64_t bytes;
+
+    assert(extent);
+    bytes = packed_get(d, chunk_in_manifest(d, at), extent);
+    memcpy(whole + d->tier.location[at].offset, extent, bytes);
+    free(extent);
+}
+
 void drained_files(const struct drained *d)
 {
     for (uint32_t i = 0; i < d->tier.file_count; i++) {
@@ -150,8 +248,7 @@ void drained_files(const struct drained *d)
         assert(whole);
         segment_header_encode(&header, whole);
         for (uint64_t k = first; k < first + count; k++)
-            extent_get(d, chunk_in_manifest(d, k),
-                       whole + d->tier.location[k].offset);
+            file_fill(d, k, whole);
         file_put(d, drained_file_name(d, i, name, sizeof name), whole, bytes);
         free(whole);
     }

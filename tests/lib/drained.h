@@ -24,7 +24,8 @@ struct drained {
 /* The home has blobs only from now on, as RADOS does. No daemon runs. */
 void drained_as_blobs(struct test_world *w);
 
-/* Its manifest, and what its table is to be; nothing is written yet. */
+/* Its manifest and its table: what is there, or what is to be; nothing is
+ * written yet. What is raw and gets smaller so is encoded in it. */
 void drained_begin(struct drained *d, struct test_world *w, const char *daemon,
                    const struct save_id *id);
 /* The files; the table. */

@@ -240,6 +240,8 @@ static bool visit(struct walk *w, uint64_t local, uint64_t element)
                         ? (w->is_check ? 0 : PADDING_FILL)
                         : value_of(tensor, element, s->version[tensor]);
 
+    if (s->shape.is_dull)
+        want &= 0xffff;
     if (!w->is_check) {
         data[local] = want;
     } else if (data[local] != want) {

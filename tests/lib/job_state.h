@@ -43,6 +43,7 @@ struct job_shape {
     enum job_layout layout;
     enum job_fault fault;
     enum ckpt_capture capture;
+    bool is_dull; /* half of all bytes are zero: it gets smaller encoded */
 };
 
 struct job_state {

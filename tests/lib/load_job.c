@@ -58,7 +58,7 @@ void load_job_save(struct load_job *j, uint64_t seed, uint32_t savers,
                               .slots = 6,
                               .tensors = JOB_TENSORS,
                               .tensor_bytes = JOB_TENSOR_BYTES,
-                              .codec = codec,
+                              .codec = codec == JOB_DULL ? 1 : codec,
                               .entropy = codec == 1};
     struct rig_rank *r[RIG_RANKS_MAX];
 

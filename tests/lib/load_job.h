@@ -12,6 +12,8 @@
 #define JOB_TENSORS      2
 #define JOB_TENSOR_BYTES (3 * (uint64_t)RIG_CHUNK_BYTES - 100)
 #define JOB_LIMIT_MS     900000
+/* Instead of a codec: raw, but of bytes that compress. */
+#define JOB_DULL 3u
 
 struct load_job {
     struct test_world *world;
@@ -24,7 +26,7 @@ struct load_job {
     uint32_t savers, loaders, lives;
 };
 
-/* `savers` ranks save with this codec (as CKPT_CODEC), then the daemon ends. */
+/* `savers` ranks save with this codec (as CKPT_CODEC, or JOB_DULL), then the daemon ends. */
 void load_job_save(struct load_job *j, uint64_t seed, uint32_t savers,
                    uint32_t codec);
 /* A daemon starts and `loaders` ranks join, each wishing for its share of all

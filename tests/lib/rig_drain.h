@@ -14,7 +14,8 @@
 struct rig_shape rig_drain_shape(uint32_t remote_every, uint32_t keep_last);
 /* The home's store as one that cannot write in place, from now on. */
 void rig_drain_as_blobs(struct test_world *w);
-/* A world of this seed with a daemon "a", whose job is of that shape. */
+/* A world of this seed with a daemon "a", whose job is of that shape. If the
+ * seed is odd what it saves gets smaller when it is encoded on its way. */
 void rig_drain_begin(struct rig_job *f, uint64_t seed, bool in_place,
                      uint32_t remote_every, uint32_t keep_last);
 
@@ -27,6 +28,8 @@ void rig_drain_settle(struct rig *g);
 /* All of it is in the remote tier, of all its daemons: every extent of every
  * file is what the tables, and so the manifest, say. */
 void rig_drain_check(struct rig *g, const struct save_id *id, bool in_place);
+/* How long its extents are there, those of daemon "a". */
+uint64_t rig_drain_stored(const struct rig *g, const struct save_id *id);
 /* How many files of it there are. */
 uint32_t rig_drain_files(const struct rig *g, const struct save_id *id);
 

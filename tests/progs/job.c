@@ -93,6 +93,7 @@ enum option_key {
     OPT_COLUMNS,
     OPT_LAYOUT,
     OPT_LAZY,
+    OPT_DULL,
     OPT_ARENA,
     OPT_OVERLOAD,
     OPT_CODEC,
@@ -125,6 +126,7 @@ static const struct option long_options[] = {
     {"columns", required_argument, NULL, OPT_COLUMNS},
     {"layout", required_argument, NULL, OPT_LAYOUT},
     {"lazy", no_argument, NULL, OPT_LAZY},
+    {"dull", no_argument, NULL, OPT_DULL},
     {"arena", required_argument, NULL, OPT_ARENA},
     {"overload", required_argument, NULL, OPT_OVERLOAD},
     {"codec", required_argument, NULL, OPT_CODEC},
@@ -282,6 +284,9 @@ static bool take_option(struct rank *r, int key, char *text)
         return true;
     case OPT_LAZY:
         r->shape.capture = CKPT_UNTIL_FENCE;
+        return true;
+    case OPT_DULL:
+        r->shape.is_dull = true;
         return true;
     case OPT_LAYOUT:
         word = job_layout_parse(text);

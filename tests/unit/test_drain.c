@@ -46,6 +46,61 @@ static void every_byte_goes_there(void **state)
     }
 }
 
+/* Raw here, encoded there, where that pays: not for what does not get smaller,
+ * nor if encoding is slower than the tier was seen to be, nor if nobody wants
+ * it. */
+static void what_compresses_is_encoded_on_its_way(void **state)
+{
+    static const struct {
+        uint64_t seed;
+        double encode_bytes_s;
+        bool is_raw, is_encoded;
+    } cases[] = {{201, 1e15, false, true},
+                 {202, 1e15, false, false},
+                 {203, 1e15, true, false},
+                 {205, 1e-9, false, false}};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+        bool is_encoded = cases[i / 2].is_encoded;
+        uint64_t stored;
+        struct rig_job f;
+
+        rig_drain_begin(&f, cases[i / 2].seed, forms[i % 2], 1, 0);
+        f.g->engine->env->encode_bytes_s = cases[i / 2].encode_bytes_s;
+        f.g->engine->env->is_drained_raw = cases[i / 2].is_raw;
+        rig_job_commit(&f, 10, 10);
+        rig_drain_settle(f.g);
+        rig_drain_check(f.g, &f.v[0]->id, forms[i % 2]);
+        stored = rig_drain_stored(f.g, &f.v[0]->id);
+        assert_true(is_encoded ? stored < rig_save_at(f.g, 10)->stored_bytes / 4
+                               : stored == rig_save_at(f.g, 10)->stored_bytes);
+        rig_free(f.g);
+    }
+}
+
+/* A tier that keeps up with what comes raw is given that from then on. */
+static void encoding_ends_where_it_does_not_pay(void **state)
+{
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 207, true, 1, 0);
+    f.g->engine->env->encode_bytes_s = 1e15;
+    for (uint64_t step = 10; step <= 20; step += 10) {
+        rig_job_commit(&f, step, step);
+        rig_drain_settle(f.g);
+        if (step == 10)
+            assert_true(rig_drain_stored(f.g, &f.v[0]->id) <
+                        rig_save_at(f.g, step)->stored_bytes / 4);
+        else
+            assert_int_equal(rig_drain_stored(f.g, &f.v[0]->id),
+                             rig_save_at(f.g, step)->stored_bytes);
+        f.g->engine->env->encode_bytes_s = 1e3;
+    }
+    rig_free(f.g);
+}
+
 static void only_what_the_policy_wants(void **state)
 {
     struct rig_job f;
@@ -74,7 +129,7 @@ static void it_keeps_to_its_rate(void **state)
     uint64_t began;
 
     (void)state;
-    rig_drain_begin(&f, 5, true, 1, 0);
+    rig_drain_begin(&f, 6, true, 1, 0);
     f.g->engine->env->drain_bytes_s = 20000; /* a minute for each */
     rig_job_commit(&f, 10, 10);
     (void)rig_run(f.g, 2500, NULL, NULL);
@@ -388,6 +443,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_goes_there),
+        cmocka_unit_test(what_compresses_is_encoded_on_its_way),
+        cmocka_unit_test(encoding_ends_where_it_does_not_pay),
         cmocka_unit_test(only_what_the_policy_wants),
         cmocka_unit_test(it_keeps_to_its_rate),
         cmocka_unit_test(it_is_remote_when_all_have_copied),

@@ -228,6 +228,8 @@ static const struct forgery frames[] = {
     {"unknown kind", {HEAD(kind, MANIFEST_TIER + 1)}},
     {"unknown kind", {HEAD(kind, MANIFEST_CHECKPOINT - 1)}},
     {"a table of locations has", {HEAD(kind, MANIFEST_TIER)}},
+    {"repacked, and no table", {HEAD(incompatible, MF_FEATURE_REPACKED)}},
+    {"flag 1 ", {HEAD(incompatible, MF_FEATURE_REPACKED | 2)}},
     {"no ranks", {HEAD(world_size, 0)}},
     {"chunk size", {HEAD(chunk_bytes, CHUNK_BYTES_MIN / 2)}},
     {"chunk size", {HEAD(chunk_bytes, CHUNK_BYTES_MAX * 2)}},

@@ -67,7 +67,7 @@ static void without_the_drive_all_is_remote(void **state)
     for (uint32_t i = 0; i < 24; i++) {
         struct load_job j;
 
-        save(&j, i, counts[i % 3], i % 2 ? 1 : 2, i % 4 < 2);
+        save(&j, i, counts[i % 3], 1 + i % JOB_DULL, i % 4 < 2);
         drained_lose_segments(j.world, "local/a");
         load_job_start(&j, counts[i / 3 % 3], 4, i % 8 < 4);
         load_job_load(&j);
@@ -87,7 +87,7 @@ static void another_store_reads_all_of_it(void **state)
     for (uint32_t i = 0; i < 6; i++) {
         struct load_job j;
 
-        save(&j, i, 2, 1, i % 2);
+        save(&j, i, 2, i < 3 ? 1 : JOB_DULL, i % 2);
         j.g = rig_new_in(j.world, "c");
         j.g->has_shared_world = true;
         load_job_join(&j, "other", 3, 4, true);
@@ -152,7 +152,7 @@ static void one_bad_chunk_alone_is_remote(void **state)
         struct store *home;
         struct drained d;
 
-        save(&j, i, 2, i % 2 ? 1 : 2, i % 4 < 2);
+        save(&j, i, 2, 1 + i % JOB_DULL, i % 4 < 2);
         drained_begin(&d, j.world, "a", &j.id[NEWEST]);
         flip_local(&j, &d.m, i % d.m.chunk_count);
         load_job_start(&j, 1 + i % 3, 4, true);
@@ -176,7 +176,7 @@ static void what_is_good_here_is_not_fetched(void **state)
         struct store *home;
         struct drained d;
 
-        save(&j, i, 2, 1, i % 2);
+        save(&j, i, 2, i < 3 ? 1 : JOB_DULL, i % 2);
         drained_begin(&d, j.world, "a", &j.id[NEWEST]);
         for (uint64_t k = 0; k < d.tier.chunk_count; k++)
             drained_flip(&d, k, 5000);
@@ -203,7 +203,7 @@ static const struct rig_shape shape = {.world_size = RANKS,
                                        .tensors = JOB_TENSORS,
                                        .tensor_bytes = JOB_TENSOR_BYTES,
                                        .codec = 1,
-                                       .entropy = 1};
+                                       .entropy = 0}; /* encoded in the tier */
 
 struct nodes {
     struct rig_pair p;
@@ -343,7 +343,7 @@ static void both_copies_bad_fall_back(void **state)
         struct drained d;
         uint64_t bad;
 
-        save(&j, i, 2, i % 2 ? 1 : 2, i % 4 < 2);
+        save(&j, i, 2, 1 + i % JOB_DULL, i % 4 < 2);
         drained_begin(&d, j.world, "a", &j.id[NEWEST]);
         bad = i % d.m.chunk_count;
         flip_local(&j, &d.m, bad);
@@ -541,7 +541,7 @@ static void what_does_not_answer_is_no_damage(void **state)
         struct load_job j;
         uint64_t before;
 
-        save(&j, i, 2, 1, i % 4 < 2);
+        save(&j, i, 2, i % 2 ? 1 : JOB_DULL, i % 4 < 2);
         drained_lose_segments(j.world, "local/a");
         load_job_start(&j, 2, 4, true);
         test_env_fail(j.g->daemon, RIG_HOME, &fault);
@@ -629,7 +629,7 @@ static bool one_failure(uint64_t nth, bool persistent, int error, bool as_blobs)
     struct store *s;
     bool has_fired;
 
-    save(&j, nth, 2, nth % 2 ? 1 : 2, as_blobs);
+    save(&j, nth, 2, 1 + nth % JOB_DULL, as_blobs);
     drained_lose_segments(j.world, "local/a");
     load_job_start(&j, 2, 4, nth % 3 == 0);
     s = test_env_fault(j.g->daemon, RIG_HOME);
@@ -672,7 +672,7 @@ static void a_daemon_may_stop_or_die_at_any_moment(void **state)
     for (uint64_t i = 0; i < 60; i++) {
         struct load_job j;
 
-        save(&j, i, 2, i % 2 ? 1 : 2, i % 4 < 2);
+        save(&j, i, 2, 1 + i % JOB_DULL, i % 4 < 2);
         drained_lose_segments(j.world, "local/a");
         load_job_start(&j, 2, 4, true);
         load_job_load(&j);

@@ -195,13 +195,14 @@ static void chunk_arrived(struct store_req *req, int64_t result)
 {
     struct lane *lane = req->owner;
     struct checking *k = lane->checking;
+    struct place place = place_of(k, lane->chunk);
     struct chunk_header want;
     struct err err = {0};
     int rc;
 
     lane->is_busy = false;
     k->busy--;
-    manifest_chunk_header(k->m, lane->chunk, &want);
+    manifest_chunk_header(place.share->segments.manifest, place.at, &want);
     if (result < 0)
         rc = err_set(&err, (int)result, "cannot be read: %s",
                      err_text((int)result));
@@ -209,13 +210,10 @@ static void chunk_arrived(struct store_req *req, int64_t result)
         rc = chunk_check(lane->extent, req->len, &want, &err);
     if (rc == 0 && k->wish->level == CHECK_DEEP)
         rc = check_content(k, &want, lane->extent + PAGE_BYTES, &err);
-    if (rc) {
-        struct place place = place_of(k, lane->chunk);
-
+    if (rc)
         failed(k, lane->chunk, &place, &err);
-    } else {
+    else
         is_good(k, lane->chunk);
-    }
     k->out->chunks++;
     k->out->bytes += req->len;
     progress_add(k->progress, req->len);
@@ -249,9 +247,11 @@ static void lane_start(struct checking *k, struct lane *lane)
 {
     uint64_t chunk = k->next_chunk++;
     struct place place = place_of(k, chunk);
-    uint64_t bytes = chunk_extent_bytes(k->m->location[chunk].payload_bytes);
+    uint64_t bytes = 0;
     struct err err = {0};
 
+    if (!place.why)
+        bytes = chunk_extent_bytes(location_of(&place)->payload_bytes);
     if (look(&place, bytes, &err)) {
         failed(k, chunk, &place, &err);
         return;

@@ -112,6 +112,8 @@ static int one_share(struct cp *cp, uint32_t k, bool copies)
     void *data;
     int code = dest_table(cp, k, &data, &table, &is_there);
 
+    if (code == EXIT_FINE && !is_there && cp->is_decided)
+        code = dest_adopt(cp, &data, &table);
     if (code == EXIT_FINE && !is_there)
         code = source_reach(&cp->source, k);
     if (code == EXIT_FINE && !copies)

@@ -6,6 +6,7 @@
  *   cp_source.c   chunks from any healthy copy that the source has
  *   cp_dest.c     the destination's home, run and history
  *   cp_files.c    one share's files there, each read back (and cp_window.c)
+ *   cp_adopt.c    what a daemon had copied of them already
  *   cp_publish.c  what makes a checkpoint of them
  *
  * What arises is what a daemon's drain would have left: the same files and
@@ -23,6 +24,7 @@
 #ifndef TOOLS_CKPT_CP_H
 #define TOOLS_CKPT_CP_H
 
+#include "formats/tier.h"
 #include "tools/ckpt/out.h"
 #include "tools/ckpt/remote.h"
 #include "tools/ckpt/segments.h"
@@ -45,6 +47,7 @@ struct source {
     struct err no_local; /* code not 0: why there is no local store */
     struct remote_shares remote;
     struct segments *far; /* the files of each of those that has a table */
+    void *spare;          /* TIER_SPARE_BYTES, while nothing is being read */
     uint64_t said, from_remote; /* chunks */
 };
 
@@ -134,6 +137,8 @@ int record_compare(struct store *s, const char *name,
  * which it is to get; free(*data) in any case. */
 int dest_table(struct cp *cp, uint32_t k, void **data, struct manifest *table,
                bool *is_there);
+/* That which it is to get, after what is in its files already (cp_adopt.c). */
+int dest_adopt(struct cp *cp, void **data, struct manifest *table);
 int dest_put_table(struct cp *cp, const struct manifest *table);
 /* All files and tables are there: it becomes a checkpoint. */
 int dest_publish(struct cp *cp);

@@ -23,7 +23,8 @@
 static int open_far(struct source *s)
 {
     s->far = calloc(s->remote.count + 1, sizeof *s->far);
-    if (!s->far)
+    s->spare = malloc(TIER_SPARE_BYTES);
+    if (!s->far || !s->spare)
         return complain(s->tool, EXIT_ERROR, "out of memory");
     for (uint32_t i = 0; i < s->remote.count; i++) {
         struct remote_share *share = &s->remote.share[i];
@@ -59,6 +60,7 @@ void source_close(struct source *s)
         if (s->far[i].store)
             segments_close(&s->far[i]);
     free(s->far);
+    free(s->spare);
     remote_shares_free(&s->remote);
     *s = (struct source){0};
 }
@@ -202,12 +204,26 @@ static void read_begin(struct segments *from, const struct mf_location *l,
     segments_read(from, l->file, &w->req);
 }
 
+static int check_near(const struct source *s, struct source_want *w)
+{
+    struct chunk_header is;
+
+    manifest_chunk_header(s->m, w->chunk, &is);
+    return chunk_check(w->extent, w->req.len, &is, &w->err);
+}
+
+static int check_far(const struct source *s, const struct manifest *tier,
+                     struct source_want *w)
+{
+    return tier_unpack(tier, (uint64_t)tier_chunk(tier, s->m, w->chunk), s->m,
+                       w->chunk, w->extent, s->spare, &w->err);
+}
+
 /* What has come: is it the chunk? */
 static void read_end(struct source *s, struct segments *from,
                      const struct mf_location *l, struct source_want *w)
 {
     const struct mf_file *f = &from->manifest->file[l->file];
-    struct chunk_header is;
     int rc;
 
     if (w->err.code)
@@ -215,11 +231,11 @@ static void read_end(struct source *s, struct segments *from,
     rc = tool_wait(from->store, &w->is_done);
     if (rc == 0 && w->result < 0)
         rc = (int)w->result;
-    manifest_chunk_header(s->m, w->chunk, &is);
     if (rc)
         (void)err_set(&w->err, rc, "cannot be read: %s", err_text(rc));
     else
-        w->err.code = chunk_check(w->extent, w->req.len, &is, &w->err);
+        w->err.code = from == &s->local ? check_near(s, w)
+                                        : check_far(s, from->manifest, w);
     if (w->err.code)
         (void)err_prefix(&w->err, "%s/%.*s at %" PRIu64, from->path,
                          (int)f->name_bytes, from->manifest->blob + f->name,

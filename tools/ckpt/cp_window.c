@@ -5,6 +5,7 @@
 #include "formats/tier.h"
 #include "tools/ckpt/cp_files.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -83,6 +84,39 @@ void window_check(struct filer *f, const struct window *w)
     }
 }
 
+/* As it was encoded when the table was made: its digests are of those bytes. */
+static int fill_packed(struct filer *f, const struct window *w, uint64_t i)
+{
+    struct cp *cp = f->cp;
+    uint8_t *extent =
+        aligned_alloc(PAGE_BYTES, chunk_extent_bytes(CHUNK_RAW_MAX));
+    struct source_want want = {.chunk = tier_source(f->table, &cp->m, i),
+                               .share = f->share,
+                               .extent = extent};
+    struct chunk_header is;
+    struct err err;
+    int code = EXIT_FINE;
+
+    if (!extent)
+        return complain(&cp->to, EXIT_ERROR, "out of memory");
+    source_read(&cp->source, &want, 1);
+    manifest_chunk_header(f->table, i, &is);
+    if (want.err.code)
+        code = source_complain(&cp->source, &want);
+    else if (tier_pack(&cp->m, want.chunk, is.codec_param, extent, extent,
+                       cp->source.spare) != extent_of(f, i) ||
+             chunk_check(extent, extent_of(f, i), &is, &err))
+        code = complain(&cp->to, EXIT_ERROR,
+                        "%s: %s at %" PRIu64 ": this version of lz4 does not "
+                        "encode it as it was; copy it with that version",
+                        cp->to.options.home, f->name,
+                        f->table->location[i].offset);
+    else
+        memcpy(place(f, w, i), extent, extent_of(f, i));
+    free(extent);
+    return code;
+}
+
 int window_fill(struct filer *f, struct window *w)
 {
     struct cp *cp = f->cp;
@@ -96,13 +130,18 @@ int window_fill(struct filer *f, struct window *w)
     if (has_header(w))
         put_header(f, w->bytes);
     for (uint64_t i = w->first; i < w->end; i++) {
+        uint64_t chunk = tier_source(f->table, &cp->m, i);
+        int rc = EXIT_FINE;
+
         if (!f->is_bad[i - f->first])
             continue;
-        want[count++] =
-            (struct source_want){.chunk = tier_source(f->table, &cp->m, i),
-                                 .share = f->share,
-                                 .extent = place(f, w, i)};
         bytes += extent_of(f, i);
+        if (tier_is_packed(f->table, i, &cp->m, chunk))
+            rc = fill_packed(f, w, i);
+        else
+            want[count++] = (struct source_want){
+                .chunk = chunk, .share = f->share, .extent = place(f, w, i)};
+        code = rc ? rc : code;
     }
     pace_hold(&cp->pace, bytes);
     source_read(&cp->source, want, count);

@@ -118,23 +118,25 @@ bool remote_share_extent(const struct remote_shares *s, uint64_t chunk,
     const struct remote_share *share = remote_share_of(s, chunk, &at);
     struct segments segments = {0};
     const struct mf_location *l;
-    struct chunk_header want;
     struct store_req read = {.buf = extent};
     struct err err;
+    void *spare;
     bool ok;
 
     if (share->err.code)
         return false;
+    spare = malloc(TIER_SPARE_BYTES);
     l = &share->tier.location[at];
     bytes = chunk_extent_bytes(l->payload_bytes);
-    manifest_chunk_header(s->m, chunk, &want);
     read.len = bytes;
     read.off = l->offset;
-    ok = segments_open_remote(s->tool, s->run, &share->tier, &segments, &err) ==
+    ok = spare &&
+         segments_open_remote(s->tool, s->run, &share->tier, &segments, &err) ==
              0 &&
          segments_get(&segments, l->file, &err) == 0 &&
          segments_run(&segments, l->file, &read) == (int64_t)bytes &&
-         chunk_check(extent, bytes, &want, &err) == 0;
+         tier_unpack(&share->tier, at, s->m, chunk, extent, spare, &err) == 0;
     segments_close(&segments);
+    free(spare);
     return ok;
 }

@@ -35,7 +35,8 @@ void remote_shares_free(struct remote_shares *s);
  * chunk of its table it is. */
 const struct remote_share *remote_share_of(const struct remote_shares *s,
                                            uint64_t chunk, uint64_t *at);
-/* Its extent, read at once and checked, to page-aligned memory. */
+/* Its extent, read at once and checked, to page-aligned memory, as the manifest
+ * has it. */
 bool remote_share_extent(const struct remote_shares *s, uint64_t chunk,
                          void *extent);
 
