@@ -10,13 +10,15 @@
 
 void *array_room(void *array, size_t count, size_t *capacity, size_t item_bytes)
 {
-    size_t wanted = *capacity ? *capacity * 2 : FIRST_ITEMS;
+    size_t wanted = *capacity ? *capacity * 2 : FIRST_ITEMS, bytes;
     void *grown;
 
     assert(count <= *capacity);
     if (count < *capacity)
         return array;
-    grown = reallocarray(array, wanted, item_bytes);
+    if (__builtin_mul_overflow(wanted, item_bytes, &bytes))
+        return NULL;
+    grown = realloc(array, bytes);
     if (grown)
         *capacity = wanted;
     return grown;

@@ -24,7 +24,7 @@ static void host_of(struct tool *t, const char *run, const char *leaf,
     _Alignas(8) uint8_t data[RECORD_MAX_BYTES];
     char name[RECORD_NAME_BYTES], below[RECORD_NAME_BYTES];
     struct store_req get = {.op = STORE_GET, .buf = data, .len = sizeof data};
-    struct record_member *member = malloc(sizeof *member);
+    struct record_member member;
     struct err err;
     int64_t n;
 
@@ -32,10 +32,10 @@ static void host_of(struct tool *t, const char *run, const char *leaf,
     (void)snprintf(below, sizeof below, "member/%s", leaf);
     get.name = name_run(name, run, below);
     n = store_run(t->home, &get);
-    if (member && n >= 0 &&
-        record_member_decode(data, (size_t)n, member, &err) == 0)
-        (void)snprintf(host, capacity, "%s", member->host);
-    free(member);
+    if (n < 0 || record_member_decode(data, (size_t)n, &member, &err))
+        return;
+    (void)snprintf(host, capacity, "%s", member.host);
+    record_member_fini(&member);
 }
 
 static bool has_one(const struct store_names *names, const struct save_id *id,
