@@ -241,17 +241,17 @@ remote_files() {
     wait_quiet
     file=$(remote_files "$HOME_DIR" 1)
     at_most "$(stat -c %s "$file")" $((13 << 20)) "bytes of 18 MiB"
-    cp "$file" "$OUT.good"
+    tail -c +4097 "$file" >"$OUT.good" # its header page says its first length
     for at in 100 5000 $((5 << 20)); do
         flip "$file" "$at"
         tool_is 4 verify --tier remote run@1
         tool_is 0 cp --json run@1 --to "$HOME_DIR"
         is "$(said result) $(said files_written)" "mended 1" "result"
-        cmp "$file" "$OUT.good" || complain "not what it was"
+        cmp <(tail -c +4097 "$file") "$OUT.good" || complain "not what it was"
     done
     rm "$file"
     tool_is 0 cp run@1 --to "$HOME_DIR"
-    cmp "$file" "$OUT.good" || complain "not what it was"
+    cmp <(tail -c +4097 "$file") "$OUT.good" || complain "not what it was"
     # The drive is lost: it is all that there is.
     rm -rf "$LOCAL"
     tool_is 0 cp run@1 --to "$TO"
