@@ -41,7 +41,7 @@ enum fileio_kind {
                          whoever had it */
     FILEIO_UNLINK,    /* dir fd, path */
     FILEIO_RMDIR,     /* dir fd, path: an empty folder, else -ENOTEMPTY */
-    FILEIO_MKDIR,     /* dir fd, path; mode 0700 */
+    FILEIO_MKDIR,     /* dir fd, path; how.mode */
     FILEIO_STAT,      /* fd; fills *stat */
     FILEIO_ROOM,      /* fd, len: -ENOSPC when its file system has less to give
                          to an ordinary user */

@@ -139,7 +139,7 @@ static int64_t execute_once(struct fileio_op *op)
     case FILEIO_UNLINK:
         return result_of(unlinkat(op->fd, op->path, 0));
     case FILEIO_MKDIR:
-        return result_of(mkdirat(op->fd, op->path, 0700));
+        return result_of(mkdirat(op->fd, op->path, (mode_t)op->how.mode));
     case FILEIO_STAT:
         return result_of(statx(op->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
                                STATX_BASIC_STATS | STATX_DIOALIGN, op->stat));

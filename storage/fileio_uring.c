@@ -139,7 +139,7 @@ static void prepare(struct fileio_uring *u, struct io_uring_sqe *sqe,
         io_uring_prep_unlinkat(sqe, op->fd, op->path, 0);
         break;
     case FILEIO_MKDIR:
-        io_uring_prep_mkdirat(sqe, op->fd, op->path, 0700);
+        io_uring_prep_mkdirat(sqe, op->fd, op->path, (mode_t)op->how.mode);
         break;
     case FILEIO_STAT:
         io_uring_prep_statx(sqe, op->fd, "",

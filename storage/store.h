@@ -259,7 +259,10 @@ bool store_name_is_good(const char *name);
  * is ever written. On what is not known as a local file system, absences and
  * listings are the server's and not what this machine remembers, and a record
  * or segment that another machine removes while it is read may end in -ESTALE.
- * STORE_OPEN_LOCAL answers -EREMOTE on a network file system. Engine AUTO takes
+ * STORE_OPEN_LOCAL answers -EREMOTE on a network file system. What is made is
+ * the caller's alone (0600, folders 0700); with STORE_OPEN_SHOWN its group and
+ * others may read it as far as they may read the directory itself, and nobody
+ * may write: let the umask be 022 at most. Engine AUTO takes
  * io_uring where io_uring_setup and O_DIRECT work and threads otherwise, and
  * describe() says why. Blocks for a few system calls.
  */
@@ -267,6 +270,7 @@ enum store_open_flags {
     STORE_OPEN_WRITE = 1,
     STORE_OPEN_CREATE = 2,
     STORE_OPEN_LOCAL = 4, /* refuse network file systems */
+    STORE_OPEN_SHOWN = 8, /* to be read by whoever may read the directory */
 };
 
 enum store_engine {
@@ -339,7 +343,8 @@ int store_rados_try(const char *url, const struct store_rados_options *options,
 
 /* A home by its name: a directory, file://PATH or rados://POOL/NAMESPACE...,
  * -EINVAL for any other scheme. STORE_OPEN_CREATE makes a home in RADOS; a
- * directory has to be there. `engine` is for files. */
+ * directory has to be there, and tells who may read what is made in it
+ * (STORE_OPEN_SHOWN). `engine` is for files. */
 int store_home_open(const char *home, unsigned flags, enum store_engine engine,
                     struct store **out, struct err *err) MUST_USE;
 

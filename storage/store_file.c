@@ -125,11 +125,11 @@ void file_job_open(struct file_job *job, int dir_fd, const char *path,
     const int creating = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
 
     job->op.path = path;
-    job->op.how =
-        (struct open_how){.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-                          .mode = flags & creating ? 0600 : 0,
-                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                                     RESOLVE_NO_MAGICLINKS};
+    job->op.how = (struct open_how){
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+        .mode = flags & creating ? 0600 | (job->file->shown_mode & 0044) : 0,
+        .resolve =
+            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     file_job_on_fd(job, FILEIO_OPEN, dir_fd, next);
 }
 

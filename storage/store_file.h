@@ -84,6 +84,7 @@ struct store_file {
     char *path;
     unsigned flags;
     int root_fd;
+    mode_t shown_mode; /* what others may do with the folders that are made */
     bool is_shared; /* other machines may change it: see store_file_fresh.c */
     bool has_tmpfile;
     bool cannot_reserve;     /* as the last created segment showed */

@@ -214,6 +214,7 @@ static void walk_opened(struct file_job *job, int64_t result)
                job->walk_tries++ < FILE_TRIES_MAX) {
         forget_if(job->file, job->path, true);
         job->op.path = job->path + job->walk_at;
+        job->op.how.mode = 0700 | job->file->shown_mode;
         file_job_on_fd(job, FILEIO_MKDIR, job->dir_fd, walk_made);
     } else {
         walk_fail(job, result);

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -133,6 +134,17 @@ static int find(struct store_file *file, struct err *err)
     return creates ? sync_parent(file, is_new, err) : 0;
 }
 
+static int note_mode(struct store_file *file, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(file->root_fd, &st) < 0)
+        return err_set(err, -errno, "cannot examine '%s': %s", file->path,
+                       err_text(errno));
+    file->shown_mode = st.st_mode & 0055;
+    return 0;
+}
+
 static int refuse_network(const struct store_file *file, struct err *err)
 {
     struct statfs kind;
@@ -209,6 +221,8 @@ int file_root_open(struct store_file *file, struct err *err)
     file->is_shared = rc == 0 && root_is_shared(file);
     if (rc == 0 && (file->flags & STORE_OPEN_LOCAL))
         rc = refuse_network(file, err);
+    if (rc == 0 && (file->flags & STORE_OPEN_SHOWN))
+        rc = note_mode(file, err);
     if (rc == 0 && (file->flags & STORE_OPEN_WRITE)) {
         rc = own_folder_check(file->root_fd, file->path, err);
         if (rc == 0 && getrandom(&file->tmp_tag, sizeof file->tmp_tag, 0) !=

@@ -16,8 +16,9 @@ int store_home_open(const char *home, unsigned flags, enum store_engine engine,
     const char *path = text_home_path(home);
 
     if (path)
-        return store_file_open(path, flags & ~(unsigned)STORE_OPEN_CREATE,
-                               engine, out, err);
+        return store_file_open(
+            path, (flags & ~(unsigned)STORE_OPEN_CREATE) | STORE_OPEN_SHOWN,
+            engine, out, err);
     if (text_home_is_rados(home))
         return store_rados_open(home, flags, NULL, out, err);
     return err_set(err, -EINVAL,

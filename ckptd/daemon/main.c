@@ -248,7 +248,7 @@ static void reset_process(void)
     struct rlimit limit;
     cpu_set_t all;
 
-    (void)umask(077);
+    (void)umask(022); /* all that is made has a mode of its own */
     CPU_ZERO(&all);
     for (int i = 0; i < CPU_SETSIZE; i++)
         CPU_SET(i, &all);

@@ -76,6 +76,44 @@ other_tool() {
     out_has "load ok id=1/1 version=1"
 }
 
+# tool_of UID GID ARGUMENT...: that user's ckpt.
+tool_of() {
+    status=0
+    setpriv --reuid "$1" --regid "$2" --clear-groups \
+        env CKPT_HOME="$HOME_DIR" "$OPEN_DIR/bin/ckpt" "${@:3}" >"$OUT" 2>&1 \
+        3>&- || status=$?
+}
+
+@test "who may read the home's folder may look, now and later" {
+    chown 0:65534 "$HOME_DIR"
+    chmod 2750 "$HOME_DIR"
+    umask 077 # which says nothing of a home
+    export CKPT_REMOTE_EVERY=1
+    job --ranks 2 open fill:1 save:1 wait:remote close
+    wait_quiet
+    tool_is 0 pin run@1
+    job --ranks 3 open load fill:2 save:2 wait:remote close
+    wait_quiet
+    for verb in "ls --all" "show run@1" "where --tier remote run@1:t00" \
+        "verify --tier remote" "wait --timeout 0 --state remote run@2"; do
+        # shellcheck disable=SC2086 # a verb and its options
+        tool_of 65533 65534 $verb
+        is $status 0 "ckpt $verb of the group: exit status"
+        out_lacks "denied"
+        # shellcheck disable=SC2086
+        tool_of 65533 65533 $verb
+        is $status 1 "ckpt $verb of another user: exit status"
+        out_has "$HOME_DIR.*: Permission denied"
+    done
+    is "$(find "$HOME_DIR" -path "$LOCAL" -prune -o ! -type l -perm /027 \
+        ! -perm 2750 ! -perm 0640 -print | wc -l)" 0 "things of other modes"
+    is "$(find "$LOCAL" -perm /077 | wc -l)" 0 "things open in the local store"
+    # Nor does the group write.
+    tool_of 65533 65534 pin run@2
+    is $status 1 "pin: exit status"
+    out_has "belongs to uid 0"
+}
+
 @test "a home that may not be read is said, not called empty" {
     other_job open fill:1 save:1 wait:committed close
     wait_quiet

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum option_bit {
     OPTION_JSON = 1,
@@ -409,6 +410,7 @@ int main(int argc, char **argv)
     /* A scheme that is none is refused where the home is opened. */
     if (t.options.home && text_home_path(t.options.home))
         t.options.home = text_home_path(t.options.home);
+    (void)umask(022); /* whose home it is says its folder */
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
     code = verb->run(&t);
