@@ -182,12 +182,10 @@ static void look(struct env_timer *timer)
     struct awaited *a = container_of(timer, struct awaited, timer);
 
     answer_due(a);
-    if (list_is_empty(&a->askers)) {
+    look_later(a); /* also while a look outlives all who waited: others come */
+    if (list_is_empty(&a->askers))
         settle(a);
-        return;
-    }
-    look_later(a);
-    if (!a->is_looking)
+    else if (!a->is_looking)
         look_at(a, "remote", remote_looked);
 }
 

@@ -250,6 +250,36 @@ static void nothing_is_left_of_who_waits(void **state)
     }
 }
 
+/* Whoever waited is gone while the home takes its time to answer; then another
+ * one asks for the same. */
+static void who_asks_while_the_home_is_slow_is_told(void **state)
+{
+    const struct store_fault slow = {.op = STORE_STAT,
+                                     .name_part = "/remote/",
+                                     .nth = 1,
+                                     .delay_polls = 500000};
+    struct rig_job f;
+    struct save_id id;
+
+    (void)state;
+    rig_job_begin(&f, 8, &plain);
+    test_env_fail(f.g->daemon, RIG_HOME, &no_data);
+    test_env_fail(f.g->daemon, RIG_HOME, &slow);
+    id = saved(&f, 10);
+    f.r[1]->on_frame = take;
+    ask(f.r[0], &id, REQUEST);
+    (void)rig_run(f.g, AWAIT_LOOK_MS + 500, NULL, NULL);
+    assert_true(await_is_busy(f.g->engine));
+    rig_die(f.r[0]);
+    (void)rig_run(f.g, AWAIT_LOOK_MS + 500, NULL, NULL);
+    assert_true(await_is_busy(f.g->engine));
+    ask(f.r[1], &id, REQUEST + 1);
+    (void)rig_run(f.g, AWAIT_MS + 10000, NULL, NULL);
+    assert_int_equal(told[0], 0);
+    assert_int_equal(told[1], WIRE_STATE_COMMITTED);
+    rig_free(f.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +290,7 @@ int main(void)
         cmocka_unit_test(what_is_not_sent_there_is_refused_in_words),
         cmocka_unit_test(a_removal_by_others_is_told),
         cmocka_unit_test(nothing_is_left_of_who_waits),
+        cmocka_unit_test(who_asks_while_the_home_is_slow_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
