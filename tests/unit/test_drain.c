@@ -358,6 +358,29 @@ static void it_ends_in_the_midst_of_it(void **state)
     }
 }
 
+/* What the rate would still have it wait for is not waited for. */
+static void it_ends_at_once_though_its_rate_is_low(void **state)
+{
+    const struct store_fault slow = {.op = STORE_SEG_OPEN,
+                                     .name_part = "/data/",
+                                     .nth = 2,
+                                     .delay_polls = 300000};
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 135, true, 1, 0);
+    f.g->engine->env->drain_bytes_s = 1;
+    rig_job_commit(&f, 10, 10);
+    test_env_fail(f.g->daemon, RIG_HOME, &slow);
+    while (!store_fault_count(test_env_fault(f.g->daemon, RIG_HOME)))
+        (void)rig_run(f.g, 1, NULL, NULL);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    engine_halt(f.g->engine); /* while that file is being created */
+    (void)rig_run(f.g, 10000, NULL, NULL);
+    assert_false(drain_is_busy(f.g->engine));
+    rig_free(f.g);
+}
+
 /* What was copied for a wish alone gets its mark as well, however late. */
 static void a_mark_that_is_missing_is_written(void **state)
 {
@@ -454,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_bad_local_copy_does_not_spoil_the_tier),
         cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
+        cmocka_unit_test(it_ends_at_once_though_its_rate_is_low),
         cmocka_unit_test(a_mark_that_is_missing_is_written),
         cmocka_unit_test(nothing_yields_to_what_is_copied),
         cmocka_unit_test(who_has_no_share_is_not_kept),
