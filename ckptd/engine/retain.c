@@ -91,6 +91,8 @@ static void try_later(struct retention *t, uint64_t ns)
 {
     struct env *env = t->env;
 
+    if (t->is_stopping)
+        return;
     t->retry.fire = retry_fired;
     t->is_policy_wanted |= t->has_policy;
     env->ops->timer_set(env, &t->retry, env->ops->now_ns(env) + ns);
@@ -148,7 +150,7 @@ void retain_verified(struct retention *t, int result, const char *what)
 {
     held_manifest_put(t->held);
     t->held = NULL;
-    if (result == -EAGAIN && !t->is_stopping)
+    if (result == -EAGAIN)
         try_later(t, RETRY_VERIFIED_NS);
     if (result) {
         retain_end(t, result == -EAGAIN ? 0 : result, what);

@@ -19,6 +19,12 @@
 
 static void release_next(struct retention *t);
 
+static bool is_in_use(const struct retention *t, const struct save_id *id)
+{
+    return loads_pending(t->run) || saves_use_base(t->run, id) ||
+           drain_uses(t->run, id);
+}
+
 /* The mark was only seen, and what is let go is written over: creating it once
  * more answers that it is there, and stays, and so do the tables beside it. */
 static void mark_stays(void *arg, int result)
@@ -32,7 +38,9 @@ static void mark_stays(void *arg, int result)
         retain_end(t, result, "making sure that a checkpoint is REMOTE");
         return;
     }
-    if (s->status == SAVE_COMMITTED) {
+    if (s->status == SAVE_COMMITTED && is_in_use(t, id)) {
+        retain_later(t); /* since the mark was asked for */
+    } else if (s->status == SAVE_COMMITTED) {
         segpool_release(run->home->engine->pool, &run->catalog.uuid, id);
         s->is_released = true;
         t->env->ops->log(t->env, LOG_LEVEL_INFO,
@@ -42,12 +50,6 @@ static void mark_stays(void *arg, int result)
                          run->name, id->step, id->generation);
     }
     release_next(t);
-}
-
-static bool is_in_use(const struct retention *t, const struct save_id *id)
-{
-    return loads_pending(t->run) || saves_use_base(t->run, id) ||
-           drain_uses(t->run, id);
 }
 
 static void release_next(struct retention *t)

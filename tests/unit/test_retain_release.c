@@ -4,6 +4,7 @@
  * copies are let go of what is there, unless they are in use.
  */
 #include "ckptd/engine/drain.h"
+#include "ckptd/engine/load.h"
 #include "tests/lib/load_rig.h"
 #include "tests/lib/media.h"
 #include "tests/lib/rig_drain.h"
@@ -372,6 +373,41 @@ static void what_is_being_loaded_stays_here(void **state)
     rig_free(f.g);
 }
 
+/* A load that begins while the mark is made sure of. */
+static void what_is_loaded_meanwhile_stays_here(void **state)
+{
+    static const struct rig_want want[] = {{.owner = 0, .tensor = 0},
+                                           {.owner = 0, .tensor = 1},
+                                           {.owner = 1, .tensor = 0}};
+    const struct store_fault slow = {.nth = 1, .delay_polls = 500000};
+    struct save_id first;
+    struct rig_load *l;
+    struct rig_job f;
+
+    (void)state;
+    begin_local(&f, 235);
+    first = commit_and_settle(&f, 20);
+    mark_fails(&f, &first, slow);
+    (void)commit(&f, 40);
+    rig_drain_settle(f.g);
+    assert_true(retain_is_busy(rig_the_run(f.g)));
+    assert_false(is_released(&f, 20));
+    rig_wish(f.r[0], 7, want, ARRAY_LEN(want), RIG_DRAIN_TENSOR_BYTES);
+    l = rig_load(f.r[0], &first);
+    l->is_holding = true;
+    (void)rig_run(f.g, 20000, NULL, NULL);
+    assert_true(loads_pending(rig_the_run(f.g)));
+    assert_false(is_released(&f, 20));
+    l->is_holding = false;
+    rig_load_consume(l);
+    assert_true(rig_run(f.g, LIMIT_MS, rig_loads_done, f.g));
+    assert_int_equal(l->code, 0);
+    rig_load_check(l, f.g, &first);
+    rig_settle(f.g);
+    assert_true(is_released(&f, 20));
+    rig_free(f.g);
+}
+
 static void what_a_save_refers_to_stays_here(void **state)
 {
     struct store_fault undecided = {.op = STORE_PUT,
@@ -457,6 +493,7 @@ int main(void)
         cmocka_unit_test(what_is_removed_meanwhile_is_not_said_to_be_remote),
         cmocka_unit_test(a_daemon_that_stops_lets_no_more_go),
         cmocka_unit_test(what_is_being_loaded_stays_here),
+        cmocka_unit_test(what_is_loaded_meanwhile_stays_here),
         cmocka_unit_test(what_a_save_refers_to_stays_here),
         cmocka_unit_test(what_is_being_copied_stays_here),
     };
