@@ -111,7 +111,8 @@ static void was_read(void *arg, int result, const struct err *err)
 
     s->back = NULL;
     s->err = *err;
-    if (result == -ECANCELED || !save) { /* stopping, or it was removed */
+    /* Stopping; or it was removed, or let go here, while it was read. */
+    if (result == -ECANCELED || !save || save->is_released) {
         end(s);
         return;
     }

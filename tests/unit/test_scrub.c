@@ -4,7 +4,7 @@
  * the midst of it.
  */
 #include "ckptd/engine/scrub.h"
-#include "tests/lib/rig_job.h"
+#include "tests/lib/rig_drain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +25,13 @@ static uint32_t scrubbed(const struct rig_job *f, uint64_t step)
     return 0;
 }
 
+static void begin_scrub(struct rig_job *f, double rate)
+{
+    f->g->engine->env->scrub_every_ns = 60 * NS_PER_S;
+    f->g->engine->env->scrub_bytes_s = rate;
+    assert_int_equal(scrub_open(f->g->engine), 0);
+}
+
 /* Two ranks, step 10 committed, and a scrub of each checkpoint every minute. */
 static void begin(struct rig_job *f, double rate)
 {
@@ -37,9 +44,7 @@ static void begin(struct rig_job *f, double rate)
 
     rig_job_begin(f, 5, &shape);
     rig_job_commit(f, 10, 10);
-    f->g->engine->env->scrub_every_ns = 60 * NS_PER_S;
-    f->g->engine->env->scrub_bytes_s = rate;
-    assert_int_equal(scrub_open(f->g->engine), 0);
+    begin_scrub(f, rate);
 }
 
 static void it_reads_when_all_is_quiet_and_again_after_its_time(void **state)
@@ -79,6 +84,38 @@ static void it_rests_while_a_save_is_under_way(void **state)
     rig_free(f.g);
 }
 
+/* Its local copy is let go while it is read: that is no damage. */
+static void what_is_let_go_meanwhile_is_not_damaged(void **state)
+{
+    struct rig_shape shape = rig_drain_shape(10, 0);
+    const struct catalog_save *s;
+    struct rig_job f;
+
+    (void)state;
+    shape.local_last = 1;
+    rig_job_begin(&f, 6, &shape);
+    rig_job_commit(&f, 10, 10);
+    rig_drain_settle(f.g);
+    begin_scrub(&f, 50000); /* that takes half a minute */
+    (void)rig_run(f.g, 6000, NULL, NULL);
+    assert_true(scrub_is_busy(f.g->engine));
+    for (uint64_t step = 20; step <= 40; step += 10) {
+        rig_job_commit(&f, step, step);
+        rig_drain_settle(f.g);
+        rig_settle(f.g);
+    }
+    s = rig_save_at(f.g, 10);
+    assert_true(s->is_released);
+    for (int i = 0; i < 120 && !s->scrubbed_s; i++) {
+        (void)rig_run(f.g, 1000, NULL, NULL);
+        s = rig_save_at(f.g, 10);
+    }
+    assert_true(s->scrubbed_s > 0);
+    assert_false(s->is_damaged);
+    assert_false(test_env_logged(f.g->daemon, "scrub of run"));
+    rig_free(f.g);
+}
+
 static void it_ends_in_the_midst_of_reading(void **state)
 {
     struct rig_job f;
@@ -95,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_reads_when_all_is_quiet_and_again_after_its_time),
         cmocka_unit_test(it_rests_while_a_save_is_under_way),
+        cmocka_unit_test(what_is_let_go_meanwhile_is_not_damaged),
         cmocka_unit_test(it_ends_in_the_midst_of_reading),
     };
 
