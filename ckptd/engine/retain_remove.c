@@ -15,7 +15,6 @@
 
 #include "common/plant.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -121,16 +120,6 @@ static void files_removed(void *arg, int result)
         next_folder(r);
 }
 
-/* Was it ever to be in the remote tier? */
-static bool may_be_remote(const struct run *run, const struct save_id *id)
-{
-    const struct catalog_generation *g =
-        catalog_generation_at(&run->catalog, id->generation);
-
-    assert(g); /* it was committed in it */
-    return g->record.remote_every;
-}
-
 static void tomb_put(void *arg, int result)
 {
     struct removal *r = arg;
@@ -147,10 +136,9 @@ static void tomb_put(void *arg, int result)
                                 "run %s: step %" PRIu64
                                 " (generation %u) removed by the policy",
                                 run->name, r->id.step, r->id.generation);
-    if (may_be_remote(run, &r->id))
-        remote_remove(run, &r->id, files_removed, r);
-    else
-        next_folder(r);
+    /* Whatever the policy says: it may have been wished for (`ckpt drain`), or
+     * copied (`ckpt cp`). */
+    remote_remove(run, &r->id, files_removed, r);
 }
 
 void retain_let_go(struct retention *t, const struct save_id *id)

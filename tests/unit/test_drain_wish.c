@@ -5,8 +5,7 @@
  */
 #include "ckptd/engine/drain.h"
 #include "tests/lib/media.h"
-#include "tests/lib/rig_job.h"
-#include "tests/lib/rig_retain.h"
+#include "tests/lib/rig_drain.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -171,6 +170,34 @@ static void a_failure_is_told_and_mended(void **state)
     rig_free(f.g);
 }
 
+/* Whoever sent it there, what is removed goes from there too. */
+static void what_was_wished_for_is_removed_from_there(void **state)
+{
+    struct rig_shape shape = plain;
+    struct save_id first, second;
+    struct rig_rank *tool;
+    struct rig_job f;
+
+    (void)state;
+    shape.keep_last = 1;
+    shape.remote_every = 0;
+    rig_job_begin(&f, 12, &shape);
+    rig_job_commit(&f, 11, 11);
+    first = f.v[0]->id;
+    tool = tool_of(f.g);
+    assert_true(becomes(f.g, tool, &first, WIRE_DRAIN_REMOTE, 20));
+    assert_true(rig_drain_files(f.g, &first) > 0);
+    rig_job_commit(&f, 12, 12);
+    second = f.v[0]->id;
+    assert_true(becomes(f.g, tool, &second, WIRE_DRAIN_REMOTE, 20));
+    rig_job_commit(&f, 13, 13);
+    rig_settle(f.g);
+    assert_int_equal(rig_status(f.g, 11), SAVE_REMOVED);
+    assert_int_equal(rig_drain_files(f.g, &first), 0);
+    assert_true(rig_drain_files(f.g, &second) > 0);
+    rig_free(f.g);
+}
+
 /* What is wished for and cannot go yet is not removed meanwhile. */
 static void retention_leaves_it(void **state)
 {
@@ -267,6 +294,7 @@ int main(void)
         cmocka_unit_test(it_goes_first_and_at_full_speed),
         cmocka_unit_test(one_under_way_is_hurried),
         cmocka_unit_test(a_failure_is_told_and_mended),
+        cmocka_unit_test(what_was_wished_for_is_removed_from_there),
         cmocka_unit_test(retention_leaves_it),
         cmocka_unit_test(what_is_no_checkpoint_is_refused),
         cmocka_unit_test(a_run_that_is_not_attached_gets_so),
