@@ -551,7 +551,9 @@ bool drain_uses(const struct run *run, const struct save_id *id)
 {
     const struct catalog_save *s = catalog_find(&run->catalog, id);
 
-    return (s && s->status == SAVE_COMMITTED && s->is_wished) ||
+    /* Others may have told this daemon that it is there: nothing is left. */
+    return (s && s->status == SAVE_COMMITTED && s->is_wished &&
+            !s->is_remote) ||
            is_at(run->home->engine->drain, run, id);
 }
 

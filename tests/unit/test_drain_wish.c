@@ -170,6 +170,43 @@ static void a_failure_is_told_and_mended(void **state)
     rig_free(f.g);
 }
 
+/* This daemon's table landed though it was said that it had not, and a rank
+ * that waits has seen that others have put the mark: nothing is left to do. */
+static void what_others_made_remote_is_wished_for_no_more(void **state)
+{
+    const struct store_fault unknown = {.op = STORE_PUT,
+                                        .name_part = "/remote/",
+                                        .nth = 1,
+                                        .persistent = true,
+                                        .after = true,
+                                        .error = -ETIMEDOUT};
+    const struct wire_await v = {{.generation = 1, .attempt = 1, .step = 11}};
+    char name[RECORD_NAME_BYTES];
+    struct wr w = {0};
+    struct rig_job f;
+    struct run *run;
+
+    (void)state;
+    rig_job_begin(&f, 11, &plain);
+    run = rig_the_run(f.g);
+    test_env_fail(f.g->daemon, RIG_HOME, &unknown);
+    rig_job_commit(&f, 11, 11);
+    drain_wish(run, catalog_find(&run->catalog, &v.id));
+    (void)rig_run(f.g, 500, NULL, NULL);
+    assert_true(drain_uses(run, &v.id));
+    catalog_find(&run->catalog, &v.id)->drain_at_s = UINT32_MAX;
+    store_fault_clear(test_env_fault(f.g->daemon, RIG_HOME));
+    rig_put_mark(f.g, RECORD_REMOTE, name_save(name, RIG_RUN, "remote", &v.id),
+                 &v.id);
+    wire_await_encode(&v, &w);
+    rig_send(f.r[0], WIRE_AWAIT, 0, 900, &w);
+    wr_free(&w);
+    (void)rig_run(f.g, 3000, NULL, NULL);
+    assert_true(save_of(f.g, &v.id)->is_remote);
+    assert_false(drain_uses(run, &v.id));
+    rig_free(f.g);
+}
+
 /* Whoever sent it there, what is removed goes from there too. */
 static void what_was_wished_for_is_removed_from_there(void **state)
 {
@@ -294,6 +331,7 @@ int main(void)
         cmocka_unit_test(it_goes_first_and_at_full_speed),
         cmocka_unit_test(one_under_way_is_hurried),
         cmocka_unit_test(a_failure_is_told_and_mended),
+        cmocka_unit_test(what_others_made_remote_is_wished_for_no_more),
         cmocka_unit_test(what_was_wished_for_is_removed_from_there),
         cmocka_unit_test(retention_leaves_it),
         cmocka_unit_test(what_is_no_checkpoint_is_refused),
