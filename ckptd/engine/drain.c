@@ -167,17 +167,32 @@ static void look_later(struct drain *d, uint64_t ns)
     env_of(d)->ops->timer_set(env_of(d), &d->timer, env_now(env_of(d)) + ns);
 }
 
+/* Is it the last that failed? */
+static bool has_failed(const struct drain *d, const struct run *run,
+                       const struct save_id *id)
+{
+    return d->failed_run == run && save_id_compare(&d->failed, id) == 0;
+}
+
+static bool is_failed_wished(const struct drain *d)
+{
+    const struct catalog_save *s =
+        d->failed_run ? catalog_find(&d->failed_run->catalog, &d->failed)
+                      : NULL;
+
+    return s && s->is_wished;
+}
+
 /* Of a wish it stays known while others, tried meanwhile, fail as well. */
 static void note_failure(struct drain *d, int result, const char *what)
 {
-    const struct catalog_save *last =
-        catalog_find(&d->run->catalog, &d->failed);
-    bool is_same = save_id_compare(&d->failed, &d->id) == 0;
+    bool is_same = has_failed(d, d->run, &d->id);
 
     if (result == 0 && is_same)
-        d->failed = (struct save_id){0};
-    if (result == 0 || (!is_same && last && last->is_wished && !is_wished(d)))
+        d->failed_run = NULL;
+    if (result == 0 || (!is_same && is_failed_wished(d) && !is_wished(d)))
         return;
+    d->failed_run = d->run;
     d->failed = d->id;
     (void)err_set(&d->failure, result, "%s: %s", what, err_text(result));
 }
@@ -541,7 +556,7 @@ void drain_progress(const struct run *run, const struct catalog_save *s,
         out->state = WIRE_DRAIN_COPYING;
         if (d->phase == DRAIN_WRITING)
             drain_write_progress(d, &out->bytes, &out->done_bytes);
-    } else if (save_id_compare(&d->failed, &s->id) == 0) {
+    } else if (has_failed(d, run, &s->id)) {
         out->code = d->failure.code;
         memcpy(out->text, d->failure.text, sizeof out->text);
     }

@@ -26,10 +26,11 @@ struct drain {
     struct engine *engine;
     enum drain_phase phase;
     bool is_stopping;
-    bool is_yielding;      /* to one that is wished for */
-    bool is_second_look;   /* all is copied here; have the others? */
-    struct save_id failed; /* the last that failed, and why */
-    struct err failure;
+    bool is_yielding;             /* to one that is wished for */
+    bool is_second_look;          /* all is copied here; have the others? */
+    const struct run *failed_run; /* of the last that failed; NULL: none */
+    struct save_id failed;
+    struct err failure; /* why */
     struct env_timer timer;
     uint64_t next_start_ns; /* by the rate */
     double remote_bytes_s;  /* as it was seen to write; 0: not yet */

@@ -170,6 +170,46 @@ static void a_failure_is_told_and_mended(void **state)
     rig_free(f.g);
 }
 
+static void attached(void *arg, int result, struct run *run,
+                     const struct err *err)
+{
+    (void)err;
+    assert_int_equal(result, 0);
+    *(struct run **)arg = run;
+}
+
+/* A save's id does not say of which run it is. */
+static void a_failure_is_not_told_of_another_run(void **state)
+{
+    const struct store_fault full = {.op = STORE_SEG_OPEN,
+                                     .name_part = "/data/",
+                                     .nth = 1,
+                                     .persistent = true,
+                                     .error = -ENOSPC};
+    struct catalog_save same = {.status = SAVE_COMMITTED};
+    struct run *other = NULL, *run;
+    struct wire_drain_ok ok;
+    struct rig_job f;
+
+    (void)state;
+    rig_job_begin(&f, 10, &plain);
+    test_env_fail(f.g->daemon, RIG_HOME, &full);
+    rig_job_commit(&f, 10, 10);
+    run = rig_the_run(f.g);
+    (void)rig_run(f.g, 5000, NULL, NULL);
+    run_attach(f.g->engine, RIG_HOME, "other", attached, &other);
+    (void)rig_run(f.g, 1000, NULL, NULL);
+    assert_non_null(other);
+    same.id = f.v[0]->id;
+    assert_int_equal(catalog_note_save(&other->catalog, &same, ""), 0);
+    drain_progress(run, catalog_find(&run->catalog, &same.id), &ok);
+    assert_int_equal(ok.code, -ENOSPC);
+    drain_progress(other, catalog_find(&other->catalog, &same.id), &ok);
+    assert_int_equal(ok.code, 0);
+    assert_string_equal(ok.text, "");
+    rig_free(f.g);
+}
+
 /* This daemon's table landed though it was said that it had not, and a rank
  * that waits has seen that others have put the mark: nothing is left to do. */
 static void what_others_made_remote_is_wished_for_no_more(void **state)
@@ -331,6 +371,7 @@ int main(void)
         cmocka_unit_test(it_goes_first_and_at_full_speed),
         cmocka_unit_test(one_under_way_is_hurried),
         cmocka_unit_test(a_failure_is_told_and_mended),
+        cmocka_unit_test(a_failure_is_not_told_of_another_run),
         cmocka_unit_test(what_others_made_remote_is_wished_for_no_more),
         cmocka_unit_test(what_was_wished_for_is_removed_from_there),
         cmocka_unit_test(retention_leaves_it),
