@@ -520,9 +520,11 @@ void drain_wish(struct run *run, struct catalog_save *s)
 {
     struct drain *d = run->home->engine->drain;
 
-    if (s->is_wished || s->is_remote)
+    if (s->is_remote)
         return;
     s->drain_at_s = 0;
+    if (has_failed(d, run, &s->id))
+        d->failed_run = NULL; /* that is no answer to this wish */
     if (s->is_drained) { /* a look is all it takes: nothing yields to that */
         drain_run(run);
         return;

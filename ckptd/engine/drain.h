@@ -42,7 +42,8 @@ void drain_put_mark(struct run *run, const struct save_id *id,
 int drain_is_meant(const struct run *run, const struct catalog_save *s,
                    struct err *err) MUST_USE;
 /* A wish (`ckpt drain`) for this daemon's share of a checkpoint: it goes before
- * all others, and as fast as it can. One that has failed is tried at once. */
+ * all others, and as fast as it can. One that has failed is tried at once, and
+ * that failure forgotten. */
 void drain_wish(struct run *run, struct catalog_save *s);
 /* How far that is; state, bytes and the last failure. */
 void drain_progress(const struct run *run, const struct catalog_save *s,

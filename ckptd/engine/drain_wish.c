@@ -29,6 +29,17 @@ static struct session *session_of(const struct wish *w)
     return NULL;
 }
 
+/* A command says the same again and again, to hear how far it is. */
+static bool is_repeated(struct session *s, const struct run *run,
+                        const struct save_id *id)
+{
+    bool is = s->wished_run == run && save_id_compare(&s->wished, id) == 0;
+
+    s->wished_run = run;
+    s->wished = *id;
+    return is;
+}
+
 static void answer(struct session *s, const struct wish *w, struct run *run)
 {
     struct catalog_save *save = catalog_find(&run->catalog, &w->id);
@@ -50,7 +61,8 @@ static void answer(struct session *s, const struct wish *w, struct run *run)
                       catalog_reason(save));
         return;
     }
-    drain_wish(run, save);
+    if (!is_repeated(s, run, &w->id) || !save->is_wished)
+        drain_wish(run, save);
     drain_progress(run, save, &ok);
     wire_drain_ok_encode(&ok, &out);
     session_send(s, WIRE_DRAIN_OK, w->request_id, &out);

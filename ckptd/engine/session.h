@@ -75,6 +75,9 @@ struct session {
     uint64_t next_number; /* of saves and loads of this session, from 1 */
     uint32_t failed_in_a_row;
     uint32_t await_count; /* await.c's own */
+    /* drain_wish.c's own: what was last wished for here. */
+    const struct run *wished_run;
+    struct save_id wished;
     /* session.c's own: */
     bool is_attaching; /* run_attach() has yet to call back */
     bool is_joining;   /* join_begin() has yet to call back */

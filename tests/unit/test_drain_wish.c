@@ -170,6 +170,40 @@ static void a_failure_is_told_and_mended(void **state)
     rig_free(f.g);
 }
 
+/* What failed before it was wished for is no answer to the wish; nor is it to
+ * that of the next command. */
+static void an_old_failure_is_not_told_of_a_new_wish(void **state)
+{
+    const struct store_fault full = {.op = STORE_SEG_OPEN,
+                                     .name_part = "/data/",
+                                     .nth = 1,
+                                     .persistent = true,
+                                     .error = -ENOSPC};
+    struct rig_job f;
+    struct save_id id;
+
+    (void)state;
+    rig_job_begin(&f, 9, &plain);
+    test_env_fail(f.g->daemon, RIG_HOME, &full);
+    rig_job_commit(&f, 10, 10);
+    id = f.v[0]->id;
+    (void)rig_run(f.g, 5000, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct rig_rank *tool = tool_of(f.g);
+
+        assert_true(save_of(f.g, &id)->drain_failures > 0);
+        assert_int_equal(ask(f.g, tool, RIG_RUN, &id), 0);
+        assert_int_equal(last.code, 0);
+        (void)rig_run(f.g, 500, NULL, NULL); /* less than it waits for */
+        assert_int_equal(ask(f.g, tool, RIG_RUN, &id), 0);
+        assert_int_equal(last.code, -ENOSPC);
+        /* Asked again and again by one it keeps to its time. */
+        assert_int_equal(save_of(f.g, &id)->drain_failures, 1);
+        rig_die(tool);
+    }
+    rig_free(f.g);
+}
+
 static void attached(void *arg, int result, struct run *run,
                      const struct err *err)
 {
@@ -371,6 +405,7 @@ int main(void)
         cmocka_unit_test(it_goes_first_and_at_full_speed),
         cmocka_unit_test(one_under_way_is_hurried),
         cmocka_unit_test(a_failure_is_told_and_mended),
+        cmocka_unit_test(an_old_failure_is_not_told_of_a_new_wish),
         cmocka_unit_test(a_failure_is_not_told_of_another_run),
         cmocka_unit_test(what_others_made_remote_is_wished_for_no_more),
         cmocka_unit_test(what_was_wished_for_is_removed_from_there),
