@@ -8,6 +8,7 @@
  *   store_rados_trial.c  a trial of both pools, for people
  *   store_rados_op.c     one operation on one object: budget, call, arrival
  *   store_rados_put.c    creating a record or blob, and removing one
+ *   store_rados_catalog.c  names into catalogues, before what they name
  *   store_rados_get.c    reading one, and its length
  *   store_rados_list.c   listings out of a folder's catalogue
  *   store_rados_names.c  objects' names, a catalogue's keys, the anchor's text
@@ -150,7 +151,8 @@ struct rados_store {
     struct list waiting;
     uint32_t ops;
     uint64_t op_bytes;
-    struct list paused; /* jobs */
+    struct list paused;  /* jobs */
+    struct list leaders; /* jobs whose keys, and others', are on their way */
     char *folder[RADOS_FOLDERS];
     char fix[RADOS_FIX_BYTES]; /* what to do about what failed in opening */
     int event_fd; /* a timer: now, for what has arrived, or a pause's end */
@@ -205,10 +207,11 @@ struct rados_job {
     char catalog[OBJECT_NAME_BYTES];
     uint64_t deadline_ms;
     uint32_t tries;
-    /* While it pauses. */
+    /* While it pauses, or its key is put into the catalogue. */
     struct list link;
     uint64_t pause_ms, resume_ms;
     void (*resume)(struct rados_job *job);
+    struct list members, waiting; /* of a leader: store_rados_catalog.c */
     size_t registered; /* bytes of the name whose folders are in catalogues */
     uint32_t attempts; /* at creating or removing the object */
     int64_t outcome;   /* so far */
@@ -229,6 +232,13 @@ bool rados_job_may_retry(struct rados_job *job);
  * once or after a pause. False: `result` is to be believed. */
 bool rados_job_read_again(struct rados_job *job, int result,
                           void (*start)(struct rados_job *job));
+
+/* Puts the name, under a key with the seal's nonce, into the catalogue of its
+ * folder (job->catalog, job->key), and each folder into its parent's; then
+ * `done`, unless that failed: then the job has ended. */
+void rados_register(struct rados_job *job, void (*done)(struct rados_job *job));
+/* 'b' or 'r'. */
+char rados_kind_of(const struct rados_job *job);
 
 void rados_put_submit(struct rados_job *job);
 void rados_remove_submit(struct rados_job *job);

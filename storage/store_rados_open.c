@@ -263,6 +263,7 @@ struct rados_store *rados_new(const struct store_rados_options *options,
     list_init(&rados->waiting);
     list_init(&rados->arrived);
     list_init(&rados->paused);
+    list_init(&rados->leaders);
     (void)pthread_mutex_init(&rados->lock, NULL);
     rados->flags = flags;
     rados->connect_timeout_ms = options->connect_timeout_ms;

@@ -1,11 +1,10 @@
 /*
  * store_rados_put.c - creates a record or a blob, and removes one.
  *
- *     PUT     each folder of the name into its parent's catalogue (those that
- *             are not known to be there), a key of this request into the
- *             folder's, then the object with its seal, exclusively, in one
- *             operation; then its seal and the checksum that the cluster
- *             computes of its bytes are read back.
+ *     PUT     the name into the catalogues (store_rados_catalog.c), under a
+ *             key of this request, then the object with its seal, exclusively,
+ *             in one operation; then its seal and the checksum that the
+ *             cluster computes of its bytes are read back.
  *     REMOVE  the object's seal is read, the object removed if it still has
  *             that seal, then the key of the request that created it.
  *
@@ -24,130 +23,14 @@
 #include "storage/store_rados.h"
 
 #include "common/bytes.h"
-#include "common/hash.h"
 #include "storage/crc32c.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-static void put_register(struct rados_job *job);
+static void put_start(struct rados_job *job);
 static void put_look(struct rados_job *job);
-
-static char kind_of(const struct rados_job *job)
-{
-    return job->pool == RADOS_BLOBS ? 'b' : 'r';
-}
-
-/*
- * Folders that are known to be in their parents' catalogues.
- */
-
-static char **folder_slot(struct rados_store *rados, const char *name,
-                          size_t bytes)
-{
-    return &rados->folder[hash_64(name, bytes) % RADOS_FOLDERS];
-}
-
-static bool folder_is_known(struct rados_store *rados, const char *name,
-                            size_t bytes)
-{
-    const char *known = *folder_slot(rados, name, bytes);
-
-    return known && strlen(known) == bytes && memcmp(known, name, bytes) == 0;
-}
-
-/* Not remembering one costs an operation the next time. */
-static void folder_learn(struct rados_store *rados, const char *name,
-                         size_t bytes)
-{
-    char **slot = folder_slot(rados, name, bytes);
-
-    free(*slot);
-    *slot = malloc(bytes + 1);
-    if (!*slot)
-        return;
-    memcpy(*slot, name, bytes);
-    (*slot)[bytes] = '\0';
-}
-
-/*
- * The catalogue.
- */
-
-static bool add_key(struct rados_job *job, size_t key_bytes)
-{
-    const char *key = job->key;
-    const char *value = "";
-    const size_t none = 0;
-
-    if (!rados_job_begin(job, RADOS_RECORDS, job->catalog, false))
-        return false;
-    job->rados->api->write_op_omap_set2(job->op.steps, &key, &value, &key_bytes,
-                                        &none, 1);
-    return true;
-}
-
-/* Where the component of a name ends that follows its first `at` bytes. */
-static size_t component_end(const char *name, size_t at)
-{
-    return at + 1 + strcspn(name + at + 1, "/");
-}
-
-static void folder_registered(struct rados_op *op)
-{
-    struct rados_job *job = op->owner;
-    int rc = op->result;
-
-    rados_op_fini(op);
-    if (rc == -ETIMEDOUT && rados_job_may_retry(job)) {
-        put_register(job);
-    } else if (rc < 0) {
-        rados_job_end(job, rc);
-    } else {
-        job->registered = component_end(job->req->name, job->registered);
-        folder_learn(job->rados, job->req->name, job->registered);
-        put_register(job);
-    }
-}
-
-static void register_folder(struct rados_job *job)
-{
-    const char *name = job->req->name;
-    size_t parent = job->registered, end = component_end(name, parent);
-    const char *component = name + parent + (parent > 0);
-    size_t key_bytes = rados_key_format(
-        'd', component, (size_t)(name + end - component), NULL, job->key);
-
-    rados_object_name('c', name, parent, job->catalog);
-    if (add_key(job, key_bytes))
-        rados_op_submit(&job->op, folder_registered);
-}
-
-static void put_create(struct rados_op *op);
-
-/* The next folder of the name that is not known, then the name itself. */
-static void put_register(struct rados_job *job)
-{
-    const char *name = job->req->name, *component;
-    size_t folder = rados_folder_of(name, &component), key_bytes;
-
-    while (
-        job->registered < folder &&
-        folder_is_known(job->rados, name, component_end(name, job->registered)))
-        job->registered = component_end(name, job->registered);
-    if (job->registered < folder) {
-        register_folder(job);
-        return;
-    }
-    job->seal.nonce.b[15] = (uint8_t)job->attempts;
-    key_bytes = rados_key_format(kind_of(job), component, strlen(component),
-                                 &job->seal.nonce, job->key);
-    rados_object_name('c', name, folder, job->catalog);
-    if (add_key(job, key_bytes))
-        rados_op_submit(&job->op, put_create);
-}
 
 /* Takes the key of this request away again, or of the object that was
  * removed, and ends with job->outcome: what stays is not shown. */
@@ -201,22 +84,12 @@ static void put_created(struct rados_op *op)
 }
 
 /* The key is in the catalogue. */
-static void put_create(struct rados_op *op)
+static void put_create(struct rados_job *job)
 {
-    struct rados_job *job = op->owner;
     const struct rados_api *api = job->rados->api;
+    struct rados_op *op = &job->op;
     uint8_t seal[SEAL_BYTES];
-    int rc = op->result;
 
-    rados_op_fini(op);
-    if (rc == -ETIMEDOUT && rados_job_may_retry(job)) {
-        put_register(job);
-        return;
-    }
-    if (rc < 0) {
-        rados_job_end(job, rc);
-        return;
-    }
     if (!rados_job_begin(job, job->pool, job->object, false))
         return;
     /* Here, so that the copy that follows finds the bytes in the cache. */
@@ -230,6 +103,12 @@ static void put_create(struct rados_op *op)
     api->write_op_setxattr(op->steps, SEAL_ATTRIBUTE, (const char *)seal,
                            sizeof seal);
     rados_op_submit(op, put_created);
+}
+
+static void put_start(struct rados_job *job)
+{
+    job->seal.nonce.b[15] = (uint8_t)job->attempts;
+    rados_register(job, put_create);
 }
 
 static bool is_ours(const struct rados_job *job, const struct seal *seal)
@@ -261,7 +140,7 @@ static void put_absent(struct rados_job *job)
     else if (job->outcome == 0)
         rados_job_end(job, 0);
     else if (rados_job_may_retry(job))
-        put_register(job);
+        put_start(job);
     else
         rados_job_end(job, -ETIMEDOUT);
 }
@@ -328,7 +207,7 @@ void rados_put_submit(struct rados_job *job)
     job->seal.nonce = rados->nonce;
     put_u64(job->seal.nonce.b + 8, ++rados->nonce_count);
     job->seal.bytes = req->len;
-    put_register(job);
+    put_start(job);
 }
 
 /*
@@ -374,7 +253,7 @@ static void remove_it(struct rados_job *job, bool has_seal)
     job->attempts++;
     job->key[0] = '\0';
     if (has_seal) {
-        (void)rados_key_format(kind_of(job), component, strlen(component),
+        (void)rados_key_format(rados_kind_of(job), component, strlen(component),
                                &job->seal.nonce, job->key);
         seal_encode(&job->seal, job->object, seal);
         api->write_op_cmpxattr(op->steps, SEAL_ATTRIBUTE, RADOS_CMPXATTR_EQ,

@@ -124,6 +124,88 @@ static void what_is_under_way_is_bounded(void **state)
     free(batch.req);
 }
 
+/* The first key goes alone, the others behind it at once; and what that comes
+ * to is the answer to all of them. */
+static void keys_of_a_folder_go_together(void **state)
+{
+    static const struct {
+        int how, error, all; /* of the operation with the many keys */
+    } cases[] = {
+        {RULE_DONE, 0, 0},           {RULE_NOT_DONE, -ETIMEDOUT, 0},
+        {RULE_DONE, -ETIMEDOUT, 0},  {RULE_LATE, -ETIMEDOUT, 0},
+        {RULE_NOT_DONE, -EIO, -EIO}, {RULE_NOT_DONE, -ENOSPC, -ENOSPC}};
+    char name[60][32];
+
+    assert_int_equal(do_put(*state, "f/0/first", "x"), 0); /* the folders */
+    for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+        struct batch batch = batch_new(ARRAY_LEN(name));
+        struct rados_weather weather = {.rule = {.object = "c:f/0",
+                                                 .is_write = true,
+                                                 .nth = 2,
+                                                 .error = cases[c].error}};
+        uint64_t before = rados_double_counts().operations;
+
+        weather.rule.how = cases[c].how;
+        rados_double_weather(cases[c].error ? &weather : &fair);
+        for (size_t i = 0; i < batch.count; i++) {
+            (void)snprintf(name[i], sizeof name[i], "f/0/%zu.%zu", c, i);
+            batch.req[i] = (struct store_req){
+                .op = STORE_PUT, .name = name[i], .buf = name[i], .len = 3};
+        }
+        batch_submit(*state, &batch);
+        batch_wait(*state, &batch);
+        rados_double_weather(&fair);
+        rados_double_land();
+        assert_int_equal(batch.req[0].result, 0);
+        for (size_t i = 1; i < batch.count; i++)
+            assert_int_equal(batch.req[i].result, cases[c].all);
+        /* A key, the object and a look of each, were they by themselves. */
+        if (!cases[c].error)
+            assert_int_equal(rados_double_counts().operations - before,
+                             2 + 2 * batch.count);
+        free(batch.req);
+    }
+    assert_int_equal(listed(*state, "f/0"), 1 + 4 * ARRAY_LEN(name) + 2);
+}
+
+/* More than go at once, of two folders, in any weather. */
+static void keys_of_many_go_in_turn(void **state)
+{
+    const struct rados_weather foul = {.delay_us = 200,
+                                       .lost = 20,
+                                       .unanswered = 20,
+                                       .late = 20,
+                                       .refused = 5};
+    struct batch batch = batch_new(400);
+    char name[400][32];
+    size_t good[2] = {0, 0};
+
+    assert_int_equal(do_put(*state, "f/0/first", "x"), 0);
+    assert_int_equal(do_put(*state, "f/1/first", "x"), 0);
+    rados_double_weather(&foul);
+    for (size_t i = 0; i < batch.count; i++) {
+        (void)snprintf(name[i], sizeof name[i], "f/%zu/%zu", i % 2, i);
+        batch.req[i] = (struct store_req){
+            .op = STORE_PUT, .name = name[i], .buf = name[i], .len = 3};
+    }
+    batch_submit(*state, &batch);
+    batch_wait(*state, &batch);
+    rados_double_weather(&fair);
+    rados_double_land();
+    for (size_t i = 0; i < batch.count; i++) {
+        int64_t rc = batch.req[i].result;
+
+        assert_true(rc == 0 || rc == -ENOMEM || rc == -ETIMEDOUT);
+        if (rc == -ETIMEDOUT) /* it may be there */
+            rc = do_record(*state, STORE_STAT, name[i], NULL, 0) < 0;
+        good[i % 2] += rc == 0;
+    }
+    assert_true(good[0] > 100 && good[1] > 100);
+    assert_true(listed(*state, "f/0") >= 1 + good[0]);
+    assert_true(listed(*state, "f/1") >= 1 + good[1]);
+    free(batch.req);
+}
+
 /*
  * -EIO to a read: an erasure-coded pool says so while too few parts of an
  * object are there.
@@ -438,6 +520,8 @@ int main(void)
         ON_DOUBLE(a_full_cluster_says_so_and_lets_remove),
         ON_DOUBLE(what_librados_does_not_take_ends_too),
         ON_DOUBLE(what_is_under_way_is_bounded),
+        ON_DOUBLE(keys_of_a_folder_go_together),
+        ON_DOUBLE(keys_of_many_go_in_turn),
         ON_DOUBLE(what_cannot_be_read_for_a_moment_is_asked_again),
         ON_DOUBLE(what_stays_unreadable_is_believed_in_time),
         ON_DOUBLE(a_checksum_that_does_not_fit_is_believed_at_once),
