@@ -79,7 +79,7 @@ static const char *word_of(const struct verifying *v, size_t tier, int code)
     const struct check_result *r = &v->turn[tier].result;
 
     if (tier == CHECK_NVME && code == EXIT_PARTIAL && !r->unread &&
-        r->missing == r->replaced)
+        r->missing == r->replaced && r->missing > r->elsewhere)
         return "remote";
     return each_word(code);
 }
