@@ -133,6 +133,11 @@ static void plan_remote(uint64_t seed, struct sim_plan *p)
         return;
     p->remote_every = 1 + (uint32_t)(by / 10 % 3);
     p->local_last = (uint32_t)(by / 30 % 3);
+    if (by / 90 % 2 == 0 || p->tensors == SIM_TENSORS)
+        return;
+    p->mask = 0xffff;
+    p->elements += 2000;                 /* so that chunks have pages to lose */
+    p->codec = (uint32_t)(by / 180 % 2); /* they are not encoded before */
 }
 
 static void plan_make(struct sim *s)
@@ -159,6 +164,7 @@ static void plan_make(struct sim *s)
     p->load_ms = (uint32_t)sim_between(s, 10, 30) * 1000;
     p->slots = (uint32_t)sim_between(s, 4, 8);
     p->codec = (uint32_t)sim_random(s, 3);
+    p->mask = UINT64_MAX;
     p->has_rot = sim_chance(s, 8);
     p->is_contended = sim_chance(s, 20);
     plan_remote(s->seed, p);

@@ -56,6 +56,7 @@ struct sim_plan {
     uint32_t tight_ms; /* to decide, while things go wrong; 0: decide_ms */
     uint32_t slots;
     uint32_t codec;
+    uint64_t mask;     /* of each element: what is dull gets smaller encoded */
     bool has_rot;      /* drives do not all survive */
     bool is_contended; /* a second launcher for the same run */
     struct disk_model home, local;

@@ -38,9 +38,9 @@ static uint64_t base_of(const struct sim_rank *r, uint32_t tensor,
     return mix(z + (is_frozen ? 0 : id->attempt));
 }
 
-static uint64_t element(uint64_t base, uint64_t index)
+static uint64_t element(const struct sim_rank *r, uint64_t base, uint64_t index)
 {
-    return mix(base + index * 0x9e3779b97f4a7c15u);
+    return mix(base + index * 0x9e3779b97f4a7c15u) & r->sim->plan.mask;
 }
 
 /* Where the i-th of `count` ranks begins. */
@@ -98,7 +98,7 @@ void state_chunk(const struct sim_rank *r, const struct save_id *id,
 
         for (uint32_t k = 0; k < p->bytes / 8; k++)
             put_u64(to + p->chunk_start + (size_t)k * 8,
-                    element(base, first + k));
+                    element(r, base, first + k));
     }
 }
 
@@ -110,7 +110,7 @@ bool state_check(const struct sim_rank *r, const struct save_id *id, char *text,
         uint64_t base = base_of(r, t, id);
 
         for (uint64_t i = 0; i < r->bytes[t] / 8; i++) {
-            uint64_t want = element(base, e->region.cut_start + i);
+            uint64_t want = element(r, base, e->region.cut_start + i);
             uint64_t got = get_u64(r->data[t] + i * 8);
 
             if (want == got)
