@@ -168,7 +168,8 @@ voted within 4000 ms" 4
     local round first newest late=0
     RANDOM_SEED=7
     for round in $(seq $((1 + rounds / 5))); do
-        first=$((round * 100)) newest=$((round * 100 + 99))/$((2 * round))
+        # Three generations a round: the second one saves it.
+        first=$((round * 100)) newest=$((round * 100 + 99))/$((3 * round - 1))
         token=a-$round
         before=(open "?load" fill:$round)
         start_ready storm:$first:90:60000 close

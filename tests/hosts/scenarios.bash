@@ -25,8 +25,8 @@ hosts_setup() {
     ON_HOST=$JOB CKPT_ON_HOST=$BUILD_DIR/bin/ckpt
     # State that is large enough to be told apart by its bytes.
     LARGE=(--tensors 12 --rows 512 --columns 1024)
-    rounds=2
-    [ -z "${CKPT_TEST_LONG:-}" ] || rounds=20
+    rounds=2 limit=150
+    [ -z "${CKPT_TEST_LONG:-}" ] || rounds=20 limit=600 # seconds of a part
     decide=4000
     export CKPT_REMOTE_EVERY=1
 }
@@ -67,7 +67,7 @@ part() {
     local i=$1 ranks=$2
     shift 2
     : >"$OUT.$i"
-    timeout -k 5 150 "$HOSTS" "$HOSTS_DIR" on host$i -- \
+    timeout -k 5 $limit "$HOSTS" "$HOSTS_DIR" on host$i -- \
         "$ON_HOST" --home "$HOME_DIR" --local "$(local_of $i)" \
         --token "$token" --ranks 2 --part "$ranks" "$@" >"$OUT.$i" 2>&1 3>&- &
     part[i]=$!
