@@ -406,10 +406,6 @@ static void fill(struct remote_write *w)
 {
     remote_move(w, REMOTE_FILLING);
     w->next_read = w->window_first;
-    if (w->is_cancelled) { /* its time need not come */
-        filled(w);
-        return;
-    }
     if (remote_has_header(w))
         put_header(w);
     read_more(w);
