@@ -139,22 +139,31 @@ bool contract_adopted(uint64_t seed, char why[WHY_BYTES])
     return ok;
 }
 
+/* A segment was made and closed; `a` is to open it for writing. */
+static void begin_with_segment(struct bench *b, uint64_t seed, struct asked *a)
+{
+    struct asked shut = {.name = ""};
+
+    *a = (struct asked){.name = "seg/000001"};
+    bench_begin(b, seed, false, false);
+    seg_ask(b, a,
+            (struct store_req){.op = STORE_SEG_OPEN,
+                               .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
+                               .len = SEG_BYTES});
+    seg_ask(b, &shut,
+            (struct store_req){.op = STORE_SEG_CLOSE, .seg = a->req.seg});
+    a->req = (struct store_req){.op = STORE_SEG_OPEN, .flags = STORE_SEG_WRITE};
+}
+
 /* The other process removes a segment while we open it: after any of our
  * steps. */
 bool contract_removed(uint64_t seed, char why[WHY_BYTES])
 {
-    struct asked a = {.name = "seg/000001"}, removed = a, shut = {.name = ""};
+    struct asked a, removed = {.name = "seg/000001"};
     struct bench b;
     bool ok;
 
-    bench_begin(&b, seed, false, false);
-    seg_ask(&b, &a,
-            (struct store_req){.op = STORE_SEG_OPEN,
-                               .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
-                               .len = SEG_BYTES});
-    seg_ask(&b, &shut,
-            (struct store_req){.op = STORE_SEG_CLOSE, .seg = a.req.seg});
-    a.req = (struct store_req){.op = STORE_SEG_OPEN, .flags = STORE_SEG_WRITE};
+    begin_with_segment(&b, seed, &a);
     bench_ask(&b, 0, &a);
     for (uint64_t i = 0; i < seed % 8 && b.store[0]->inflight > 0; i++)
         (void)!store_poll(b.store[0], 0);
@@ -295,19 +304,12 @@ bool contract_syncs_at_once(uint64_t seed, char why[WHY_BYTES])
 /* The answer to opening a segment for writing, that something befell. */
 static int64_t opened_after(uint64_t seed, void (*befall)(struct bench *b))
 {
-    struct asked a = {.name = "seg/000001"}, shut = {.name = ""};
     struct bench b;
+    struct asked a;
     int64_t answer;
 
-    bench_begin(&b, seed, false, false);
-    seg_ask(&b, &a,
-            (struct store_req){.op = STORE_SEG_OPEN,
-                               .flags = STORE_SEG_WRITE | STORE_SEG_CREATE,
-                               .len = SEG_BYTES});
-    seg_ask(&b, &shut,
-            (struct store_req){.op = STORE_SEG_CLOSE, .seg = a.req.seg});
+    begin_with_segment(&b, seed, &a);
     befall(&b);
-    a.req = (struct store_req){.op = STORE_SEG_OPEN, .flags = STORE_SEG_WRITE};
     answer = bench_asked(&b, &a);
     bench_close(&b);
     bench_end(&b);
