@@ -5,6 +5,33 @@
 #include "tests/lib/engine_rig.h"
 
 #include <assert.h>
+#include <stdio.h>
+
+uint64_t trouble_sweep(const struct trouble *troubles, size_t count,
+                       const struct sweep *sweep)
+{
+    uint64_t violations = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct sweep one = *sweep;
+
+        one.class_name = troubles[i].name;
+        one.class_arg = &troubles[i];
+        one.has_after = troubles[i].has_after;
+        one.jobs = 2;
+        one.limit_ms = 60000;
+        violations += sweep_run(&one);
+    }
+    return violations;
+}
+
+void trouble_no_leak(void)
+{
+    if (failnth_live())
+        (void)fprintf(stderr, "%lld blocks leaked\n",
+                      (long long)failnth_live());
+    assert(failnth_live() == 0);
+}
 
 static bool is_of_store(const struct trouble *t)
 {

@@ -17,11 +17,18 @@ struct trouble {
     bool has_after;
 };
 
+/* A scenario under each of these classes; `sweep` says which, and how much of
+ * it. The number of violations. */
+uint64_t trouble_sweep(const struct trouble *troubles, size_t count,
+                       const struct sweep *sweep);
+
 /* The fault is armed: for the home of a daemon that has none yet, too. */
 void trouble_begin(const struct trouble *t, struct test_env *daemon,
                    const struct sweep_fault *fault);
 /* It is gone, and what was seen of it is in the result. */
 void trouble_end(const struct trouble *t, struct test_env *daemon,
                  struct sweep_result *result);
+/* Every block of memory was freed; by assert(). */
+void trouble_no_leak(void);
 
 #endif

@@ -298,31 +298,20 @@ static void run(const struct sweep *sweep, const struct sweep_fault *fault,
     scene->settle(scene->in_place,
                   fault->mode != SWEEP_COUNT && result->fired > 0, result);
     tear_down();
-    if (failnth_live())
-        (void)fprintf(stderr, "%lld blocks leaked\n",
-                      (long long)failnth_live());
-    assert(failnth_live() == 0);
+    trouble_no_leak();
 }
 
 static void sweep_scene(void **state)
 {
     const struct scene *scene = *state;
-    uint64_t violations = 0;
+    const struct sweep sweep = {.scenario = scene->name,
+                                .run = run,
+                                .scenario_arg = scene,
+                                .share = SHARE};
+    uint64_t violations;
 
     scene->prepare(scene->in_place);
-    for (size_t i = 0; i < ARRAY_LEN(troubles); i++) {
-        struct sweep sweep = {.scenario = scene->name,
-                              .class_name = troubles[i].name,
-                              .run = run,
-                              .scenario_arg = scene,
-                              .class_arg = &troubles[i],
-                              .has_after = troubles[i].has_after,
-                              .share = SHARE,
-                              .jobs = 2,
-                              .limit_ms = 60000};
-
-        violations += sweep_run(&sweep);
-    }
+    violations = trouble_sweep(troubles, ARRAY_LEN(troubles), &sweep);
     tear_down();
     job = (struct rig_job){0};
     loads = (struct load_job){0};

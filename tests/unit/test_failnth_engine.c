@@ -280,10 +280,7 @@ static void run(const struct sweep *sweep, const struct sweep_fault *fault,
         sweep_told(result, stage.g->err.code, stage.g->err.text);
     start_another(&stage);
     tear_down(&stage);
-    if (failnth_live())
-        (void)fprintf(stderr, "%lld blocks leaked\n",
-                      (long long)failnth_live());
-    assert(failnth_live() == 0);
+    trouble_no_leak();
 }
 
 /*
@@ -293,23 +290,15 @@ static void run(const struct sweep *sweep, const struct sweep_fault *fault,
 static void sweep_scenario(void **state)
 {
     const struct stage_scene *scenario = *state;
-    uint64_t violations = 0;
+    const struct sweep sweep = {.scenario = scenario->name,
+                                .run = run,
+                                .scenario_arg = scenario,
+                                .share = SHARE};
+    uint64_t violations;
 
     stage.disturb = refuse;
     scenario->prepare(&stage);
-    for (size_t i = 0; i < ARRAY_LEN(troubles); i++) {
-        struct sweep sweep = {.scenario = scenario->name,
-                              .class_name = troubles[i].name,
-                              .run = run,
-                              .scenario_arg = scenario,
-                              .class_arg = &troubles[i],
-                              .has_after = troubles[i].has_after,
-                              .share = SHARE,
-                              .jobs = 2,
-                              .limit_ms = 60000};
-
-        violations += sweep_run(&sweep);
-    }
+    violations = trouble_sweep(troubles, ARRAY_LEN(troubles), &sweep);
     tear_down(&stage);
     stage = (struct stage){0};
     assert_int_equal(violations, 0);
