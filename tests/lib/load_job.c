@@ -223,6 +223,19 @@ void load_job_damage(struct load_job *j, int i)
     free(page);
 }
 
+void load_job_cut_short(struct load_job *j, uint64_t turns, bool is_killed)
+{
+    load_job_load(j);
+    for (uint64_t i = 0; i < turns; i++)
+        (void)rig_run(j->g, 0, NULL, NULL);
+    if (is_killed)
+        rig_kill(j->g);
+    rig_free(j->g); /* asserts that all ends and nothing is left */
+    load_job_start(j, 2, 4, true);
+    load_job_load(j);
+    load_job_finish(j);
+}
+
 void load_job_end(struct load_job *j)
 {
     if (j->g)

@@ -26,7 +26,8 @@ struct load_job {
     uint32_t savers, loaders, lives;
 };
 
-/* `savers` ranks save with this codec (as CKPT_CODEC, or JOB_DULL), then the daemon ends. */
+/* `savers` ranks save with this codec (as CKPT_CODEC, or JOB_DULL), then the
+ * daemon ends. */
 void load_job_save(struct load_job *j, uint64_t seed, uint32_t savers,
                    uint32_t codec);
 /* A daemon starts and `loaders` ranks join, each wishing for its share of all
@@ -51,6 +52,9 @@ void load_job_check_failed(struct load_job *j, int code, const char *words);
 void load_job_check_quiet(struct load_job *j);
 /* Flips a byte of every chunk in the segment of step number `i`. */
 void load_job_damage(struct load_job *j, int i);
+/* All ranks ask, and after so many turns the daemon ends, in order or by
+ * SIGKILL; then the next one's load. */
+void load_job_cut_short(struct load_job *j, uint64_t turns, bool is_killed);
 void load_job_end(struct load_job *j);
 
 #endif
