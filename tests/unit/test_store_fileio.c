@@ -429,31 +429,41 @@ static void a_folder_in_doubt_is_made_anew_while_it_is_empty(void **state)
     assert_int_equal(entries_of(fixture, "r/full"), 2);
 }
 
-static void a_segment_whose_name_may_not_last_is_undone(void **state)
+/* A segment of a page, whoever made it; closed again. */
+static void opens(struct store *store, const char *name, unsigned flags)
 {
-    struct double_fixture *fixture = *state;
+    struct store_seg *seg;
+
+    assert_int_equal(do_open(store, name, flags,
+                             flags & STORE_SEG_CREATE ? PAGE_BYTES : 0, &seg),
+                     PAGE_BYTES);
+    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+}
+
+/* One whose name is known to last; the next one's is not. */
+static void make_two_segments(struct double_fixture *fixture, bool is_left)
+{
     struct store *store = fixture->store;
     struct store_seg *seg;
 
-    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE | STORE_SEG_CREATE,
-                             PAGE_BYTES, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
-    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    opens(store, "s/1", STORE_SEG_WRITE | STORE_SEG_CREATE);
+    opens(store, "s/1", STORE_SEG_WRITE);
     make_fail(fixture, FILEIO_FSYNC, 2, -EIO);
+    if (is_left)
+        make_fail_too(fixture, FILEIO_UNLINK, -EIO);
     assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
                              PAGE_BYTES, &seg),
                      -EIO);
-    assert_int_equal(entries_of(fixture, "s"), 1);
-    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
-    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
-                             PAGE_BYTES, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    assert_int_equal(entries_of(fixture, "s"), is_left ? 2 : 1);
+}
+
+static void a_segment_whose_name_may_not_last_is_undone(void **state)
+{
+    struct double_fixture *fixture = *state;
+
+    make_two_segments(fixture, false);
+    opens(fixture->store, "s/1", STORE_SEG_WRITE);
+    opens(fixture->store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE);
 }
 
 /* It stays, and might pass for one of those that are durable. */
@@ -463,23 +473,10 @@ static void what_cannot_be_undone_puts_all_names_in_doubt(void **state)
     struct store *store = fixture->store;
     struct store_seg *seg;
 
-    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE | STORE_SEG_CREATE,
-                             PAGE_BYTES, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
-    assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg),
-                     PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
-    make_fail(fixture, FILEIO_FSYNC, 2, -EIO);
-    make_fail_too(fixture, FILEIO_UNLINK, -EIO);
-    assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE | STORE_SEG_CREATE,
-                             PAGE_BYTES, &seg),
-                     -EIO);
-    assert_int_equal(entries_of(fixture, "s"), 2);
+    make_two_segments(fixture, true);
     assert_int_equal(do_open(store, "s/2", STORE_SEG_WRITE, 0, &seg), -EIO);
     assert_int_equal(do_open(store, "s/1", STORE_SEG_WRITE, 0, &seg), -EIO);
-    assert_int_equal(do_open(store, "s/1", 0, 0, &seg), PAGE_BYTES);
-    assert_int_equal(do_seg(store, STORE_SEG_CLOSE, seg, 0), 0);
+    opens(store, "s/1", 0);
 }
 
 /* Its name is given by then: a PUT that began anew would lose to itself. */
