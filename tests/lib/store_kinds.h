@@ -364,6 +364,24 @@ static inline void batch_wait(struct store *store, const struct batch *batch)
     assert_int_equal(batch->ended, batch->count);
 }
 
+/* Two removals of the name and two creations of it, in whatever order they
+ * come; they have ended. */
+static inline struct batch batch_contend(struct store *store, const char *name,
+                                         char *text)
+{
+    struct batch batch = batch_new(4);
+
+    for (size_t i = 0; i < batch.count; i++)
+        batch.req[i] =
+            (struct store_req){.op = i < 2 ? STORE_REMOVE : STORE_PUT,
+                               .name = name,
+                               .buf = i < 2 ? NULL : text,
+                               .len = i < 2 ? 0 : strlen(text)};
+    batch_submit(store, &batch);
+    batch_wait(store, &batch);
+    return batch;
+}
+
 /*
  * Running.
  */

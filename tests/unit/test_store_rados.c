@@ -254,7 +254,6 @@ static void each_attempt_has_a_name_of_its_own(void **state)
     free(batch.req);
 }
 
-/* Two that remove and one that creates, as they please. */
 static void a_name_that_is_removed_and_taken_at_once_stays_listed(void **state)
 {
     struct store *store = *state;
@@ -263,18 +262,11 @@ static void a_name_that_is_removed_and_taken_at_once_stays_listed(void **state)
 
     rados_double_weather(&weather);
     for (int round = 0; round < 100; round++) {
-        struct batch batch = batch_new(4);
+        struct batch batch;
         bool is_there;
 
         assert_int_equal(do_put(store, "f/a", "first"), 0);
-        for (size_t i = 0; i < batch.count; i++)
-            batch.req[i] =
-                (struct store_req){.op = i < 2 ? STORE_REMOVE : STORE_PUT,
-                                   .name = "f/a",
-                                   .buf = i < 2 ? NULL : second,
-                                   .len = i < 2 ? 0 : 6};
-        batch_submit(store, &batch);
-        batch_wait(store, &batch);
+        batch = batch_contend(store, "f/a", second);
         is_there = do_record(store, STORE_STAT, "f/a", NULL, 0) >= 0;
         assert_int_equal(listed(store, "f"), is_there);
         if (is_there)

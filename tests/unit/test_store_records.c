@@ -149,26 +149,18 @@ static void a_removed_record_is_gone_and_its_name_free(void **state)
     assert_record(store, "p/pin", "new");
 }
 
-/* Two that remove and two that create, in whatever order they come. */
 static void a_name_that_is_removed_and_taken_at_once_is_told_truly(void **state)
 {
     struct store *store = ((struct store_fixture *)*state)->store;
     char second[] = "second";
 
     for (int round = 0; round < 10; round++) {
-        struct batch batch = batch_new(4);
         struct store_req list = {.op = STORE_LIST, .name = "f"};
+        struct batch batch;
         bool is_there;
 
         assert_int_equal(do_put(store, "f/a", "first"), 0);
-        for (size_t i = 0; i < batch.count; i++)
-            batch.req[i] =
-                (struct store_req){.op = i < 2 ? STORE_REMOVE : STORE_PUT,
-                                   .name = "f/a",
-                                   .buf = i < 2 ? NULL : second,
-                                   .len = i < 2 ? 0 : 6};
-        batch_submit(store, &batch);
-        batch_wait(store, &batch);
+        batch = batch_contend(store, "f/a", second);
         assert_true(batch.req[0].result == 0 || batch.req[1].result == 0);
         is_there = do_record(store, STORE_STAT, "f/a", NULL, 0) >= 0;
         assert_int_equal(store_run(store, &list), 0);
