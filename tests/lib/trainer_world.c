@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#define OPEN_TIMEOUT_MS 5000
+
 void trainer_world_init(struct trainer_world *w, const struct fake_options *o)
 {
     *w = (struct trainer_world){.home = "/tmp/ckpt-trainer-XXXXXX"};
@@ -40,7 +42,7 @@ void trainer_world_options(const struct trainer_world *w,
     o->axes[0] = (struct ckpt_axis){"dp", 1, 0};
     o->axes[1] = (struct ckpt_axis){"tp", 2, 1};
     o->axis_count = 2;
-    o->open_timeout_ms = 5000;
+    o->open_timeout_ms = OPEN_TIMEOUT_MS;
     o->decide_timeout_ms = 5000;
     o->load_timeout_ms = 5000;
 }
@@ -304,9 +306,24 @@ void state_check(const struct state *s, uint64_t salt)
 struct ckpt *trainer_begin(struct trainer_world *w, struct state *s,
                            const struct fake_options *o, size_t big_bytes)
 {
+    return trainer_begin_within(w, s, o, big_bytes, OPEN_TIMEOUT_MS);
+}
+
+struct ckpt *trainer_begin_within(struct trainer_world *w, struct state *s,
+                                  const struct fake_options *o,
+                                  size_t big_bytes, uint32_t open_timeout_ms)
+{
+    struct ckpt_options options;
+    struct ckpt_error error;
+    struct ckpt *ctx;
+
     trainer_world_init(w, o);
     state_init(s, big_bytes);
-    return trainer_world_open(w);
+    trainer_world_options(w, &options);
+    options.open_timeout_ms = open_timeout_ms;
+    if (ckpt_open(&options, &ctx, &error))
+        fail_msg("%s", error.message);
+    return ctx;
 }
 
 void trainer_end(struct trainer_world *w, struct state *s, struct ckpt *ctx)

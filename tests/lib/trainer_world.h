@@ -52,10 +52,13 @@ void state_clear(struct state *s);
  * gaps between strides are still 0xa5. */
 void state_check(const struct state *s, uint64_t salt);
 
-/* A world with that daemon, a filled-in state, and an open run; and their
- * end. */
+/* A world with that daemon, a state, and an open run; and their end. */
 struct ckpt *trainer_begin(struct trainer_world *w, struct state *s,
                            const struct fake_options *o, size_t big_bytes);
+/* The same, where a daemon is looked for so long. */
+struct ckpt *trainer_begin_within(struct trainer_world *w, struct state *s,
+                                  const struct fake_options *o,
+                                  size_t big_bytes, uint32_t open_timeout_ms);
 void trainer_end(struct trainer_world *w, struct state *s, struct ckpt *ctx);
 /* A save of the state as `salt` fills it, each buffer overwritten as soon as
  * that is allowed, until it is COMMITTED; what fails ends the test. */

@@ -229,15 +229,10 @@ static void daemon_that_is_gone_for_good_is_told_in_words(void **unused)
     struct ckpt *ctx;
     struct ckpt_save *save;
     struct ckpt_save_status status;
-    struct ckpt_options options;
     struct ckpt_error error;
 
     (void)unused;
-    trainer_world_init(&w, &o);
-    state_init(&s, BIG_BYTES);
-    trainer_world_options(&w, &options);
-    options.open_timeout_ms = 500;
-    assert_int_equal(ckpt_open(&options, &ctx, &error), 0);
+    ctx = trainer_begin_within(&w, &s, &o, BIG_BYTES, 500);
     assert_int_equal(
         ckpt_save(ctx, 1, s.tensor, s.count, NULL, 0, &save, &error), 0);
     assert_int_equal(ckpt_fence(save, NULL, &error), 0);

@@ -24,13 +24,19 @@ struct scene {
 };
 
 /* A job with one save, fenced. */
-static void begin(struct scene *f, const struct fake_options *o)
+static void begin_within(struct scene *f, const struct fake_options *o,
+                         uint32_t open_timeout_ms)
 {
-    f->ctx = trainer_begin(&f->w, &f->s, o, 1000);
+    f->ctx = trainer_begin_within(&f->w, &f->s, o, 1000, open_timeout_ms);
     assert_int_equal(ckpt_save(f->ctx, 7, f->s.tensor, f->s.count, NULL, 0,
                                &f->save, &f->error),
                      0);
     assert_int_equal(ckpt_fence(f->save, NULL, &f->error), 0);
+}
+
+static void begin(struct scene *f, const struct fake_options *o)
+{
+    begin_within(f, o, 5000);
 }
 
 static void end(struct scene *f)
@@ -122,19 +128,10 @@ static void without_any_daemon_it_ends_in_words(void **state)
                                    .at = WIRE_AWAIT,
                                    .at_count = 1,
                                    .mischief = FAKE_DIES_FOR_GOOD};
-    struct ckpt_options options;
     struct scene f;
 
     (void)state;
-    trainer_world_init(&f.w, &o);
-    trainer_world_options(&f.w, &options);
-    options.open_timeout_ms = 300; /* as long is one looked for */
-    state_init(&f.s, 1000);
-    assert_int_equal(ckpt_open(&options, &f.ctx, &f.error), 0);
-    assert_int_equal(
-        ckpt_save(f.ctx, 7, f.s.tensor, f.s.count, NULL, 0, &f.save, &f.error),
-        0);
-    assert_int_equal(ckpt_fence(f.save, NULL, &f.error), 0);
+    begin_within(&f, &o, 300);
     assert_int_equal(ckpt_wait(f.save, CKPT_REMOTE, 20000, &f.error),
                      -ENOTCONN);
     assert_non_null(strstr(f.error.message, "ckpt ls"));
