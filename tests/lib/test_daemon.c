@@ -33,6 +33,28 @@ static void pool_opened(void *arg, int result, const struct err *err)
     a->is_done = true;
 }
 
+struct store *test_recorded_home(struct test_world *w)
+{
+    struct store *below, *record;
+    struct err err;
+    int rc = store_memory_open(7, &below, &err);
+
+    assert(rc == 0);
+    rc = store_record_open(below, &record, &err);
+    assert(rc == 0);
+    test_world_add(w, TEST_HOME, record);
+    return record;
+}
+
+size_t test_recorded(const struct store *record, size_t since, enum store_op op)
+{
+    size_t count = 0;
+
+    for (size_t i = since; i < store_record_count(record); i++)
+        count += store_record_at(record, i)->op == op;
+    return count;
+}
+
 struct test_daemon *test_daemon_open(struct test_world *w, const char *name)
 {
     struct test_daemon *d = calloc(1, sizeof *d);

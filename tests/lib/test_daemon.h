@@ -19,6 +19,12 @@ struct test_daemon {
     struct err err;  /* of the last call that failed */
 };
 
+/* The world's home keeps a record of what is asked of it (storage/store.h). */
+struct store *test_recorded_home(struct test_world *w);
+/* How many requests of this kind it was asked from the `since`-th on. */
+size_t test_recorded(const struct store *record, size_t since,
+                     enum store_op op);
+
 /* The local store is read; no fault rules are needed for it to succeed. */
 struct test_daemon *test_daemon_open(struct test_world *w, const char *name);
 /* Ends in order (jobs are finished first) or, after test_daemon_kill(), as it

@@ -22,16 +22,12 @@ static const struct save_id first = {.generation = 1, .attempt = 1, .step = 5};
 static void one_daemon_commits_with_three_puts(void **state)
 {
     struct test_world *w = test_world_new(1);
-    struct store *below, *record;
+    struct store *record = test_recorded_home(w);
     struct test_daemon *d;
     struct test_commit v;
-    struct err err;
     size_t puts = 0, before;
 
     (void)state;
-    assert_int_equal(store_memory_open(7, &below, &err), 0);
-    assert_int_equal(store_record_open(below, &record, &err), 0);
-    test_world_add(w, TEST_HOME, record);
     d = test_alone(w);
     before = store_record_count(record);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
@@ -542,16 +538,12 @@ static size_t decisions_put(struct store *record, size_t *refused)
 static void a_decision_that_was_read_is_made_sure_of(void **state)
 {
     struct test_world *w = test_world_new(14);
-    struct store *below, *record;
+    struct store *record = test_recorded_home(w);
     struct test_daemon *d[2];
     struct test_commit v[2];
-    struct err err;
     size_t refused;
 
     (void)state;
-    assert_int_equal(store_memory_open(7, &below, &err), 0);
-    assert_int_equal(store_record_open(below, &record, &err), 0);
-    test_world_add(w, TEST_HOME, record);
     test_pair(w, d);
     test_begin_pair(d, 5, v);
     for (uint32_t i = 0; i < 2; i++)
@@ -571,16 +563,12 @@ static void a_decision_whose_sync_failed_is_created_again(void **state)
                                              .after = true,
                                              .error = -EIO};
     struct test_world *w = test_world_new(15);
-    struct store *below, *record;
+    struct store *record = test_recorded_home(w);
     struct test_daemon *d;
     struct test_commit v;
-    struct err err;
     size_t refused;
 
     (void)state;
-    assert_int_equal(store_memory_open(7, &below, &err), 0);
-    assert_int_equal(store_record_open(below, &record, &err), 0);
-    test_world_add(w, TEST_HOME, record);
     d = test_alone(w);
     test_env_fail(d->t, TEST_HOME, &fault);
     assert_int_equal(test_save(d, 5, &v), DECISION_COMMIT);
