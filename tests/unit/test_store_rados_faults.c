@@ -124,6 +124,31 @@ static void what_is_under_way_is_bounded(void **state)
     free(batch.req);
 }
 
+#define MANY 400
+
+/* PUTs of so many names "FOLDER/TAG.N", N mod `folders` chosen; all at once,
+ * and what was late has landed. */
+static struct batch put_many(struct store *store, size_t count,
+                             uint32_t folders, size_t tag,
+                             const struct rados_weather *weather)
+{
+    static char name[MANY][32];
+    struct batch batch = batch_new(count);
+
+    rados_double_weather(weather);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(name[i], sizeof name[i], "f/%zu/%zu.%zu", i % folders,
+                       tag, i);
+        batch.req[i] = (struct store_req){
+            .op = STORE_PUT, .name = name[i], .buf = name[i], .len = 3};
+    }
+    batch_submit(store, &batch);
+    batch_wait(store, &batch);
+    rados_double_weather(&fair);
+    rados_double_land();
+    return batch;
+}
+
 /* The first key goes alone, the others behind it at once; and what that comes
  * to is the answer to all of them. */
 static void keys_of_a_folder_go_together(void **state)
@@ -134,11 +159,11 @@ static void keys_of_a_folder_go_together(void **state)
         {RULE_DONE, 0, 0},           {RULE_NOT_DONE, -ETIMEDOUT, 0},
         {RULE_DONE, -ETIMEDOUT, 0},  {RULE_LATE, -ETIMEDOUT, 0},
         {RULE_NOT_DONE, -EIO, -EIO}, {RULE_NOT_DONE, -ENOSPC, -ENOSPC}};
-    char name[60][32];
+    const size_t count = 60;
 
     assert_int_equal(do_put(*state, "f/0/first", "x"), 0); /* the folders */
     for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
-        struct batch batch = batch_new(ARRAY_LEN(name));
+        struct batch batch;
         struct rados_weather weather = {.rule = {.object = "c:f/0",
                                                  .is_write = true,
                                                  .nth = 2,
@@ -146,16 +171,8 @@ static void keys_of_a_folder_go_together(void **state)
         uint64_t before = rados_double_counts().operations;
 
         weather.rule.how = cases[c].how;
-        rados_double_weather(cases[c].error ? &weather : &fair);
-        for (size_t i = 0; i < batch.count; i++) {
-            (void)snprintf(name[i], sizeof name[i], "f/0/%zu.%zu", c, i);
-            batch.req[i] = (struct store_req){
-                .op = STORE_PUT, .name = name[i], .buf = name[i], .len = 3};
-        }
-        batch_submit(*state, &batch);
-        batch_wait(*state, &batch);
-        rados_double_weather(&fair);
-        rados_double_land();
+        batch =
+            put_many(*state, count, 1, c, cases[c].error ? &weather : &fair);
         assert_int_equal(batch.req[0].result, 0);
         for (size_t i = 1; i < batch.count; i++)
             assert_int_equal(batch.req[i].result, cases[c].all);
@@ -165,7 +182,7 @@ static void keys_of_a_folder_go_together(void **state)
                              2 + 2 * batch.count);
         free(batch.req);
     }
-    assert_int_equal(listed(*state, "f/0"), 1 + 4 * ARRAY_LEN(name) + 2);
+    assert_int_equal(listed(*state, "f/0"), 1 + 4 * count + 2);
 }
 
 /* More than go at once, of two folders, in any weather. */
@@ -176,28 +193,18 @@ static void keys_of_many_go_in_turn(void **state)
                                        .unanswered = 20,
                                        .late = 20,
                                        .refused = 5};
-    struct batch batch = batch_new(400);
-    char name[400][32];
+    struct batch batch;
     size_t good[2] = {0, 0};
 
     assert_int_equal(do_put(*state, "f/0/first", "x"), 0);
     assert_int_equal(do_put(*state, "f/1/first", "x"), 0);
-    rados_double_weather(&foul);
-    for (size_t i = 0; i < batch.count; i++) {
-        (void)snprintf(name[i], sizeof name[i], "f/%zu/%zu", i % 2, i);
-        batch.req[i] = (struct store_req){
-            .op = STORE_PUT, .name = name[i], .buf = name[i], .len = 3};
-    }
-    batch_submit(*state, &batch);
-    batch_wait(*state, &batch);
-    rados_double_weather(&fair);
-    rados_double_land();
+    batch = put_many(*state, MANY, 2, 0, &foul);
     for (size_t i = 0; i < batch.count; i++) {
         int64_t rc = batch.req[i].result;
 
         assert_true(rc == 0 || rc == -ENOMEM || rc == -ETIMEDOUT);
         if (rc == -ETIMEDOUT) /* it may be there */
-            rc = do_record(*state, STORE_STAT, name[i], NULL, 0) < 0;
+            rc = do_record(*state, STORE_STAT, batch.req[i].name, NULL, 0) < 0;
         good[i % 2] += rc == 0;
     }
     assert_true(good[0] > 100 && good[1] > 100);
