@@ -353,7 +353,7 @@ saves_on_two_nodes() {
     is "$status" 0 "this node's exit status"
     eventually is_remote 1
     wait_quiet
-    eventually test -z "$(daemon_pid "$SECOND")"
+    eventually eval '[ -z "$(daemon_pid "$SECOND")" ]'
 }
 
 @test "of two nodes one is gone: the other loads all, its own from its drive" {

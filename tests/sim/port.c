@@ -26,8 +26,13 @@ static struct port *port_of(struct store *store)
 static void op_trace(const struct op *op, const char *what, int64_t result)
 {
     static const char *const names[] = {
-        "put",   "get",  "list",   "remove", "stat",  "open", "close",
-        "share", "trim", "unlink", "read",   "write", "sync"};
+        [STORE_PUT] = "put",           [STORE_GET] = "get",
+        [STORE_LIST] = "list",         [STORE_REMOVE] = "remove",
+        [STORE_STAT] = "stat",         [STORE_ROOM] = "room",
+        [STORE_SEG_OPEN] = "open",     [STORE_SEG_CLOSE] = "close",
+        [STORE_SEG_SHARE] = "share",   [STORE_SEG_TRIM] = "trim",
+        [STORE_SEG_REMOVE] = "unlink", [STORE_READ] = "read",
+        [STORE_WRITE] = "write",       [STORE_SYNC] = "sync"};
 
     sim_trace(op->disk->sim, "%s %s %s %s%s%s -> %lld", op->port->who,
               op->disk->name, names[op->kind], op->name, what[0] ? " " : "",
