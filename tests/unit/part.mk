@@ -1,5 +1,6 @@
-# A suite of the tool's code, which gets its stores from the test.
-$(B)/tests/test_cp: $(B)/obj/tests/unit/test_cp.o \
+# Suites of the tool's code, which gets its stores from the test.
+TOOL_SUITES := test_cp test_wait_each
+$(TOOL_SUITES:%=$(B)/tests/%): $(B)/tests/%: $(B)/obj/tests/unit/%.o \
 		$(call obj,$(filter-out tools/ckpt/main.c,$(CKPT))) $(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -Wl,--wrap=store_file_open \

@@ -26,6 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
+
+#define END_LOOK_MS 50
 
 extern char **environ;
 
@@ -125,17 +128,20 @@ static int start(const char *command, pid_t *pid)
     return rc;
 }
 
-/* Its end; a signal to us goes on to it, once. */
+/* Its end; a signal to us goes on to it, once. It is looked at time and again:
+ * a signal may have come before we wait, or to the lease's thread. */
 static int await_end(pid_t pid)
 {
+    const struct timespec nap = {0, (long)END_LOOK_MS * 1000000};
     bool is_told = false;
     int status = 0;
 
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-        if (!wait_signal() || is_told)
-            continue;
-        (void)kill(pid, wait_signal());
-        is_told = true;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (wait_signal() && !is_told) {
+            (void)kill(pid, wait_signal());
+            is_told = true;
+        }
+        (void)nanosleep(&nap, NULL);
     }
     return status;
 }
