@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -666,6 +667,9 @@ static int serve(const char *mount_point)
         rc = fuse_session_loop(session);
         fuse_session_unmount(session);
     }
+    /* Who unmounts it may send one as well: what it counted is told first.
+     * libfuse restores only what is its own. */
+    (void)signal(SIGTERM, SIG_IGN);
     fuse_remove_signal_handlers(session);
     fuse_session_destroy(session);
     fuse_opt_free_args(&args);
