@@ -6,7 +6,7 @@
 #   make test-long  the same under ASan+UBSan, the in-process part under TSan, and
 #                   kills, flips and a soak in full
 #   make test-nfs   homes on a real NFS, of a kernel that runs as a process
-#   make test-ceph  a real Ceph cluster, its faults, and rot (ten minutes)
+#   make test-ceph  a real Ceph cluster, its faults, rot, three hosts (half an hour)
 #   make coverage   branches of commit, manifests, retention that no test takes
 #   make fuzz       the fuzzers (tests/fuzz), which make test runs briefly
 #   make bench      ratios against limits measured in the same run

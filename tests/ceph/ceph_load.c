@@ -1,13 +1,15 @@
 /*
  * ceph_load.c - load on a real cluster, with an oracle that is exact:
  *
- *     ceph_load [SECONDS]      on the home CKPT_TEST_RADOS; without SECONDS
- *                              until SIGTERM
+ *     ceph_load [NETNS NETNS]      on the home CKPT_TEST_RADOS, until SIGTERM
  *
  * Two clients claim the same names at once, records and blobs, each with bytes
  * of its own, read what is there, and remove some, round after round, while
- * somebody else kills, hangs and fills the cluster. When told to end, the
- * cluster being well again, a third client reads every name that there ever
+ * somebody else kills, hangs and fills the cluster. Each may be on a host of
+ * its own, whose network namespace is named (/proc/PID/ns/net), so that one can
+ * be cut off while the other goes on; and a third may claim the same names, and
+ * die (ceph_ghost.c): what it was told nobody knows. When told to end, the
+ * cluster being well again, one more client reads every name that there ever
  * was. A violation is printed and is exit status 1:
  *
  *   - a claim that was answered 0 is not what is read, or two were
@@ -16,30 +18,31 @@
  *   - a name that was removed for certain and is there, or listed wrongly
  *   - a request that took longer than the bound
  *
- * An error other than -EEXIST leaves the outcome open, as store.h says.
+ * An error other than -EEXIST leaves the outcome open, as store.h says, and so
+ * does death.
  */
 #include "common/bytes.h"
-#include "storage/store.h"
+#include "tests/ceph/claims.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
-#define CLIENTS    2
-#define THIRD      CLIENTS /* looks at the end, and has more patience */
-#define ROUND      12      /* names */
-#define AT_ONCE    (CLIENTS * ROUND)
-#define ROUNDS_MAX 20000
-#define BYTES_MAX  ((size_t)512 << 10)
-#define OP_MS      2000
-#define GIVE_UP_MS 6000
+#define CLIENTS CLAIM_CLIENTS
+#define THIRD   CLIENTS /* looks at the end, and has more patience */
+#define ROUND   CLAIM_ROUND
+#define AT_ONCE (CLIENTS * ROUND)
 /* What is begun before it gives up may take three operations, and the machine
  * is busy. */
-#define BOUND_MS  (GIVE_UP_MS + 3 * OP_MS + 5000)
+#define BOUND_MS  (CLAIM_GIVE_UP_MS + 3 * CLAIM_OP_MS + 5000)
 #define NO_ANSWER INT64_MIN
 
 struct name {
@@ -50,14 +53,14 @@ struct name {
 struct ask {
     struct store_req req;
     uint64_t began_ms;
-    char name[32];
+    char name[CLAIM_NAME_BYTES];
     uint8_t *data;
 };
 
 static struct store *store[CLIENTS + 1];
 static struct name *names;
 static uint32_t rounds;
-static uint64_t answers, open_ends, refusals, longest_ms, violations;
+static uint64_t answers, open_ends, refusals, ghosts, longest_ms, violations;
 static volatile sig_atomic_t is_told;
 
 static void told(int number)
@@ -82,42 +85,20 @@ static void violation(uint32_t n, const char *what, int64_t a, int64_t b)
                  a, b);
 }
 
-/*
- * What a client writes under a name.
- */
-
-static bool is_blob(uint32_t n)
+/* -1: bytes that nobody wrote. */
+static int holder_of(const uint8_t *data, uint32_t n)
 {
-    return n % 3 == 0;
-}
-
-static size_t bytes_of(uint32_t n)
-{
-    return is_blob(n) ? 4096 + (size_t)n * 7919 % (BYTES_MAX - 4096)
-                      : 16 + n * 31 % 2000;
-}
-
-/* Each is told by its first bytes; the rest follows from them. */
-static void fill(uint8_t *data, uint32_t n, uint32_t client)
-{
-    size_t bytes = bytes_of(n);
-
-    put_u32(data, n);
-    put_u32(data + 4, client);
-    for (size_t i = 8; i < bytes; i++)
-        data[i] = (uint8_t)((i * 2654435761U + n * 97 + client * 31) >> 11);
-}
-
-static bool is_of(const uint8_t *data, uint32_t n, uint32_t client)
-{
-    uint8_t *expect = malloc(BYTES_MAX);
-    bool is_same;
+    uint8_t *expect = malloc(CLAIM_BYTES_MAX);
+    int holder = -1;
 
     assert(expect);
-    fill(expect, n, client);
-    is_same = memcmp(data, expect, bytes_of(n)) == 0;
+    for (int c = 0; c <= CLAIM_GHOST && holder < 0; c++) {
+        claim_fill(expect, n, (uint32_t)c);
+        if (memcmp(data, expect, claim_bytes(n)) == 0)
+            holder = c;
+    }
     free(expect);
-    return is_same;
+    return holder;
 }
 
 /*
@@ -141,12 +122,11 @@ static void done(struct store_req *req, int64_t result)
 
 static void ask_prepare(struct ask *ask, uint32_t n, enum store_op op)
 {
-    (void)snprintf(ask->name, sizeof ask->name, "runs/r%" PRIu32 "/n%" PRIu32,
-                   n % 4, n);
+    claim_name(n, ask->name);
     ask->req = (struct store_req){.op = op,
                                   .name = ask->name,
                                   .buf = ask->data,
-                                  .len = bytes_of(n),
+                                  .len = claim_bytes(n),
                                   .done = done};
 }
 
@@ -181,9 +161,9 @@ static void claim_all(struct ask ask[AT_ONCE], uint32_t first)
         for (uint32_t c = 0; c < CLIENTS; c++) {
             uint32_t n = first + i;
 
-            fill(ask[c * ROUND + i].data, n, c);
+            claim_fill(ask[c * ROUND + i].data, n, c);
             ask_prepare(&ask[c * ROUND + i], n,
-                        is_blob(n) ? STORE_BLOB_PUT : STORE_PUT);
+                        claim_is_blob(n) ? STORE_BLOB_PUT : STORE_PUT);
             submit(c, &ask[c * ROUND + i], &left);
         }
     }
@@ -198,11 +178,9 @@ static void claim_all(struct ask ask[AT_ONCE], uint32_t first)
 static void judge(uint32_t n, int64_t result, const uint8_t *data)
 {
     const struct name *name = &names[n];
-    int holder = -1;
+    int holder = result >= 0 ? holder_of(data, n) : -1;
 
-    for (int c = 0; result >= 0 && c < CLIENTS; c++)
-        holder = is_of(data, n, (uint32_t)c) ? c : holder;
-    if (result >= 0 && ((size_t)result != bytes_of(n) || holder < 0))
+    if (result >= 0 && ((size_t)result != claim_bytes(n) || holder < 0))
         violation(n, "bytes that nobody wrote", result, holder);
     for (int c = 0; c < CLIENTS; c++) {
         if (name->claim[c] == 0 && holder != c)
@@ -219,7 +197,7 @@ static void read_all(struct ask ask[ROUND], uint32_t first, uint32_t client)
     for (uint32_t i = 0; i < ROUND; i++) {
         uint32_t n = first + i;
 
-        ask_prepare(&ask[i], n, is_blob(n) ? STORE_BLOB_GET : STORE_GET);
+        ask_prepare(&ask[i], n, claim_is_blob(n) ? STORE_BLOB_GET : STORE_GET);
         submit(client, &ask[i], &left);
     }
     wait_for(&left);
@@ -246,7 +224,8 @@ static void remove_some(struct ask ask[ROUND], uint32_t first)
 
         if (n % 4 != 3 || !is_known)
             continue;
-        ask_prepare(&ask[i], n, is_blob(n) ? STORE_BLOB_REMOVE : STORE_REMOVE);
+        ask_prepare(&ask[i], n,
+                    claim_is_blob(n) ? STORE_BLOB_REMOVE : STORE_REMOVE);
         submit(0, &ask[i], &left);
         names[n].removal = -ETIMEDOUT;
     }
@@ -295,16 +274,19 @@ static void check_name(const struct ask *ask, uint32_t n,
 {
     const struct name *name = &names[n];
     int64_t result = ask->req.result;
+    bool is_ghost;
 
     if (result < 0 && result != -ENOENT) {
         violation(n, "cannot be read at the end", result, 0);
         return;
     }
+    is_ghost = result >= 0 && holder_of(ask->data, n) == CLAIM_GHOST;
+    ghosts += is_ghost;
     if (is_listed(listed, n) != (result >= 0))
         violation(n, "listed wrongly", result, 0);
     if (name->removal == NO_ANSWER)
         judge(n, result, ask->data);
-    else if (name->removal == 0 && result >= 0)
+    else if (name->removal == 0 && result >= 0 && !is_ghost)
         violation(n, "there although it was removed", result, 0);
     if (name->claim[0] == 0 && name->claim[1] == 0)
         violation(n, "two winners", 0, 0);
@@ -320,7 +302,8 @@ static void check_folder(struct ask ask[AT_ONCE], uint32_t folder,
         uint32_t left = 0, n = first;
 
         for (uint32_t i = 0; i < AT_ONCE && n < end; i++, n += 4) {
-            ask_prepare(&ask[i], n, is_blob(n) ? STORE_BLOB_GET : STORE_GET);
+            ask_prepare(&ask[i], n,
+                        claim_is_blob(n) ? STORE_BLOB_GET : STORE_GET);
             submit(THIRD, &ask[i], &left);
         }
         wait_for(&left);
@@ -346,52 +329,58 @@ static void check_all(struct ask ask[AT_ONCE])
     }
 }
 
-static struct store *client_open(uint32_t patience)
+/* The threads of librados stay where they were made. */
+static struct store *open_there(const char *netns)
 {
-    const struct store_rados_options options = {
-        .connect_timeout_ms = 20000,
-        .op_timeout_ms = patience * OP_MS,
-        .give_up_ms = patience * GIVE_UP_MS};
-    const char *home = getenv("CKPT_TEST_RADOS");
-    struct store *opened;
-    struct err err;
+    int there = open(netns, O_RDONLY | O_CLOEXEC);
 
-    if (!home || store_rados_open(home, STORE_OPEN_WRITE | STORE_OPEN_CREATE,
-                                  &options, &opened, &err) < 0) {
-        (void)fprintf(stderr, "ceph_load: %s\n",
-                      home ? err.text : "CKPT_TEST_RADOS is not set");
+    if (there < 0 || setns(there, CLONE_NEWNET) < 0) {
+        (void)fprintf(stderr, "ceph_load: %s: %m\n", netns);
         exit(2);
     }
-    return opened;
+    (void)close(there);
+    return claims_open(1);
+}
+
+/* The clients, and what they need. */
+static void start(struct ask ask[AT_ONCE], char **netns)
+{
+    int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    names = calloc((size_t)CLAIM_ROUNDS_MAX * ROUND, sizeof *names);
+    assert(names && fd >= 0);
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        store[c] = netns ? open_there(netns[c]) : claims_open(1);
+        for (uint32_t i = 0; i < ROUND; i++) {
+            ask[c * ROUND + i].data = malloc(CLAIM_BYTES_MAX);
+            assert(ask[c * ROUND + i].data);
+        }
+    }
+    if (netns && setns(fd, CLONE_NEWNET) < 0)
+        exit(2);
+    (void)close(fd);
 }
 
 int main(int argc, char **argv)
 {
     static struct ask ask[AT_ONCE];
-    uint64_t seconds = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
-    uint64_t began_ms = now_ms();
+    struct claims_round *round = claims_round();
 
     if (signal(SIGTERM, told) == SIG_ERR || setvbuf(stdout, NULL, _IOLBF, 0))
         return 2;
-    names = calloc((size_t)ROUNDS_MAX * ROUND, sizeof *names);
-    assert(names);
-    for (uint32_t c = 0; c < CLIENTS; c++) {
-        store[c] = client_open(1);
-        for (uint32_t i = 0; i < ROUND; i++) {
-            ask[c * ROUND + i].data = malloc(BYTES_MAX);
-            assert(ask[c * ROUND + i].data);
-        }
-    }
-    while (!is_told && rounds < ROUNDS_MAX &&
-           (seconds == 0 || now_ms() < began_ms + seconds * 1000))
+    start(ask, argc > CLIENTS ? argv + 1 : NULL);
+    while (!is_told && rounds < CLAIM_ROUNDS_MAX) {
+        atomic_store(&round->number, rounds);
         one_round(ask);
-    store[THIRD] = client_open(10);
+    }
+    store[THIRD] = claims_open(10);
     check_all(ask);
     (void)printf("# figure: %" PRIu32 " names, %" PRIu64 " requests, %" PRIu64
-                 " without an answer, %" PRIu64 " refused as full, the longest "
-                 "%" PRIu64 " ms, %" PRIu64 " violations\n",
-                 rounds * ROUND, answers, open_ends, refusals, longest_ms,
-                 violations);
+                 " without an answer, %" PRIu64 " refused as full, %" PRIu64
+                 " names of a dead client's, the longest %" PRIu64
+                 " ms, %" PRIu64 " violations\n",
+                 rounds * ROUND, answers, open_ends, refusals, ghosts,
+                 longest_ms, violations);
     store_close(store[THIRD]);
     for (uint32_t c = 0; c < CLIENTS; c++) {
         store_close(store[c]);

@@ -24,7 +24,8 @@ clusters run side by side.
                                        arrive; carry FROM TO: it does again;
                                        "cluster" are all daemons
     cluster.py DIR dump NAMESPACE      a line for each object there: pool, name,
-                                       digest of all that it holds
+                                       digest of what it holds; and for each key
+                                       of a catalogue
     cluster.py DIR primary POOL NAMESPACE OBJECT   which OSD answers for it
     cluster.py DIR spoil POOL NAMESPACE OBJECT     other bytes in all copies
     cluster.py DIR flip N OBJECT       flip a bit of the copy of an object that
@@ -420,7 +421,6 @@ class Cluster:
                              ratio=0.0001 if is_full else ratio)
 
     def dump(self, space):
-        """Bytes and attributes; of catalogues, which grow, only the names."""
         with self.admin() as client:
             for pool in self.pools:
                 with client.open_ioctx(pool) as io:
@@ -430,6 +430,17 @@ class Cluster:
                         for pair in sorted(io.get_xattrs(name)):
                             what.update(repr(pair).encode())
                         print(pool, name, what.hexdigest())
+                        if name.startswith("c:"):
+                            self.dump_keys(io, pool, name)
+
+    def dump_keys(self, io, pool, name):
+        import rados
+        with rados.ReadOpCtx() as op:
+            keys, _ = io.get_omap_vals(op, "", "", 1 << 20)
+            io.operate_read_op(op, name)
+            for key, value in keys:
+                what = hashlib.sha256(value or b"")
+                print(pool, f"{name}/{key}", what.hexdigest())
 
     def primary(self, pool, space, name):
         with self.admin() as client:

@@ -115,6 +115,7 @@ is_remote() {
 # follows, @ stands for the host's number.
 start_ready() {
     local i
+    rm -f "$BATS_TEST_TMPDIR"/{ready,go,begun,told}.*
     for i in 0 1 2; do
         part $i $((2 * i))/6 --decide-ms $decide "${before[@]}" barrier \
             mark:"$BATS_TEST_TMPDIR/ready.$i" hold:"$BATS_TEST_TMPDIR/go.$i" \
