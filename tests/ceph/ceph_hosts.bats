@@ -252,7 +252,10 @@ rounds_pass() {
         cluster lose host2 cluster
         [ $((round % 2)) -eq 0 ] || disconnect host1
         die_cut_off host2 $round
-        [ $((round % 2)) -eq 0 ] || reconnect host1
+        if [ $((round % 2)) -eq 1 ]; then
+            sleep 3 # longer than a claim waits for its answer
+            reconnect host1
+        fi
         rounds_pass 4 # others have decided
         before=$(ghosts)
         come_late host2
