@@ -252,8 +252,17 @@ remote_files() {
     rm "$file"
     tool_is 0 cp run@1 --to "$HOME_DIR"
     cmp <(tail -c +4097 "$file") "$OUT.good" || complain "not what it was"
+    truncate -s 8M "$file"
+    tool_is 0 cp run@1 --to "$HOME_DIR"
+    cmp <(tail -c +4097 "$file") "$OUT.good" || complain "not what it was"
     # The drive is lost: it is all that there is.
     rm -rf "$LOCAL"
+    cp "$file" "$OUT.whole"
+    truncate -s 8M "$file"
+    tool_is 3 cp run@1 --to "$HOME_DIR"
+    out_has "it is cut off, and what is left of it may be the only copy"
+    is "$(stat -c %s "$file")" $((8 << 20)) "bytes that are left"
+    cp "$OUT.whole" "$file"
     tool_is 0 cp run@1 --to "$TO"
     rm -rf "$HOME_DIR"
     at "$TO" job --ranks 3 "${dull[@]}" open load close

@@ -71,6 +71,8 @@ void source_close(struct source *s);
 /* EXIT_PARTIAL, said with the nodes' names, if there are chunks of that share
  * that no copy within reach could have. Reads none. */
 int source_reach(struct source *s, uint32_t share);
+/* Can the first tier, within reach, have this chunk? Looks at its file. */
+bool source_is_near(struct source *s, uint64_t chunk);
 /* Blocks. What came from the second copy, as the first was bad, is said. */
 void source_read(struct source *s, struct source_want *want, size_t count);
 /* Says which chunk of which tensor has no healthy copy; its exit code. */
@@ -91,6 +93,7 @@ struct cp {
     struct tool to; /* its home: the destination; NULL: it is made, later */
     bool is_dry;
     bool is_new;      /* the destination is no home yet */
+    bool is_own;      /* it is the source */
     bool is_thorough; /* what is there whole is read again all the same */
     struct pace pace;
     struct id128 home; /* the destination's */

@@ -100,7 +100,7 @@ static int make_home(struct cp *cp)
 
 static int read_home(struct cp *cp)
 {
-    struct record_store record;
+    struct record_store record, from;
     struct err err = {0};
     int rc = tool_identity(cp->to.home, &record, &err);
 
@@ -108,6 +108,8 @@ static int read_home(struct cp *cp)
     if (cp->is_new)
         return check_empty(cp);
     cp->home = record.uuid;
+    cp->is_own = rc == 0 && tool_identity(cp->from->home, &from, &err) == 0 &&
+                 id_equal(&from.uuid, &record.uuid);
     return rc ? complain(&cp->to, exit_code_of(rc), "%s: STORE: %s",
                          cp->to.options.home, err.text)
               : EXIT_FINE;

@@ -167,14 +167,34 @@ static int mend(struct filer *f)
     return rc ? rc : code;
 }
 
+/* One that is cut off goes, to be written anew. In the home that is copied from
+ * it may hold the last good copies of what lies in no local store. */
+static int may_go(struct filer *f)
+{
+    struct cp *cp = f->cp;
+
+    for (uint64_t i = f->first; cp->is_own && i < f->end; i++)
+        if (!source_is_near(&cp->source, tier_source(f->table, &cp->m, i)))
+            return complain(&cp->to, EXIT_PARTIAL,
+                            "%s: %s: it is cut off, and what is left of it may "
+                            "be the only copy: run this where the local store "
+                            "is, or copy to another home",
+                            cp->to.options.home, f->name);
+    return EXIT_FINE;
+}
+
 /* For writing: 0, and whether it was there; or an exit code. */
 static int open_segment(struct filer *f, bool *is_new)
 {
     int64_t rc = segment(f, STORE_SEG_OPEN, STORE_SEG_WRITE);
 
     *is_new = false;
-    if (rc >= 0 && (uint64_t)rc < f->bytes) { /* cut off: of no use */
+    if (rc >= 0 && (uint64_t)rc < f->bytes) {
+        int code = may_go(f);
+
         (void)segment(f, STORE_SEG_CLOSE, 0);
+        if (code)
+            return code;
         rc = segment(f, STORE_SEG_REMOVE, 0);
         rc = rc < 0 ? rc : -ENOENT;
     }

@@ -114,6 +114,11 @@ static bool is_out_of_reach(struct source *s, uint32_t file)
     return rc == -ENOENT || rc == -EXDEV;
 }
 
+bool source_is_near(struct source *s, uint64_t chunk)
+{
+    return !is_out_of_reach(s, s->m->location[chunk].file);
+}
+
 static int out_of_reach(struct source *s, const struct id128 *store,
                         uint64_t chunks)
 {
