@@ -242,7 +242,9 @@ rounds_pass() {
         >"$OUT.load" 2>&1 3>&- &
     load=$!
     RANDOM_SEED=3
-    for round in $(seq $((2 + rounds / 10))); do
+    # On a busy machine it takes more of them until something comes late.
+    for round in 1 2 3 4 5 6 7 8; do
+        [ $round -le $((2 + rounds / 10)) ] || [ $names -eq 0 ] || break
         : >"$OUT.ghost"
         host on host2 -- "$CEPH_GHOST" >"$OUT.ghost" 2>&1 3>&- &
         ghost=$!
@@ -267,7 +269,7 @@ rounds_pass() {
     kill -TERM $load
     wait $load || complain "the load: $? $(cat "$OUT.load")"
     grep '^# figure' "$OUT.load" >&3
-    echo "# figure: $round clients died cut off, $names of their own names came late" >&3
+    echo "# figure: of clients that died cut off, $names of their own names came late" >&3
     grep -q " 0 violations" "$OUT.load"
     at_least $names 1 "names that came late"
 }
