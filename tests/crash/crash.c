@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,26 +48,39 @@ static const struct scenario *recording_at(uint32_t i, uint64_t *seed)
     return NULL;
 }
 
-static void work(const struct options *o, uint32_t me, struct progress *g,
-                 uint64_t skip)
+/* What the processes share. */
+struct shared {
+    _Atomic uint32_t next; /* recording that nobody has taken */
+    struct progress progress[PROCESSES_MAX];
+};
+
+static void take(struct shared *all, struct progress *g)
+{
+    g->recording = atomic_fetch_add(&all->next, 1);
+}
+
+/* Recordings as they come; first, from state `skip` on, that of before. */
+static void work(const struct options *o, struct shared *all,
+                 struct progress *g, uint64_t skip)
 {
     const struct scenario *s;
     uint64_t seed;
 
-    for (; (s = recording_at(g->recording, &seed)); g->recording++) {
+    if (skip == 0)
+        take(all, g);
+    for (; (s = recording_at(g->recording, &seed)); take(all, g)) {
         struct exploring e = {
             .progress = g, .part = seed <= o->full ? 1 : o->part, .skip = skip};
 
-        if (g->recording % o->processes == me && e.part > 0 &&
-            (!o->only || strcmp(o->only, s->name) == 0))
+        if (e.part > 0 && (!o->only || strcmp(o->only, s->name) == 0))
             (void)explore(s, seed, &e);
         skip = 0;
         (void)fflush(stdout);
     }
 }
 
-static pid_t start(const struct options *o, uint32_t me, struct progress *g,
-                   uint64_t skip)
+static pid_t start(const struct options *o, struct shared *all,
+                   struct progress *g, uint64_t skip)
 {
     pid_t pid;
 
@@ -75,13 +89,13 @@ static pid_t start(const struct options *o, uint32_t me, struct progress *g,
     assert(pid >= 0);
     if (pid > 0)
         return pid;
-    work(o, me, g, skip);
+    work(o, all, g, skip);
     (void)fflush(stdout);
     _exit(0);
 }
 
 /* Restarts who died of an assertion, behind what it died of. */
-static void wait_for_all(const struct options *o, struct progress *g,
+static void wait_for_all(const struct options *o, struct shared *all,
                          pid_t *pids)
 {
     int status;
@@ -89,14 +103,14 @@ static void wait_for_all(const struct options *o, struct progress *g,
 
     while ((pid = wait(&status)) > 0) {
         for (uint32_t i = 0; i < o->processes; i++) {
+            struct progress *g = &all->progress[i];
+
             if (pids[i] != pid || (WIFEXITED(status) && !WEXITSTATUS(status)))
                 continue;
             (void)printf("VIOLATION %s: the process died (status 0x%x)\n",
-                         g[i].name, (unsigned)status);
-            g[i].violations++;
-            if (g[i].state == 0)
-                g[i].recording++;
-            pids[i] = start(o, i, &g[i], g[i].state);
+                         g->name, (unsigned)status);
+            g->violations++;
+            pids[i] = start(o, all, g, g->state);
         }
     }
 }
@@ -111,22 +125,25 @@ static double seconds(void)
 
 static int run(const struct options *o)
 {
-    struct progress *g, sum = {0};
+    struct progress sum = {0};
     pid_t pids[PROCESSES_MAX];
+    struct shared *all;
     double began = seconds();
 
-    g = mmap(NULL, o->processes * sizeof *g, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert(g != MAP_FAILED);
+    all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert(all != MAP_FAILED);
     for (uint32_t i = 0; i < o->processes; i++)
-        pids[i] = start(o, i, &g[i], 0);
-    wait_for_all(o, g, pids);
+        pids[i] = start(o, all, &all->progress[i], 0);
+    wait_for_all(o, all, pids);
     for (uint32_t i = 0; i < o->processes; i++) {
-        sum.recordings += g[i].recordings;
-        sum.points += g[i].points;
-        sum.states += g[i].states;
-        sum.checked += g[i].checked;
-        sum.violations += g[i].violations;
+        const struct progress *g = &all->progress[i];
+
+        sum.recordings += g->recordings;
+        sum.points += g->points;
+        sum.states += g->states;
+        sum.checked += g->checked;
+        sum.violations += g->violations;
     }
     (void)printf("%" PRIu64 " recordings, %" PRIu64 " crash points, %" PRIu64
                  " states, %" PRIu64 " of them different and recovered from, "

@@ -254,8 +254,10 @@ static void killed(struct play *play)
     life.lands_late = true;
     promises_resume(&life);
     commit(play, &life, 20, 3);
-    commit(play, &life, 30, 4);
-    commit(play, &life, 40, 5);
+    if (!life.promises->shape.names) { /* of parts each takes a minute more */
+        commit(play, &life, 30, 4);
+        commit(play, &life, 40, 5);
+    }
     while (disk_late_land(play->disk))
         ;
     life_end(&life);
@@ -493,7 +495,7 @@ const struct scenario scenarios[] = {
     {.name = "parts",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 1, .names = 34, .slots = 4},
      .run = save,
-     .seeds = 4},
+     .seeds = 3},
     {.name = "parts-killed",
      .shape = {.ranks = 2,
                .daemons = 1,
@@ -516,11 +518,11 @@ const struct scenario scenarios[] = {
     {.name = "failing",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = failing,
-     .seeds = 16},
+     .seeds = 14},
     {.name = "failing-folder",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = failing_folder,
-     .seeds = 14},
+     .seeds = 12},
     {.name = "retention",
      .shape =
          {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 2},
@@ -535,7 +537,7 @@ const struct scenario scenarios[] = {
      .shape =
          {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
      .run = retention_failing,
-     .seeds = 8},
+     .seeds = 6},
     {.name = "compaction",
      .shape =
          {.ranks = 1, .daemons = 1, .tensors = 6, .slots = 4, .keep_last = 1},
@@ -634,7 +636,7 @@ const struct scenario scenarios[] = {
     {.name = "killed-two",
      .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
      .run = killed,
-     .seeds = 24},
+     .seeds = 20},
 };
 
 const uint32_t scenario_count = ARRAY_LEN(scenarios);
