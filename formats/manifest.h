@@ -173,7 +173,7 @@ struct manifest_info {
     uint64_t logical_bytes; /* of all tensors, or of what the voter wrote */
     uint64_t stored_bytes;  /* extents of all chunks referred to */
     uint64_t written_bytes; /* extents written by this very save */
-    bool is_repacked; /* MANIFEST_TIER: raw chunks may be encoded there */
+    bool is_repacked;       /* MANIFEST_TIER: raw chunks may be encoded there */
 };
 
 /* An open view; points into the caller's bytes, which must stay. */

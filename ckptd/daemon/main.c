@@ -60,8 +60,8 @@ static const char usage_text[] =
     "                  (0: all)\n"
     "  --drain-rate N  at most N bytes a second of that (0: no limit)\n"
     "                  Sizes take K, M, G or T: powers of 1024.\n"
-    "  --drain-codec C auto: encode what gets there sooner that way; raw: copy\n"
-    "                  all as it is here (auto)\n"
+    "  --drain-codec C auto: encode what gets there sooner that way; planes:\n"
+    "                  all that gets smaller; raw: copy it as it is (auto)\n"
     "  --log-level L   what to log on stderr: error, warn, info, debug (info)\n"
     "  --version, --help\n";
 
@@ -108,6 +108,17 @@ static int usage_error(const char *text, const char *what)
     return EXIT_USAGE;
 }
 
+/* DRAIN_CODECS: no such word. */
+static enum drain_codec parse_codec(const char *word)
+{
+    static const char *const words[DRAIN_CODECS] = {"auto", "raw", "planes"};
+    enum drain_codec codec = DRAIN_AUTO;
+
+    while (codec < DRAIN_CODECS && strcmp(word, words[codec]) != 0)
+        codec++;
+    return codec;
+}
+
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
@@ -146,9 +157,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->options.local = optarg;
             break;
         case 'c':
-            a->options.is_drained_raw = strcmp(optarg, "raw") == 0;
-            if (!a->options.is_drained_raw && strcmp(optarg, "auto") != 0)
-                return usage_error("--drain-codec is auto or raw, not ",
+            a->options.drain_codec = parse_codec(optarg);
+            if (a->options.drain_codec == DRAIN_CODECS)
+                return usage_error("--drain-codec is auto, raw or planes, not ",
                                    optarg);
             break;
         case 's':

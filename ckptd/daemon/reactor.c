@@ -123,7 +123,7 @@ static void env_init(struct reactor *r)
     env->remote_every = r->options->remote_every;
     env->local_last = r->options->local_last;
     env->drain_bytes_s = (double)r->options->drain_bytes_s;
-    env->is_drained_raw = r->options->is_drained_raw;
+    env->drain_codec = r->options->drain_codec;
     env->scrub_every_ns = r->options->scrub_every_ms * NS_PER_MS;
     env->scrub_bytes_s = (double)r->options->scrub_bytes_s;
     /* The cap on what the daemon takes: two cores, or 5 % of many. */

@@ -37,8 +37,8 @@ struct reactor_options {
     uint64_t linger_ms; /* private: ends after so long without work */
     /* For trainers that give no policy. */
     uint32_t keep_last, keep_every, remote_every, local_last;
-    uint64_t drain_bytes_s;                 /* 0: no limit */
-    bool is_drained_raw;                    /* nothing is encoded for it */
+    uint64_t drain_bytes_s; /* 0: no limit */
+    enum drain_codec drain_codec;
     uint64_t scrub_every_ms, scrub_bytes_s; /* 0 ms: never */
 };
 

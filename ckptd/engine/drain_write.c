@@ -38,12 +38,15 @@ static void speeds(struct remote_write *w, double *encode_bytes_s,
     double rate = drain_rate(d);
     uint64_t used = min_u64(env->worker_count, DRAIN_WRITERS);
 
-    *encode_bytes_s = env->is_drained_raw ? 0
-                                          : env->encode_bytes_s * (double)used /
-                                                (double)env->worker_count;
+    *encode_bytes_s =
+        env->drain_codec == DRAIN_RAW
+            ? 0
+            : env->encode_bytes_s * (double)used / (double)env->worker_count;
     *tier_bytes_s = d->remote_bytes_s > 0 ? d->remote_bytes_s : 1;
     if (rate > 0 && rate < *tier_bytes_s)
         *tier_bytes_s = rate;
+    if (env->drain_codec == DRAIN_PLANES)
+        *tier_bytes_s = 1; /* whatever it takes */
 }
 
 /* All writers share what the tier takes; the last ones tell most. */

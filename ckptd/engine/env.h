@@ -97,6 +97,14 @@ struct env_ops {
         PRINTF_LIKE(3, 4);
 };
 
+/* What is raw in the local store, on its way to the remote tier. */
+enum drain_codec {
+    DRAIN_AUTO,   /* encoded where it gets there sooner so */
+    DRAIN_RAW,    /* as it is */
+    DRAIN_PLANES, /* encoded wherever it gets smaller */
+    DRAIN_CODECS,
+};
+
 struct env {
     const struct env_ops *ops;
     struct store *local;     /* segments */
@@ -112,7 +120,7 @@ struct env {
     /* For trainers that give no policy. */
     uint32_t keep_last, keep_every, remote_every, local_last;
     double drain_bytes_s; /* at most, to the remote tier; 0: no limit */
-    bool is_drained_raw;  /* nothing is encoded for it */
+    enum drain_codec drain_codec;
     bool is_service;
     uint64_t scrub_every_ns; /* 0: checkpoints are not read again */
     double scrub_bytes_s;

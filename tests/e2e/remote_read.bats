@@ -264,16 +264,24 @@ codecs() {
     cmp "$OUT" "$BATS_TEST_TMPDIR/before" || complain "other bytes"
 }
 
-@test "--drain-codec raw: as it is here; another word is refused" {
+@test "--drain-codec: raw as it is here, planes what gets smaller; no other word" {
     start_daemon --remote-every 1 --drain-codec raw
     job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
         open fill:1 save:1 wait:committed close
     eventually is_remote 1
     is "$(codecs nvme) and $(codecs remote)" "raw and raw" "codecs"
     stop_daemon
+    rm -rf "$LOCAL" "$HOME_DIR"
+    mkdir "$HOME_DIR"
+    start_daemon --remote-every 1 --drain-codec planes
+    job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
+        open fill:1 save:1 wait:committed close
+    eventually is_remote 1
+    is "$(codecs nvme) and $(codecs remote)" "raw and planes+lz4" "codecs"
+    stop_daemon
     run "$CKPTD" --local "$LOCAL" --drain-codec zip
     is "$status" 2 "exit status"
-    [[ $output == *"--drain-codec is auto or raw, not zip"* ]] || complain "$output"
+    [[ $output == *"--drain-codec is auto, raw or planes, not zip"* ]] || complain "$output"
 }
 
 @test "what is bad or gone on the drive is repaired from the home" {

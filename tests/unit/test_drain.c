@@ -54,11 +54,13 @@ static void what_compresses_is_encoded_on_its_way(void **state)
     static const struct {
         uint64_t seed;
         double encode_bytes_s;
-        bool is_raw, is_encoded;
-    } cases[] = {{201, 1e15, false, true},
-                 {202, 1e15, false, false},
-                 {203, 1e15, true, false},
-                 {205, 1e-9, false, false}};
+        enum drain_codec codec;
+        bool is_encoded;
+    } cases[] = {{201, 1e15, DRAIN_AUTO, true},
+                 {202, 1e15, DRAIN_AUTO, false},
+                 {203, 1e15, DRAIN_RAW, false},
+                 {205, 1e-9, DRAIN_AUTO, false},
+                 {207, 1e3, DRAIN_PLANES, true}};
 
     (void)state;
     for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
@@ -68,7 +70,7 @@ static void what_compresses_is_encoded_on_its_way(void **state)
 
         rig_drain_begin(&f, cases[i / 2].seed, forms[i % 2], 1, 0);
         f.g->engine->env->encode_bytes_s = cases[i / 2].encode_bytes_s;
-        f.g->engine->env->is_drained_raw = cases[i / 2].is_raw;
+        f.g->engine->env->drain_codec = cases[i / 2].codec;
         rig_job_commit(&f, 10, 10);
         rig_drain_settle(f.g);
         rig_drain_check(f.g, &f.v[0]->id, forms[i % 2]);

@@ -738,59 +738,12 @@ static void what_is_removed_while_it_is_made_ends_no_machine(void **state)
     assert_int_equal(stat(p->mount[0].at, &attr), 0);
 }
 
-/*
- * Mount options.
- */
-
-static void locks_that_others_do_not_see_are_told_by_the_mount(void **state)
-{
-    static char table[] =
-        "36 29 0:32 / /a rw - nfs4 s:/a rw,vers=4.2,local_lock=none\n"
-        "136 29 0:33 / /b rw,nolock - nfs s:/b rw,vers=3,local_lock=all\n"
-        "38 29 0:34 / /c rw - nfs4 s:/c rw,local_lock=flock,addr=::1\n"
-        "39 29 0:35 / /d rw - ext4 /dev/x rw,nolock\n"
-        "40 29 0:36 / /e rw shared:1 - lustre m:/e rw,localflock\n"
-        "41 29 0:36 / /f rw shared:1 - lustre m:/f rw,flock\n"
-        "42 29 0:37 / /g rw - nfs s:/g rw,nolocks,local_lock=posix\n"
-        "43 broken\n"
-        "44 29 0:37 / /h rw - nfs\n";
-    static const struct {
-        uint64_t id;
-        const char *option;
-    } expect[] = {{36, NULL},
-                  {136, "local_lock=all"},
-                  {38, "local_lock=flock"},
-                  {39, NULL},
-                  {40, "localflock"},
-                  {41, NULL},
-                  {42, NULL},
-                  {43, NULL},
-                  {44, NULL},
-                  {6, NULL}};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
-        FILE *text = fmemopen(table, sizeof table - 1, "r");
-        char option[32] = "";
-
-        assert_non_null(text);
-        assert_int_equal(file_mount_has_local_locks(text, expect[i].id, option,
-                                                    sizeof option),
-                         expect[i].option != NULL);
-        assert_string_equal(option, expect[i].option ? expect[i].option : "");
-        (void)fclose(text);
-    }
-}
-
 #define ON_MOUNTS(name)                                                        \
     cmocka_unit_test_setup_teardown(name, setup_mounts, teardown)
 #define ON_STORES(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
-    static const struct CMUnitTest plain[] = {
-        cmocka_unit_test(locks_that_others_do_not_see_are_told_by_the_mount),
-    };
     static const struct CMUnitTest tests[] = {
         ON_MOUNTS(what_a_folder_cannot_do_is_named),
         ON_MOUNTS(a_server_that_squashes_root_is_explained),
@@ -824,11 +777,10 @@ int main(void)
     };
     static const struct CMUnitTest instead[] = {cmocka_unit_test(no_nfs)};
     char why[256];
-    int failed = cmocka_run_group_tests(plain, NULL, NULL);
 
     if (getenv("CKPT_TEST_NFS"))
-        return failed + cmocka_run_group_tests(on_real, NULL, NULL);
+        return cmocka_run_group_tests(on_real, NULL, NULL);
     if (nfs_is_possible(why, sizeof why))
-        return failed + cmocka_run_group_tests(tests, NULL, NULL);
-    return failed + cmocka_run_group_tests(instead, NULL, NULL);
+        return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(instead, NULL, NULL);
 }

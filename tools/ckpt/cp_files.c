@@ -21,6 +21,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+#define LOCK_TRIES 20 /* of 0.1 s */
 
 uint64_t files_bytes_max(const struct store *dest)
 {
@@ -183,10 +186,23 @@ static int may_go(struct filer *f)
     return EXIT_FINE;
 }
 
+/* A writer that was killed has its lock until its last request has ended. */
+static int64_t lock_segment(struct filer *f)
+{
+    const struct timespec nap = {.tv_nsec = 100L * 1000 * 1000};
+    int64_t rc = segment(f, STORE_SEG_OPEN, STORE_SEG_WRITE);
+
+    for (int i = 0; rc == -EAGAIN && i < LOCK_TRIES; i++) {
+        (void)nanosleep(&nap, NULL);
+        rc = segment(f, STORE_SEG_OPEN, STORE_SEG_WRITE);
+    }
+    return rc;
+}
+
 /* For writing: 0, and whether it was there; or an exit code. */
 static int open_segment(struct filer *f, bool *is_new)
 {
-    int64_t rc = segment(f, STORE_SEG_OPEN, STORE_SEG_WRITE);
+    int64_t rc = lock_segment(f);
 
     *is_new = false;
     if (rc >= 0 && (uint64_t)rc < f->bytes) {

@@ -38,7 +38,9 @@ void check_remote(struct doctor *d, const struct catalog *c)
                        newest->id.step);
     if (count <= BEHIND_MOST) {
         if (newest || count) {
-            (void)snprintf(seen, sizeof seen, "%s: %s", c->run, there);
+            (void)snprintf(seen, sizeof seen, "%s: %s%s", c->run, there,
+                           newest ? ", read back then: ckpt verify reads it now"
+                                  : "");
             found(d, "remote tier", FINDING_OK, seen, "");
         }
         return;
