@@ -109,8 +109,12 @@ class Hosts:
         if os.geteuid() != 0:
             kinds.insert(0, "user")
         spaces = [open_ns(f"/proc/{first}/ns/{kind}") for kind in kinds]
+        root = open_ns(f"/proc/{first}/root")
         for space in spaces:
             call("setns", space, 0)
+        if os.geteuid() == 0:  # as a mount namespace is entered it is lost
+            os.fchdir(root)
+            os.chroot(".")
         os.chdir(here)
         child = subprocess.Popen(
             command, preexec_fn=lambda: die_with_parent(signal.SIGKILL))
