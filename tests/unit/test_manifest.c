@@ -358,6 +358,22 @@ static void a_hundred_thousand_regions_merge_in_a_second(void **state)
     free(box);
 }
 
+/* Whose files they are, in words: of one other store, or of several. */
+static void where_else_a_file_is_is_told(void **state)
+{
+    struct mf_file files[4] = {
+        {.store = {{1}}}, {.store = {{1}}}, {.store = {{2}}}, {.store = {{1}}}};
+    struct manifest m = {.file = files, .file_count = 4};
+    struct err err;
+
+    (void)state;
+    assert_int_equal(manifest_elsewhere(&m, 2, -EXDEV, &err), -EXDEV);
+    assert_non_null(strstr(err.text, "spread over 2"));
+    m.file_count = 2;
+    assert_int_equal(manifest_elsewhere(&m, 0, -EXDEV, &err), -EXDEV);
+    assert_non_null(strstr(err.text, "the daemon of that one"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +390,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_seen),
         cmocka_unit_test(versions_and_features_are_refused_by_number),
         cmocka_unit_test(a_hundred_thousand_regions_merge_in_a_second),
+        cmocka_unit_test(where_else_a_file_is_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
