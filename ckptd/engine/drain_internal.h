@@ -33,7 +33,6 @@ struct drain {
     struct err failure; /* why */
     struct env_timer timer;
     uint64_t next_start_ns; /* by the rate */
-    double remote_bytes_s;  /* as it was seen to write; 0: not yet */
     /* Under way: */
     struct run *run;
     struct save_id id;

@@ -35,14 +35,14 @@ static void speeds(struct remote_write *w, double *encode_bytes_s,
 {
     const struct drain *d = w->owner;
     const struct env *env = d->engine->env;
-    double rate = drain_rate(d);
+    double rate = drain_rate(d), seen = d->run->home->remote_bytes_s;
     uint64_t used = min_u64(env->worker_count, DRAIN_WRITERS);
 
     *encode_bytes_s =
         env->drain_codec == DRAIN_RAW
             ? 0
             : env->encode_bytes_s * (double)used / (double)env->worker_count;
-    *tier_bytes_s = d->remote_bytes_s > 0 ? d->remote_bytes_s : 1;
+    *tier_bytes_s = seen > 0 ? seen : 1;
     if (rate > 0 && rate < *tier_bytes_s)
         *tier_bytes_s = rate;
     if (env->drain_codec == DRAIN_PLANES)
@@ -53,15 +53,14 @@ static void speeds(struct remote_write *w, double *encode_bytes_s,
 static void wrote(struct remote_write *w, uint64_t bytes, uint64_t ns)
 {
     struct drain *d = w->owner;
+    double *rate = &d->run->home->remote_bytes_s, seen;
     uint32_t side_by_side = 0;
-    double seen;
 
     for (size_t i = 0; i < DRAIN_WRITERS; i++)
-        side_by_side += d->writer[i].phase == REMOTE_PUTTING ||
-                        d->writer[i].phase == REMOTE_WRITING;
+        side_by_side += d->writer[i].phase >= REMOTE_PUTTING &&
+                        d->writer[i].phase <= REMOTE_SYNCING;
     seen = (double)bytes * side_by_side / (double)max_u64(ns, 1) * 1e9;
-    d->remote_bytes_s =
-        d->remote_bytes_s > 0 ? d->remote_bytes_s * 0.75 + seen * 0.25 : seen;
+    *rate = *rate > 0 ? *rate * 0.75 + seen * 0.25 : seen;
 }
 
 static void memory_free(struct remote_write *w)

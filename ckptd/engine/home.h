@@ -22,8 +22,9 @@ struct home {
     struct id128 uuid;
     struct store *store;
     struct list runs;
-    void *attaching; /* home.c's own, until STORE is read */
-    bool is_opening; /* its store: nothing may be freed */
+    double remote_bytes_s; /* as a drain saw it write and sync; 0: not yet */
+    void *attaching;       /* home.c's own, until STORE is read */
+    bool is_opening;       /* its store: nothing may be freed */
 };
 
 struct member {

@@ -173,12 +173,28 @@ static void close_it(struct remote_write *w)
     remote_submit(w, STORE_SEG_CLOSE, closed);
 }
 
+/* What is given to the store is timed. */
+static void send(struct remote_write *w, enum store_op op,
+                 void (*done)(struct store_req *req, int64_t result))
+{
+    w->begun_ns = env_now(run_env(w->run));
+    remote_submit(w, op, done);
+}
+
+static void sent(struct remote_write *w)
+{
+    w->busy_ns += env_now(run_env(w->run)) - w->begun_ns;
+}
+
 static void synced(struct store_req *req, int64_t result)
 {
     struct remote_write *w = req->owner;
 
+    sent(w);
     if (result < 0)
         remote_fail(w, (int)result, "cannot be synced");
+    else
+        w->wrote(w, w->window_at, w->busy_ns);
     close_it(w);
 }
 
@@ -195,12 +211,12 @@ static void trimmed(struct store_req *req, int64_t result)
     if (is_left_out("sync of a remote file"))
         close_it(w);
     else
-        remote_submit(w, STORE_SYNC, synced);
+        send(w, STORE_SYNC, synced);
 }
 
-static void note_written(struct remote_write *w)
+static void window_sent(struct remote_write *w)
 {
-    w->wrote(w, w->window_bytes, env_now(run_env(w->run)) - w->begun_ns);
+    sent(w);
     w->written_bytes += w->planned_bytes;
     w->window_at += w->window_bytes;
 }
@@ -214,7 +230,7 @@ static void window_written(struct store_req *req, int64_t result)
         close_it(w);
         return;
     }
-    note_written(w);
+    window_sent(w);
     if (w->window_end < w->end) {
         window_set(w, w->window_end);
         fill(w);
@@ -238,7 +254,8 @@ static void blob_put(struct store_req *req, int64_t result)
         remote_end(w);
         return;
     }
-    note_written(w);
+    window_sent(w);
+    w->wrote(w, w->window_at, w->busy_ns);
     w->file_bytes = w->window_at;
     remote_read_back(w);
 }
@@ -261,12 +278,11 @@ static void hand_over(struct remote_write *w)
         return;
     }
     remote_move(w, w->seg ? REMOTE_WRITING : REMOTE_PUTTING);
-    w->begun_ns = env_now(run_env(w->run));
     w->req.buf = w->window;
     w->req.len = w->window_bytes;
     w->req.off = w->window_at;
-    remote_submit(w, w->seg ? STORE_WRITE : STORE_BLOB_PUT,
-                  w->seg ? window_written : blob_put);
+    send(w, w->seg ? STORE_WRITE : STORE_BLOB_PUT,
+         w->seg ? window_written : blob_put);
 }
 
 static void paced(struct env_timer *timer)
@@ -321,7 +337,8 @@ static void pack_run(struct env_job *job)
                               w->window + to, w->spare);
         if (bytes == 0) {
             bytes = extent_of(w, i);
-            memmove(w->window + to, from, bytes);
+            if (w->window + to != from)
+                memmove(w->window + to, from, bytes);
         }
         to += bytes;
     }
@@ -430,7 +447,7 @@ static void created(struct store_req *req, int64_t result)
 
 void remote_start(struct remote_write *w)
 {
-    w->window_at = 0;
+    w->window_at = w->busy_ns = 0;
     window_set(w, w->first);
     if (!remote_in_place(w->run->home)) {
         fill(w);

@@ -46,11 +46,11 @@ enum remote_phase {
     REMOTE_FILLING,
     REMOTE_PACKING,
     REMOTE_PACING,
-    REMOTE_PUTTING,
-    REMOTE_MEASURING,
+    REMOTE_PUTTING, /* from here */
     REMOTE_WRITING,
     REMOTE_TRIMMING,
-    REMOTE_SYNCING,
+    REMOTE_SYNCING, /* to here the store takes what it is given */
+    REMOTE_MEASURING,
     REMOTE_CLOSING,
     REMOTE_OPENING,
     REMOTE_ADOPTING,
@@ -67,8 +67,9 @@ enum remote_phase {
  * it was planned, `row` one per chunk of it, of which those of this file are
  * filled in; `unit` is by chunk of the manifest (tier_units). `window` is
  * page-aligned, `spare` of TIER_SPARE_BYTES. pace() says for how many ns so
- * many bytes have to wait before they may go, and hears by wrote() how long the
- * store took for them; speeds() says what that and encoding are worth now, for
+ * many bytes have to wait before they may go; wrote() hears how long the store
+ * took for all of a file, its sync included (a page cache takes it sooner);
+ * speeds() says what that and encoding are worth now, for
  * codec_pays() (encode_bytes_s 0: nothing is encoded). done() is never called
  * from inside.
  *
@@ -100,7 +101,7 @@ struct remote_write {
     uint64_t planned_at, planned_bytes; /* where it would, as planned */
     uint64_t file_bytes;                /* of what is there */
     double encode_bytes_s, tier_bytes_s;
-    uint64_t begun_ns;
+    uint64_t begun_ns, busy_ns; /* at the store */
     uint64_t next_read;
     uint32_t reading;
     struct store_seg *seg;

@@ -4,7 +4,7 @@
  * only when all have; what was interrupted, was there already, or is bad; the
  * policy; homes that fail for a while.
  */
-#include "ckptd/engine/drain.h"
+#include "ckptd/engine/drain_internal.h"
 #include "ckptd/engine/remote_write.h"
 #include "tests/lib/media.h"
 #include "tests/lib/rig_drain.h"
@@ -100,6 +100,40 @@ static void encoding_ends_where_it_does_not_pay(void **state)
                              rig_save_at(f.g, step)->stored_bytes);
         f.g->engine->env->encode_bytes_s = 1e3;
     }
+    rig_free(f.g);
+}
+
+static bool a_file_is_synced(void *arg)
+{
+    const struct rig *g = arg;
+    const struct drain *d = g->engine->drain;
+
+    for (size_t i = 0; i < DRAIN_WRITERS; i++)
+        if (d->writer[i].phase == REMOTE_SYNCING)
+            return true;
+    return false;
+}
+
+/* A page cache takes all at once; how fast the tier is shows in its sync. */
+static void how_fast_the_tier_is_shows_in_the_sync(void **state)
+{
+    const struct store_fault slow = {.op = STORE_SYNC,
+                                     .name_part = "/data/",
+                                     .nth = 1,
+                                     .persistent = true,
+                                     .delay_polls = 20};
+    struct home *home;
+    struct rig_job f;
+
+    (void)state;
+    rig_drain_begin(&f, 208, true, 1, 0);
+    test_env_fail(f.g->daemon, RIG_HOME, &slow);
+    rig_job_commit(&f, 10, 10);
+    home = rig_the_run(f.g)->home;
+    while (rig_run(f.g, 1000, a_file_is_synced, f.g))
+        f.g->world->now_ns += 1000000000;
+    assert_true(rig_is_remote(f.g, 10));
+    assert_in_range(home->remote_bytes_s, 1, 10 * RIG_REMOTE_FILE_BYTES);
     rig_free(f.g);
 }
 
@@ -469,6 +503,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_goes_there),
         cmocka_unit_test(what_compresses_is_encoded_on_its_way),
+        cmocka_unit_test(how_fast_the_tier_is_shows_in_the_sync),
         cmocka_unit_test(encoding_ends_where_it_does_not_pay),
         cmocka_unit_test(only_what_the_policy_wants),
         cmocka_unit_test(it_keeps_to_its_rate),
