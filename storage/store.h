@@ -304,7 +304,9 @@ int store_memory_open(uint64_t seed, struct store **out,
  * cannot do it twice, for as long as its request is younger than give_up_ms;
  * then the request ends with -ETIMEDOUT. A full cluster or pool is -ENOSPC or
  * -EDQUOT at once. Every PUT and BLOB_PUT is read back before it answers. At
- * most 64 MiB are under way.
+ * most 64 MiB are under way, and as much is copied ahead; of more the data is
+ * the caller's. Requests go to the cluster in poll, those of at most 64 KiB
+ * first.
  *
  * LIST asks for each name whether its object is there (32 at once).
  */

@@ -99,6 +99,7 @@ struct rados_op {
     rados_handle completion;
     int refused; /* librados did not take it: why */
     int result;
+    void (*fill)(struct rados_op *op); /* NULL: nothing, or it has been */
     void (*done)(struct rados_op *op);
     void *owner;
     /* What reading steps filled. */
@@ -116,8 +117,16 @@ struct rados_op {
 int rados_op_begin(struct rados_op *op, struct rados_store *rados,
                    enum rados_pool pool, const char *object,
                    bool is_read) MUST_USE;
-/* Once there is room; `done` is called in poll. */
+/* Goes in poll, once there is room, and `done` is called in poll. What is small
+ * goes before what is not. */
 void rados_op_submit(struct rados_op *op, void (*done)(struct rados_op *op));
+/* The same; `fill` is called shortly before, to add the steps with the data,
+ * which librados copies: of so much at most at once. */
+void rados_op_submit_later(struct rados_op *op,
+                           void (*fill)(struct rados_op *op),
+                           void (*done)(struct rados_op *op));
+/* The next poll does not wait. */
+void rados_op_wake(struct rados_store *rados);
 /* Lets go of what it holds; it may be begun again. Of a zeroed one: nothing. */
 void rados_op_fini(struct rados_op *op);
 /* Submit and wait for it: when opening. Returns the result. */
@@ -148,11 +157,14 @@ struct rados_store {
     struct id128 nonce; /* random at open; bytes 8 to 14 count */
     uint64_t nonce_count;
     /* Operations: what has not been handed to librados, and what has. */
-    struct list waiting;
+    struct list waiting;      /* those that are small */
+    struct list waiting_data; /* those with much data, the caller's still */
+    struct list ready;        /* those whose data librados has */
+    uint64_t ready_bytes;
     uint32_t ops;
-    uint64_t op_bytes;
+    uint64_t op_bytes;   /* of those with much */
     struct list paused;  /* jobs */
-    struct list leaders; /* jobs whose keys, and others', are on their way */
+    struct list leaders; /* jobs whose keys go, with others' */
     char *folder[RADOS_FOLDERS];
     char fix[RADOS_FIX_BYTES]; /* what to do about what failed in opening */
     int event_fd; /* a timer: now, for what has arrived, or a pause's end */
@@ -237,6 +249,8 @@ bool rados_job_read_again(struct rados_job *job, int result,
  * folder (job->catalog, job->key), and each folder into its parent's; then
  * `done`, unless that failed: then the job has ended. */
 void rados_register(struct rados_job *job, void (*done)(struct rados_job *job));
+/* Sends off the keys that have come together: once per poll. */
+void rados_catalog_go(struct rados_store *rados);
 /* 'b' or 'r'. */
 char rados_kind_of(const struct rados_job *job);
 

@@ -64,54 +64,11 @@ static size_t component_end(const char *name, size_t at)
     return at + 1 + strcspn(name + at + 1, "/");
 }
 
-/* Whether the request goes on, with what its catalogue's operation came to. */
-static bool is_in(struct rados_job *job, int rc)
-{
-    if (rc == -ETIMEDOUT && rados_job_may_retry(job))
-        begin(job);
-    else if (rc < 0)
-        rados_job_end(job, rc);
-    return rc == 0;
-}
-
-/*
- * Folders.
- */
-
-static void folder_added(struct rados_op *op)
-{
-    struct rados_job *job = op->owner;
-    int rc = op->result;
-
-    rados_op_fini(op);
-    if (!is_in(job, rc))
-        return;
-    job->registered = component_end(job->req->name, job->registered);
-    folder_learn(job->rados, job->req->name, job->registered);
-    begin(job);
-}
-
-static void add_folder(struct rados_job *job)
-{
-    const char *name = job->req->name, *key = job->key, *value = "";
-    size_t parent = job->registered, end = component_end(name, parent);
-    const char *component = name + parent + (parent > 0);
-    size_t key_bytes = rados_key_format(
-        'd', component, (size_t)(name + end - component), NULL, job->key);
-    const size_t none = 0;
-
-    rados_object_name('c', name, parent, job->catalog);
-    if (!rados_job_begin(job, RADOS_RECORDS, job->catalog, false))
-        return;
-    job->rados->api->write_op_omap_set2(job->op.steps, &key, &value, &key_bytes,
-                                        &none, 1);
-    rados_op_submit(&job->op, folder_added);
-}
-
 /*
  * Keys. One of those who go together leads: it has the operation, and the lists
  * of those who go with it (`members`) and of those who came too late
- * (`waiting`).
+ * (`waiting`). The first to come leads, and goes in the next poll: who comes
+ * until then goes with it.
  */
 
 static void move_all(struct list *from, struct list *to)
@@ -134,6 +91,14 @@ static struct rados_job *leader_of(struct rados_store *rados,
     return NULL;
 }
 
+static void lead(struct rados_job *job)
+{
+    list_init(&job->members);
+    list_init(&job->waiting);
+    list_append(&job->rados->leaders, &job->link);
+    rados_op_wake(job->rados);
+}
+
 static void keys_added(struct rados_op *op);
 
 static void add_keys(struct rados_job *leader)
@@ -141,11 +106,13 @@ static void add_keys(struct rados_job *leader)
     const char *key[KEYS_MAX] = {leader->key}, *value[KEYS_MAX] = {""};
     size_t key_bytes[KEYS_MAX] = {strlen(leader->key)};
     size_t none[KEYS_MAX] = {0}, count = 1;
+    struct list *node;
 
-    LIST_FOR_EACH (node, &leader->members) {
+    while (count < KEYS_MAX && (node = list_pop(&leader->waiting))) {
         const struct rados_job *job =
             container_of(node, struct rados_job, link);
 
+        list_append(&leader->members, node);
         key[count] = job->key;
         key_bytes[count] = strlen(job->key);
         value[count++] = "";
@@ -155,77 +122,118 @@ static void add_keys(struct rados_job *leader)
     rados_op_submit(&leader->op, keys_added);
 }
 
-/* The first of these leads as many as may go with it. */
-static void lead(struct list *jobs)
+/* Its key is in the catalogue, or is not. */
+static void key_added(struct rados_job *job, int rc)
 {
-    struct rados_job *leader =
-        container_of(list_pop(jobs), struct rados_job, link);
-    struct rados_store *rados = leader->rados;
-    struct list *node;
+    const char *name = job->req->name, *component;
 
-    list_init(&leader->members);
-    list_init(&leader->waiting);
-    for (size_t i = 1; i < KEYS_MAX && (node = list_pop(jobs)); i++)
-        list_append(&leader->members, node);
-    move_all(jobs, &leader->waiting);
-    if (rados_op_begin(&leader->op, rados, RADOS_RECORDS, leader->catalog,
-                       false) < 0) {
-        move_all(&leader->waiting, jobs);
-        move_all(&leader->members, jobs);
-        list_append(jobs, &leader->link);
-        while ((node = list_pop(jobs)))
-            rados_job_end(container_of(node, struct rados_job, link), -ENOMEM);
-        return;
+    if (rc == -ETIMEDOUT && rados_job_may_retry(job)) {
+        begin(job);
+    } else if (rc < 0) {
+        rados_job_end(job, rc);
+    } else if (job->registered < rados_folder_of(name, &component)) {
+        job->registered = component_end(name, job->registered);
+        folder_learn(job->rados, name, job->registered);
+        begin(job);
+    } else {
+        job->resume(job);
     }
-    leader->op.owner = leader;
-    list_append(&rados->leaders, &leader->link);
-    add_keys(leader);
+}
+
+/* All who came with this one go on, or end, by what its operation came to.
+ * Who came too late goes next. */
+static void leave(struct rados_job *leader, int rc)
+{
+    struct list went, *node;
+
+    list_remove(&leader->link);
+    list_init(&went);
+    list_append(&went, &leader->link);
+    move_all(&leader->members, &went);
+    node = list_pop(&leader->waiting);
+    if (node) {
+        struct rados_job *next = container_of(node, struct rados_job, link);
+
+        lead(next);
+        move_all(&leader->waiting, &next->waiting);
+    }
+    while ((node = list_pop(&went)))
+        key_added(container_of(node, struct rados_job, link), rc);
 }
 
 static void keys_added(struct rados_op *op)
 {
     struct rados_job *leader = op->owner;
-    struct list went, waiting, *node;
     int rc = op->result;
 
     rados_op_fini(op);
-    list_remove(&leader->link);
-    list_init(&went);
-    list_init(&waiting);
-    list_append(&went, &leader->link);
-    move_all(&leader->members, &went);
-    move_all(&leader->waiting, &waiting);
-    if (!list_is_empty(&waiting))
-        lead(&waiting);
-    while ((node = list_pop(&went))) {
-        struct rados_job *job = container_of(node, struct rados_job, link);
+    leave(leader, rc);
+}
 
-        if (is_in(job, rc))
-            job->resume(job);
+static struct rados_job *leader_to_go(struct rados_store *rados)
+{
+    LIST_FOR_EACH (node, &rados->leaders) {
+        struct rados_job *leader = container_of(node, struct rados_job, link);
+
+        if (!leader->op.rados)
+            return leader;
+    }
+    return NULL;
+}
+
+void rados_catalog_go(struct rados_store *rados)
+{
+    struct rados_job *leader;
+
+    while ((leader = leader_to_go(rados))) {
+        int rc = rados_op_begin(&leader->op, rados, RADOS_RECORDS,
+                                leader->catalog, false);
+
+        leader->op.owner = leader;
+        if (rc == 0)
+            add_keys(leader);
+        else
+            leave(leader, rc);
     }
 }
 
 static void add_key(struct rados_job *job)
 {
+    struct rados_job *leader = leader_of(job->rados, job->catalog);
+
+    if (leader)
+        list_append(&leader->waiting, &job->link);
+    else
+        lead(job);
+}
+
+/*
+ * A name: the next of its folders that is not known, then itself.
+ */
+
+static void add_folder(struct rados_job *job)
+{
+    const char *name = job->req->name;
+    size_t parent = job->registered, end = component_end(name, parent);
+    const char *component = name + parent + (parent > 0);
+
+    (void)rados_key_format('d', component, (size_t)(name + end - component),
+                           NULL, job->key);
+    rados_object_name('c', name, parent, job->catalog);
+    add_key(job);
+}
+
+static void add_name(struct rados_job *job)
+{
     const char *name = job->req->name, *component;
     size_t folder = rados_folder_of(name, &component);
-    struct rados_job *leader;
-    struct list alone;
 
     (void)rados_key_format(rados_kind_of(job), component, strlen(component),
                            &job->seal.nonce, job->key);
     rados_object_name('c', name, folder, job->catalog);
-    leader = leader_of(job->rados, job->catalog);
-    if (leader) {
-        list_append(&leader->waiting, &job->link);
-        return;
-    }
-    list_init(&alone);
-    list_append(&alone, &job->link);
-    lead(&alone);
+    add_key(job);
 }
 
-/* The next folder of the name that is not known, then the name itself. */
 static void begin(struct rados_job *job)
 {
     const char *name = job->req->name, *component;
@@ -238,7 +246,7 @@ static void begin(struct rados_job *job)
     if (job->registered < folder)
         add_folder(job);
     else
-        add_key(job);
+        add_name(job);
 }
 
 void rados_register(struct rados_job *job, void (*done)(struct rados_job *job))

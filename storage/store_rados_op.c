@@ -3,7 +3,9 @@
  *
  * An operation waits until what is under way leaves room for it: a bounded
  * number of operations, and of bytes, both well below what librados itself
- * allows, since there it would keep the calling thread. librados takes it,
+ * allows, since there it would keep the calling thread. A small one, of a
+ * record, a catalogue or a seal, does not wait for room among the bytes: others
+ * go on by what it comes to. librados takes it,
  * calls rados_op_called() on one of its threads, and rados_op_poll(), on the
  * owner's thread, hands it over. Poll also goes on with jobs whose pause is
  * over; the one descriptor, a timer, tells of both.
@@ -25,7 +27,10 @@
 #include <unistd.h>
 
 #define OPS_MAX      256
-#define OP_BYTES_MAX ((uint64_t)64 << 20)
+#define OP_BYTES_MAX ((uint64_t)64 << 20) /* of those that are not small */
+#define SMALL_BYTES  ((uint64_t)64 << 10)
+/* Copied while there is no room: what comes to an end comes in bursts. */
+#define READY_BYTES_MAX OP_BYTES_MAX
 
 uint64_t rados_now_ms(void)
 {
@@ -88,6 +93,13 @@ static void wake_in(struct rados_store *rados, uint64_t ms)
     assert(rc == 0);
 }
 
+void rados_op_wake(struct rados_store *rados)
+{
+    (void)pthread_mutex_lock(&rados->lock);
+    wake_in(rados, 0);
+    (void)pthread_mutex_unlock(&rados->lock);
+}
+
 static void arrive(struct rados_op *op)
 {
     struct rados_store *rados = op->rados;
@@ -109,6 +121,11 @@ static void rados_op_called(rados_handle completion, void *arg)
  * The owner's thread.
  */
 
+static bool is_small(const struct rados_op *op)
+{
+    return op->bytes <= SMALL_BYTES;
+}
+
 static void hand_to_librados(struct rados_op *op)
 {
     struct rados_store *rados = op->rados;
@@ -117,7 +134,7 @@ static void hand_to_librados(struct rados_op *op)
     int rc = api->aio_create_completion2(op, rados_op_called, &op->completion);
 
     rados->ops++;
-    rados->op_bytes += op->bytes;
+    rados->op_bytes += is_small(op) ? 0 : op->bytes;
     if (rc < 0)
         op->completion = NULL;
     else if (op->is_read)
@@ -132,30 +149,73 @@ static void hand_to_librados(struct rados_op *op)
     }
 }
 
-static bool has_room(const struct rados_store *rados, const struct rados_op *op)
+static struct rados_op *first_with_room(const struct rados_store *rados,
+                                        const struct list *waiting)
 {
-    return rados->ops == 0 || (rados->ops < OPS_MAX &&
-                               rados->op_bytes + op->bytes <= OP_BYTES_MAX);
+    struct rados_op *op = container_of(waiting->next, struct rados_op, link);
+
+    if (list_is_empty(waiting) || rados->ops >= OPS_MAX)
+        return NULL;
+    return is_small(op) || rados->op_bytes + op->bytes <= OP_BYTES_MAX ? op
+                                                                       : NULL;
 }
 
-static void hand_over_waiting(struct rados_store *rados)
+static void fill_now(struct rados_op *op)
 {
-    while (!list_is_empty(&rados->waiting)) {
-        struct rados_op *op =
-            container_of(rados->waiting.next, struct rados_op, link);
+    if (op->fill)
+        op->fill(op);
+    op->fill = NULL;
+}
 
-        if (!has_room(rados, op))
-            return;
+/* The data of the next is copied. */
+static bool make_ready(struct rados_store *rados)
+{
+    struct rados_op *op =
+        container_of(rados->waiting_data.next, struct rados_op, link);
+
+    if (list_is_empty(&rados->waiting_data) ||
+        rados->ready_bytes + op->bytes > READY_BYTES_MAX)
+        return false;
+    list_remove(&op->link);
+    fill_now(op);
+    list_append(&rados->ready, &op->link);
+    rados->ready_bytes += op->bytes;
+    return true;
+}
+
+/* One copy at a time, so that what has arrived meanwhile, and the caller, do
+ * not wait for all. True: it has been made, and there may be more. */
+static bool hand_over(struct rados_store *rados)
+{
+    bool has_copied = make_ready(rados);
+    struct rados_op *op;
+
+    while ((op = first_with_room(rados, &rados->waiting)) ||
+           (op = first_with_room(rados, &rados->ready))) {
         list_remove(&op->link);
+        rados->ready_bytes -= is_small(op) ? 0 : op->bytes;
+        fill_now(op);
         hand_to_librados(op);
     }
+    return has_copied;
+}
+
+void rados_op_submit_later(struct rados_op *op,
+                           void (*fill)(struct rados_op *op),
+                           void (*done)(struct rados_op *op))
+{
+    struct rados_store *rados = op->rados;
+
+    op->fill = fill;
+    op->done = done;
+    list_append(is_small(op) ? &rados->waiting : &rados->waiting_data,
+                &op->link);
+    rados_op_wake(rados);
 }
 
 void rados_op_submit(struct rados_op *op, void (*done)(struct rados_op *op))
 {
-    op->done = done;
-    list_append(&op->rados->waiting, &op->link);
-    hand_over_waiting(op->rados);
+    rados_op_submit_later(op, NULL, done);
 }
 
 void rados_op_fini(struct rados_op *op)
@@ -183,7 +243,7 @@ static void end(struct rados_op *op)
     struct rados_store *rados = op->rados;
 
     rados->ops--;
-    rados->op_bytes -= op->bytes;
+    rados->op_bytes -= is_small(op) ? 0 : op->bytes;
     op->result = op->refused ? op->refused
                              : rados->api->aio_get_return_value(op->completion);
     op->done(op);
@@ -239,8 +299,10 @@ int rados_op_poll(struct rados_store *rados, int timeout_ms)
     while ((node = list_pop(&arrived)))
         end(container_of(node, struct rados_op, link));
     resume_paused(rados, &next_ms);
+    rados_catalog_go(rados);
+    if (hand_over(rados))
+        next_ms = 0;
     wake_for_paused(rados, next_ms);
-    hand_over_waiting(rados);
     return 0;
 }
 

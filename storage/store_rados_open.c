@@ -261,6 +261,8 @@ struct rados_store *rados_new(const struct store_rados_options *options,
         return NULL;
     store_init(&rados->store, &rados_ops, &limits);
     list_init(&rados->waiting);
+    list_init(&rados->waiting_data);
+    list_init(&rados->ready);
     list_init(&rados->arrived);
     list_init(&rados->paused);
     list_init(&rados->leaders);

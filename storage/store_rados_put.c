@@ -83,26 +83,31 @@ static void put_created(struct rados_op *op)
         rados_job_end(job, job->outcome);
 }
 
-/* The key is in the catalogue. */
-static void put_create(struct rados_job *job)
+/* librados copies the bytes, which the checksum has just brought into the
+ * cache. */
+static void put_fill(struct rados_op *op)
 {
+    struct rados_job *job = op->owner;
     const struct rados_api *api = job->rados->api;
-    struct rados_op *op = &job->op;
     uint8_t seal[SEAL_BYTES];
 
-    if (!rados_job_begin(job, job->pool, job->object, false))
-        return;
-    /* Here, so that the copy that follows finds the bytes in the cache. */
     if (job->attempts++ == 0)
         job->seal.crc = crc32c(0, job->req->buf, job->req->len);
     seal_encode(&job->seal, job->object, seal);
-    op->bytes = job->req->len;
     api->write_op_create(op->steps, RADOS_CREATE_EXCLUSIVE, NULL);
     api->write_op_write_full(op->steps, job->req->buf ? job->req->buf : "",
                              job->req->len);
     api->write_op_setxattr(op->steps, SEAL_ATTRIBUTE, (const char *)seal,
                            sizeof seal);
-    rados_op_submit(op, put_created);
+}
+
+/* The key is in the catalogue. */
+static void put_create(struct rados_job *job)
+{
+    if (!rados_job_begin(job, job->pool, job->object, false))
+        return;
+    job->op.bytes = job->req->len;
+    rados_op_submit_later(&job->op, put_fill, put_created);
 }
 
 static void put_start(struct rados_job *job)

@@ -60,6 +60,7 @@ void rados_double_land(void);
 /* What it counted. */
 struct rados_double_counts {
     uint64_t operations, most_ops, most_bytes; /* under way at once */
+    uint64_t copied, most_copied; /* bytes in operations not handed over */
     uint64_t timeouts, late_landed, objects, keys;
     uint64_t rules; /* how often the rule was followed */
 };

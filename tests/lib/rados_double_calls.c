@@ -214,9 +214,37 @@ static rados_handle double_create_read_op(void)
     return steps_new(true);
 }
 
+static uint64_t bytes_of(const struct steps *steps)
+{
+    uint64_t bytes = 0;
+
+    LIST_FOR_EACH (node, &steps->list) {
+        const struct step *step = container_of(node, struct step, link);
+
+        bytes += step->kind == STEP_READ ? step->bytes : 0;
+        bytes += step->kind == STEP_WRITE_FULL ? step->pair.value_bytes : 0;
+    }
+    return bytes;
+}
+
+/* Data in operations that have not been handed over. */
+static void count_copied(uint64_t more, uint64_t less)
+{
+    struct rados_double_counts *counts = &double_cluster.counts;
+
+    double_lock();
+    counts->copied += more - less;
+    counts->most_copied = max_u64(counts->most_copied, counts->copied);
+    double_unlock();
+}
+
 static void double_release_op(rados_handle handle)
 {
+    const struct steps *steps = handle;
+
     handle_count(-1);
+    if (!steps->is_read)
+        count_copied(0, bytes_of(steps));
     steps_free(handle);
 }
 
@@ -229,19 +257,6 @@ static struct steps *take_steps(struct steps *from)
     while ((node = list_pop(&from->list)))
         list_append(&to->list, node);
     return to;
-}
-
-static uint64_t bytes_of(const struct steps *steps)
-{
-    uint64_t bytes = 0;
-
-    LIST_FOR_EACH (node, &steps->list) {
-        const struct step *step = container_of(node, struct step, link);
-
-        bytes += step->kind == STEP_READ ? step->bytes : 0;
-        bytes += step->kind == STEP_WRITE_FULL ? step->pair.value_bytes : 0;
-    }
-    return bytes;
 }
 
 static int operate(struct steps *steps, struct io *io, struct completion *c,
@@ -272,6 +287,7 @@ static int operate(struct steps *steps, struct io *io, struct completion *c,
     assert(client->ops <= client->limit_ops &&
            client->bytes <= client->limit_bytes);
     double_cluster.counts.operations++;
+    double_cluster.counts.copied -= o->steps->is_read ? 0 : o->bytes;
     double_cluster.counts.most_ops =
         max_u64(double_cluster.counts.most_ops, client->ops);
     double_cluster.counts.most_bytes =
@@ -337,6 +353,7 @@ static void double_write_op_write_full(rados_handle op, const char *data,
                                        size_t bytes)
 {
     step_pair(step_add(op, STEP_WRITE_FULL), "", 0, data, bytes);
+    count_copied(bytes, 0);
 }
 
 static void double_write_op_setxattr(rados_handle op, const char *name,

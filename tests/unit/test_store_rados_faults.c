@@ -94,6 +94,7 @@ static void what_is_under_way_is_bounded(void **state)
     struct batch batch = batch_new(64);
     char *data = calloc(1, 8 * MIB), name[64][32];
     const struct rados_weather slow = {.delay_us = 500};
+    const struct rados_weather slower = {.delay_us = 5000};
     struct rados_double_counts counts;
 
     assert_non_null(data);
@@ -102,6 +103,7 @@ static void what_is_under_way_is_bounded(void **state)
         batch.req[i] = (struct store_req){
             .op = STORE_BLOB_PUT, .name = name[i], .buf = data, .len = 8 * MIB};
     }
+    rados_double_weather(&slower);
     batch_submit(store, &batch);
     batch_wait(store, &batch);
     for (size_t i = 0; i < batch.count; i++)
@@ -119,6 +121,8 @@ static void what_is_under_way_is_bounded(void **state)
     }
     counts = rados_double_counts();
     assert_in_range(counts.most_bytes, 32 * MIB, 64 * MIB);
+    assert_in_range(counts.most_copied, 32 * MIB, 64 * MIB);
+    assert_int_equal(counts.copied, 0);
     assert_in_range(counts.most_ops, 200, 256);
     free(data);
     free(batch.req);
@@ -149,40 +153,71 @@ static struct batch put_many(struct store *store, size_t count,
     return batch;
 }
 
-/* The first key goes alone, the others behind it at once; and what that comes
- * to is the answer to all of them. */
+/* What the one operation with their keys comes to is the answer to all. */
 static void keys_of_a_folder_go_together(void **state)
 {
     static const struct {
-        int how, error, all; /* of the operation with the many keys */
+        int how, error, all;
     } cases[] = {
         {RULE_DONE, 0, 0},           {RULE_NOT_DONE, -ETIMEDOUT, 0},
         {RULE_DONE, -ETIMEDOUT, 0},  {RULE_LATE, -ETIMEDOUT, 0},
         {RULE_NOT_DONE, -EIO, -EIO}, {RULE_NOT_DONE, -ENOSPC, -ENOSPC}};
     const size_t count = 60;
 
-    assert_int_equal(do_put(*state, "f/0/first", "x"), 0); /* the folders */
     for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
         struct batch batch;
         struct rados_weather weather = {.rule = {.object = "c:f/0",
                                                  .is_write = true,
-                                                 .nth = 2,
+                                                 .nth = 1,
                                                  .error = cases[c].error}};
         uint64_t before = rados_double_counts().operations;
 
         weather.rule.how = cases[c].how;
         batch =
             put_many(*state, count, 1, c, cases[c].error ? &weather : &fair);
-        assert_int_equal(batch.req[0].result, 0);
-        for (size_t i = 1; i < batch.count; i++)
+        for (size_t i = 0; i < batch.count; i++)
             assert_int_equal(batch.req[i].result, cases[c].all);
-        /* A key, the object and a look of each, were they by themselves. */
+        /* The keys, for the first time with both folders', and the object and
+         * a look of each. */
         if (!cases[c].error)
             assert_int_equal(rados_double_counts().operations - before,
-                             2 + 2 * batch.count);
+                             (c == 0 ? 3 : 1) + 2 * batch.count);
         free(batch.req);
     }
-    assert_int_equal(listed(*state, "f/0"), 1 + 4 * count + 2);
+    assert_int_equal(listed(*state, "f/0"), 4 * count);
+}
+
+/* A decision is a small record: it does not wait for a drain's data. */
+static void what_is_small_goes_before(void **state)
+{
+    const struct rados_weather slow = {.delay_us = 500};
+    struct store *store = *state;
+    struct batch data = batch_new(32), record = batch_new(1);
+    char *bytes = calloc(1, 16 * MIB), name[32][32];
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < data.count; i++) {
+        (void)snprintf(name[i], sizeof name[i], "f/%zu", i);
+        data.req[i] = (struct store_req){.op = STORE_BLOB_PUT,
+                                         .name = name[i],
+                                         .buf = bytes,
+                                         .len = 16 * MIB};
+    }
+    record.req[0] = (struct store_req){
+        .op = STORE_PUT, .name = "f/record", .buf = bytes, .len = 4096};
+    rados_double_weather(&slow);
+    batch_submit(store, &data);
+    batch_submit(store, &record);
+    batch_wait(store, &record);
+    assert_in_range(data.ended, 0, data.count / 2);
+    batch_wait(store, &data);
+    assert_int_equal(record.req[0].result, 0);
+    for (size_t i = 0; i < data.count; i++)
+        assert_int_equal(data.req[i].result, 0);
+    rados_double_weather(&fair);
+    free(bytes);
+    free(data.req);
+    free(record.req);
 }
 
 /* More than go at once, of two folders, in any weather. */
@@ -527,6 +562,7 @@ int main(void)
         ON_DOUBLE(a_full_cluster_says_so_and_lets_remove),
         ON_DOUBLE(what_librados_does_not_take_ends_too),
         ON_DOUBLE(what_is_under_way_is_bounded),
+        ON_DOUBLE(what_is_small_goes_before),
         ON_DOUBLE(keys_of_a_folder_go_together),
         ON_DOUBLE(keys_of_many_go_in_turn),
         ON_DOUBLE(what_cannot_be_read_for_a_moment_is_asked_again),
