@@ -495,7 +495,7 @@ const struct scenario scenarios[] = {
     {.name = "parts",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 1, .names = 34, .slots = 4},
      .run = save,
-     .seeds = 3},
+     .seeds = 4},
     {.name = "parts-killed",
      .shape = {.ranks = 2,
                .daemons = 1,
@@ -518,11 +518,11 @@ const struct scenario scenarios[] = {
     {.name = "failing",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = failing,
-     .seeds = 14},
+     .seeds = 16},
     {.name = "failing-folder",
      .shape = {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4},
      .run = failing_folder,
-     .seeds = 12},
+     .seeds = 14},
     {.name = "retention",
      .shape =
          {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 2},
@@ -537,7 +537,7 @@ const struct scenario scenarios[] = {
      .shape =
          {.ranks = 2, .daemons = 1, .tensors = 2, .slots = 4, .keep_last = 1},
      .run = retention_failing,
-     .seeds = 6},
+     .seeds = 8},
     {.name = "compaction",
      .shape =
          {.ranks = 1, .daemons = 1, .tensors = 6, .slots = 4, .keep_last = 1},
@@ -636,7 +636,7 @@ const struct scenario scenarios[] = {
     {.name = "killed-two",
      .shape = {.ranks = 2, .daemons = 2, .tensors = 1, .slots = 4},
      .run = killed,
-     .seeds = 20},
+     .seeds = 24},
 };
 
 const uint32_t scenario_count = ARRAY_LEN(scenarios);

@@ -265,20 +265,19 @@ codecs() {
 }
 
 @test "--drain-codec: raw as it is here, planes what gets smaller; no other word" {
-    start_daemon --remote-every 1 --drain-codec raw
-    job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
-        open fill:1 save:1 wait:committed close
-    eventually is_remote 1
-    is "$(codecs nvme) and $(codecs remote)" "raw and raw" "codecs"
-    stop_daemon
-    rm -rf "$LOCAL" "$HOME_DIR"
-    mkdir "$HOME_DIR"
-    start_daemon --remote-every 1 --drain-codec planes
-    job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
-        open fill:1 save:1 wait:committed close
-    eventually is_remote 1
-    is "$(codecs nvme) and $(codecs remote)" "raw and planes+lz4" "codecs"
-    stop_daemon
+    local word
+    local -A there=([raw]=raw [planes]=planes+lz4)
+
+    for word in raw planes; do
+        rm -rf "$LOCAL" "$HOME_DIR"
+        mkdir "$HOME_DIR"
+        start_daemon --remote-every 1 --drain-codec $word
+        job --tensors 4 --rows 512 --columns 512 --dull --codec raw \
+            open fill:1 save:1 wait:committed close
+        eventually is_remote 1
+        is "$(codecs nvme) and $(codecs remote)" "raw and ${there[$word]}" "codecs"
+        stop_daemon
+    done
     run "$CKPTD" --local "$LOCAL" --drain-codec zip
     is "$status" 2 "exit status"
     [[ $output == *"--drain-codec is auto, raw or planes, not zip"* ]] || complain "$output"
