@@ -24,14 +24,23 @@ static const char record_magic[8] = {'C', 'K', 'P', 'T', 'R', 'E', 'C', 'D'};
 static const char *kind_name(uint32_t kind)
 {
     static const char *const names[] = {
-        [RECORD_STORE] = "STORE",       [RECORD_RUN] = "RUN",
-        [RECORD_GENERATION] = "gen",    [RECORD_CLOSED] = "closed",
-        [RECORD_MEMBER] = "member",     [RECORD_INTENT] = "intent",
-        [RECORD_DECISION] = "decision", [RECORD_TOMB] = "tomb",
-        [RECORD_LOAD] = "load",         [RECORD_VERIFIED] = "verified",
-        [RECORD_PIN] = "pin",           [RECORD_LEASE] = "lease",
-        [RECORD_PARTS] = "parts",       [RECORD_DAMAGED] = "damaged",
-        [RECORD_SCRUBBED] = "scrubbed", [RECORD_REMOTE] = "remote",
+        [RECORD_STORE] = "STORE",
+        [RECORD_RUN] = "RUN",
+        [RECORD_GENERATION] = "gen",
+        [RECORD_CLOSED] = "closed",
+        [RECORD_MEMBER] = "member",
+        [RECORD_INTENT] = "intent",
+        [RECORD_DECISION] = "decision",
+        [RECORD_TOMB] = "tomb",
+        [RECORD_LOAD] = "load",
+        [RECORD_VERIFIED] = "verified",
+        [RECORD_PIN] = "pin",
+        [RECORD_LEASE] = "lease",
+        [RECORD_PARTS] = "parts",
+        [RECORD_DAMAGED] = "damaged",
+        [RECORD_SCRUBBED] = "scrubbed",
+        [RECORD_REMOTE] = "remote",
+        [RECORD_DAMAGED_REMOTE] = "damaged_remote",
     };
 
     return kind < ARRAY_LEN(names) && names[kind] ? names[kind] : "unknown";

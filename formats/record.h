@@ -26,6 +26,8 @@
  *   runs/RUN/verified/SAVE.DAEMON      what of it is in that daemon's store was
  *   runs/RUN/damaged/SAVE.DAEMON       bad bytes were found there; taken away
  *                                      once they are good
+ *   runs/RUN/damaged_remote/SAVE.DAEMON  the same of that daemon's share in the
+ *                                      remote tier
  *   runs/RUN/scrubbed/SAVE.PASS        was read by the scrub that began at PASS
  *   runs/RUN/pin/SAVE                  not to be removed
  *   runs/RUN/lease/LEASE.N             a reader is at work (N counts up)
@@ -61,6 +63,7 @@ enum record_kind {
     RECORD_DAMAGED = 14,
     RECORD_SCRUBBED = 15,
     RECORD_REMOTE = 16,
+    RECORD_DAMAGED_REMOTE = 17,
 };
 
 #define RECORD_MAX_BYTES  ((uint64_t)64 << 10) /* of an envelope with body */
@@ -148,7 +151,8 @@ struct record_load {
     uint32_t rank_count; /* in a daemon's vote: how many ranks it speaks for */
 };
 
-/* INTENT, CLOSED, VERIFIED, PIN, LEASE, DAMAGED, SCRUBBED, REMOTE: who, when,
+/* INTENT, CLOSED, VERIFIED, PIN, LEASE, DAMAGED, SCRUBBED, REMOTE,
+ * DAMAGED_REMOTE: who, when,
  * and a note. */
 struct record_mark {
     struct save_id id; /* zero for CLOSED */

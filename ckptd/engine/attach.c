@@ -141,7 +141,7 @@ static void refer_lost(struct attaching *a, const struct err *why)
 {
     const struct catalog_save *s = catalog_find(&a->run->catalog, &a->id);
     struct env *env = run_env(a->run);
-    bool is_remote = s && s->is_remote;
+    bool is_remote = s && catalog_is_remote(s);
 
     env->ops->log(env, is_remote ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
                   is_remote ? "home %s: run %s: %s; that checkpoint is REMOTE, "

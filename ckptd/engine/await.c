@@ -67,9 +67,13 @@ static int known(const struct run *run, const struct save_id *id,
         return err_set(err, -ENOENT, "there is none");
     if (s->status != SAVE_COMMITTED)
         return err_set(err, -EINVAL, "it is no checkpoint");
-    if (s->is_remote)
+    if (s->is_remote_damaged)
+        return err_set(err, -CKPT_ECORRUPT,
+                       "its copy in the remote tier was found damaged; ckpt cp "
+                       "to its own home mends it");
+    if (s->is_marked_remote)
         *state = WIRE_STATE_REMOTE;
-    return s->is_remote ? 0 : drain_is_meant(run, s, err);
+    return s->is_marked_remote ? 0 : drain_is_meant(run, s, err);
 }
 
 static int known_of(const struct awaited *a, uint32_t *state, struct err *err)
@@ -148,7 +152,7 @@ static void mark_stays(void *arg, int result)
 
     a->is_looking = false;
     if ((result == 0 || result == -EEXIST) && s && s->status == SAVE_COMMITTED)
-        s->is_remote = true;
+        s->is_marked_remote = true;
     answer_due(a);
     settle(a);
 }

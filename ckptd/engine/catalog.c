@@ -383,7 +383,7 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
 {
     struct catalog_save *at = catalog_find(c, &save->id);
     void *array = c->save;
-    bool pinned, verified, leased, damaged, remote, decided;
+    bool pinned, verified, leased, damaged, remote, rotten, decided;
     int rc = 0;
 
     if (!at && save_set_has(&c->over, &save->id))
@@ -402,7 +402,8 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     verified = at->is_verified || save->is_verified;
     leased = at->is_leased || save->is_leased;
     damaged = at->is_damaged || save->is_damaged;
-    remote = at->is_remote || save->is_remote;
+    remote = at->is_marked_remote || save->is_marked_remote;
+    rotten = at->is_remote_damaged || save->is_remote_damaged;
     decided = at->has_decision || at->status == SAVE_COMMITTED ||
               at->status == SAVE_UNREADABLE;
     if (at->status != SAVE_REMOVED && gives_way(at->status, save->status))
@@ -411,7 +412,8 @@ int catalog_note_save(struct catalog *c, const struct catalog_save *save,
     at->is_verified = verified;
     at->is_leased = leased;
     at->is_damaged = damaged;
-    at->is_remote = remote;
+    at->is_marked_remote = remote;
+    at->is_remote_damaged = rotten;
     at->has_decision = decided && at->status == SAVE_REMOVED;
     if (c->is_compact && at->status == SAVE_ABORTED)
         fold_aborted(c);

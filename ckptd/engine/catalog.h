@@ -34,8 +34,11 @@ struct catalog_save {
     struct save_id id;
     enum save_status status;
     bool is_pinned : 1, is_verified : 1, is_leased : 1;
-    bool is_damaged : 1;  /* it is on record that a scrub found bad bytes */
-    bool is_remote : 1;   /* every byte is in the remote tier as well */
+    bool is_damaged : 1; /* it is on record that a scrub found bad bytes */
+    /* Every byte was once in the remote tier as well: catalog_is_remote() says
+     * whether it still is. */
+    bool is_marked_remote : 1;
+    bool is_remote_damaged : 1; /* it is on record that bytes there are bad */
     bool is_wished : 1;   /* to be drained before others, by `ckpt drain` */
     bool is_drained : 1;  /* what this daemon has of it is */
     bool is_released : 1; /* and this daemon's local copy was let go */
@@ -48,7 +51,9 @@ struct catalog_save {
                                its tomb it would be a checkpoint again */
     uint8_t drain_failures; /* in a row; tried again not before */
     uint32_t drain_at_s;    /* this, by our own clock */
-    uint32_t scrubbed_s;    /* when this daemon last read it again; 0: never */
+    /* When a scrub reads it again, what is here of it and what is in the remote
+     * tier, by our own clock; 0: it has not yet. */
+    uint32_t scrub_at_s, scrub_remote_at_s;
     int32_t code;
     char *reason; /* see catalog_reason(); an entry's own, else NULL */
     uint64_t created_unix_ms;
@@ -137,10 +142,18 @@ void catalog_set_reason(struct catalog_save *s, const char *reason);
 /* Marks a COMMITTED save as lost, and why. */
 void catalog_note_lost(struct catalog *c, const struct save_id *id,
                        const struct err *why);
-/* What is pinned ("SAVE" in pin/) or damaged ("SAVE.DAEMON" in damaged/) is
- * exactly what is listed: pins and marks are taken away as well. */
+/* What is pinned ("SAVE" in pin/) or damaged ("SAVE.DAEMON" in damaged/ and
+ * damaged_remote/) is exactly what is listed: pins and marks are taken away as
+ * well. */
 void catalog_set_pinned(struct catalog *c, const struct store_names *pins);
 void catalog_set_damaged(struct catalog *c, const struct store_names *marks);
+void catalog_set_damaged_remote(struct catalog *c,
+                                const struct store_names *marks);
+/* REMOTE: every byte is in the remote tier as well, and none is known bad. */
+static inline bool catalog_is_remote(const struct catalog_save *s)
+{
+    return s->is_marked_remote && !s->is_remote_damaged;
+}
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g) MUST_USE;
 /* A VERIFIED load of that generation. A load of a save of the generation itself

@@ -250,7 +250,7 @@ static void load_record(struct catalog_load *l, const char *name,
 }
 
 /*
- * verified, pin, damaged, lease, tomb
+ * verified, pin, damaged, damaged_remote, lease, tomb
  */
 
 struct catalog_save *catalog_named(const struct catalog *c, const char *name,
@@ -288,6 +288,19 @@ void catalog_set_damaged(struct catalog *c, const struct store_names *marks)
     }
 }
 
+void catalog_set_damaged_remote(struct catalog *c,
+                                const struct store_names *marks)
+{
+    for (size_t i = 0; i < c->save_count; i++)
+        c->save[i].is_remote_damaged = false;
+    for (size_t i = 0; i < marks->count; i++) {
+        struct catalog_save *s = catalog_named(c, marks->name[i], '.');
+
+        if (s)
+            s->is_remote_damaged = true;
+    }
+}
+
 /* "SAVE"; a daemon's "SAVE.DAEMON" is about its share only. */
 static bool verified_name(struct catalog_load *l, const char *name)
 {
@@ -304,7 +317,7 @@ static bool remote_name(struct catalog_load *l, const char *name)
     struct catalog_save *s = catalog_named(l->c, name, '\0');
 
     if (s)
-        s->is_remote = true;
+        s->is_marked_remote = true;
     return false;
 }
 
@@ -316,6 +329,11 @@ static void pin_end(struct catalog_load *l)
 static void damaged_end(struct catalog_load *l)
 {
     catalog_set_damaged(l->c, &l->names);
+}
+
+static void damaged_remote_end(struct catalog_load *l)
+{
+    catalog_set_damaged_remote(l->c, &l->names);
 }
 
 static bool lease_name(struct catalog_load *l, const char *name)
@@ -435,5 +453,6 @@ const struct catalog_folder catalog_folders[CATALOG_FOLDERS] = {
     {"lease", lease_name, lease_record, lease_end},
     {"pin", NULL, NULL, pin_end},
     {"damaged", NULL, NULL, damaged_end},
+    {"damaged_remote", NULL, NULL, damaged_remote_end},
     {"tomb", tomb_name, NULL, NULL},
 };

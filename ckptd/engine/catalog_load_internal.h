@@ -46,7 +46,7 @@ struct catalog_folder {
     void (*end)(struct catalog_load *l);
 };
 
-#define CATALOG_FOLDERS 11
+#define CATALOG_FOLDERS 12
 #define CATALOG_TOMBS   (CATALOG_FOLDERS - 1) /* the last one */
 extern const struct catalog_folder catalog_folders[CATALOG_FOLDERS];
 /* In place of the last one, where each save is asked for its tomb. */

@@ -89,7 +89,7 @@ static bool is_meant(const struct run *run, const struct catalog_save *s)
 static bool is_due(const struct run *run, const struct catalog_save *s,
                    uint32_t now_s)
 {
-    return is_meant(run, s) && !s->is_remote && s->drain_at_s <= now_s;
+    return is_meant(run, s) && !s->is_marked_remote && s->drain_at_s <= now_s;
 }
 
 /* What is wished for comes first, then what this daemon's share of is not there
@@ -208,13 +208,13 @@ static void drain_end(struct drain *d, int result, const char *what)
                             "%s: %s; it is tried again",
                             d->run->name, d->id.step, d->id.generation, what,
                             err_text(result));
-    if (s && !s->is_remote && !d->is_yielding) {
+    if (s && !s->is_marked_remote && !d->is_yielding) {
         s->drain_at_s = seconds(d->engine) + (AGAIN_S << s->drain_failures);
         if ((result || d->is_second_look) && s->drain_failures < AGAIN_DOUBLED)
             s->drain_failures++;
     }
     note_failure(d, result, what);
-    if (s && (s->is_remote || s->is_drained))
+    if (s && (s->is_marked_remote || s->is_drained))
         s->is_wished = false;
     d->is_second_look = false;
     d->is_yielding = false;
@@ -374,7 +374,7 @@ void drain_marked(struct drain *d, int result)
     struct catalog_save *s = drain_save(d);
 
     if (result == 0 && s) {
-        s->is_remote = true;
+        s->is_marked_remote = true;
         await_changed(d->run, &d->id);
         drain_log_remote(d, s);
         retain_run(d->run);
@@ -474,7 +474,7 @@ bool drain_is_at_work(const struct engine *e)
 /* Whoever ends now would leave it undone though it could be done. */
 static bool is_open(const struct run *run, const struct catalog_save *s)
 {
-    return is_meant(run, s) && !s->is_remote && !s->is_drained &&
+    return is_meant(run, s) && !s->is_marked_remote && !s->is_drained &&
            s->drain_failures == 0;
 }
 
@@ -520,7 +520,7 @@ void drain_wish(struct run *run, struct catalog_save *s)
 {
     struct drain *d = run->home->engine->drain;
 
-    if (s->is_remote)
+    if (s->is_marked_remote)
         return;
     s->drain_at_s = 0;
     if (has_failed(d, run, &s->id))
@@ -550,7 +550,7 @@ void drain_progress(const struct run *run, const struct catalog_save *s,
     const struct drain *d = run->home->engine->drain;
 
     *out = (struct wire_drain_ok){0};
-    if (s->is_remote) {
+    if (s->is_marked_remote) {
         out->state = WIRE_DRAIN_REMOTE;
     } else if (s->is_drained) {
         out->state = WIRE_DRAIN_SHARED;
@@ -570,7 +570,7 @@ bool drain_uses(const struct run *run, const struct save_id *id)
 
     /* Others may have told this daemon that it is there: nothing is left. */
     return (s && s->status == SAVE_COMMITTED && s->is_wished &&
-            !s->is_remote) ||
+            !s->is_marked_remote) ||
            is_at(run->home->engine->drain, run, id);
 }
 

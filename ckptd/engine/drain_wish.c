@@ -53,7 +53,7 @@ static void answer(struct session *s, const struct wish *w, struct run *run)
                       run->name, w->id.step, w->id.generation);
         return;
     }
-    if (save->is_lost && !save->is_remote) {
+    if (save->is_lost && !save->is_marked_remote) {
         session_error(s, w->request_id, -EIO,
                       "run %s: step %" PRIu64 " (generation %u) cannot be "
                       "copied: %s",

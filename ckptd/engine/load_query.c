@@ -184,7 +184,7 @@ static void list_one(const struct catalog_save *save, struct list_answer *a)
     a->ok.count++;
     wire_info_encode(&info, &a->infos);
     wr_u32(&a->states,
-           save->is_remote ? WIRE_STATE_REMOTE : WIRE_STATE_COMMITTED);
+           catalog_is_remote(save) ? WIRE_STATE_REMOTE : WIRE_STATE_COMMITTED);
     wr_u32(&a->states, save->node_count);
 }
 

@@ -3,8 +3,8 @@
  *
  * A few chunk reads run side by side, each with memory of its own, and none
  * starts before the rate allows. The first failure, or a cancel, lets those
- * under way end and starts no more. Chunks in other daemons' stores are theirs
- * to read.
+ * under way end and starts no more. Chunks in other daemons' stores, or of
+ * other daemons' shares, are passed over.
  */
 #include "ckptd/engine/reader.h"
 
@@ -24,10 +24,7 @@ struct read_lane {
 
 struct read_back {
     struct engine *engine;
-    const struct manifest *manifest;
-    void (*done)(void *arg, int result, const struct err *err);
-    void *arg;
-    double rate_bytes_s;
+    struct read_back_plan plan;
     uint64_t next_chunk;
     uint64_t next_start_ns;
     struct env_timer timer;
@@ -36,7 +33,6 @@ struct read_back {
     bool is_cancelled;
     bool is_resting;
     uint32_t running; /* lanes, and the job */
-    uint32_t lane_count;
     struct read_lane lane[];
 };
 
@@ -63,7 +59,7 @@ static void note_failure(struct read_back *b, const struct chunk_read *r)
     b->err = r->err;
     if (used + 4 > sizeof b->err.text)
         return;
-    manifest_chunk_words(b->manifest, r->chunk, b->err.text + used + 2,
+    manifest_chunk_words(b->plan.manifest, r->chunk, b->err.text + used + 2,
                          sizeof b->err.text - used - 3);
     memcpy(b->err.text + used, " (", 2);
     memcpy(b->err.text + strlen(b->err.text), ")", 2);
@@ -100,45 +96,55 @@ static void lane_start(struct read_back *b, struct read_lane *lane)
     lane->is_running = true;
     b->running++;
     lane->read = (struct chunk_read){.engine = b->engine,
-                                     .manifest = b->manifest,
+                                     .manifest = b->plan.manifest,
                                      .chunk = chunk,
                                      .skip_memory = true,
+                                     .skip_local = b->plan.remote != NULL,
+                                     .remote = b->plan.remote,
                                      .done = lane_read_done,
                                      .owner = lane};
-    lane->wait =
-        (struct buffer_wait){.want = 1 + chunk_read_buffers(b->manifest, chunk),
-                             .ready = lane_buffers_ready};
+    lane->wait = (struct buffer_wait){
+        .want = 1 + chunk_read_buffers(b->plan.manifest, chunk),
+        .ready = lane_buffers_ready};
     engine_buffers_get(b->engine, &lane->wait);
 }
 
-/* Chunks of other stores are passed over. */
+static bool is_meant(const struct read_back *b, uint64_t chunk)
+{
+    const struct manifest *m = b->plan.manifest;
+
+    if (b->plan.remote)
+        return id_equal(&manifest_rank(m, m->chunk[chunk].rank)->daemon,
+                        &b->plan.share);
+    return id_equal(&m->file[m->location[chunk].file].store,
+                    &b->engine->env->local_uuid);
+}
+
 static bool is_at_end(struct read_back *b)
 {
-    const struct manifest *m = b->manifest;
+    uint64_t end = b->plan.manifest->chunk_count;
 
-    while (b->next_chunk < m->chunk_count &&
-           !id_equal(&m->file[m->location[b->next_chunk].file].store,
-                     &b->engine->env->local_uuid))
+    while (b->next_chunk < end && !is_meant(b, b->next_chunk))
         b->next_chunk++;
-    return b->next_chunk == m->chunk_count;
+    return b->next_chunk == end;
 }
 
 /* When the next chunk may start, by the rate. */
 static void account(struct read_back *b, uint64_t now)
 {
-    const struct mf_location *l = &b->manifest->location[b->next_chunk];
+    const struct mf_location *l = &b->plan.manifest->location[b->next_chunk];
     double bytes = (double)chunk_extent_bytes(l->payload_bytes);
 
-    if (b->rate_bytes_s > 0)
+    if (b->plan.rate_bytes_s > 0)
         b->next_start_ns = max_u64(b->next_start_ns, now) +
-                           (uint64_t)(bytes / b->rate_bytes_s * NS_PER_S);
+                           (uint64_t)(bytes / b->plan.rate_bytes_s * NS_PER_S);
 }
 
 static void lanes_start(struct read_back *b)
 {
     struct env *env = b->engine->env;
 
-    for (uint32_t i = 0; i < b->lane_count; i++) {
+    for (uint32_t i = 0; i < b->plan.depth; i++) {
         uint64_t now = env->ops->now_ns(env);
 
         if (b->err.code || is_at_end(b) || b->is_resting)
@@ -155,27 +161,21 @@ static void lanes_start(struct read_back *b)
     if (b->running > 0 || (!b->err.code && !is_at_end(b)))
         return;
     env->ops->timer_stop(env, &b->timer);
-    b->done(b->arg, b->err.code, &b->err);
+    b->plan.done(b->plan.arg, b->err.code, &b->err);
     free(b);
 }
 
-struct read_back *
-read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
-                double rate_bytes_s,
-                void (*done)(void *arg, int result, const struct err *err),
-                void *arg)
+struct read_back *read_back_begin(struct engine *engine,
+                                  const struct read_back_plan *plan)
 {
-    struct read_back *b = calloc(1, sizeof *b + depth * sizeof b->lane[0]);
+    struct read_back *b =
+        calloc(1, sizeof *b + plan->depth * sizeof b->lane[0]);
 
-    assert(depth >= 1 && depth <= 8);
+    assert(plan->depth >= 1 && plan->depth <= 8);
     if (!b)
         return NULL;
     b->engine = engine;
-    b->manifest = m;
-    b->lane_count = depth;
-    b->rate_bytes_s = rate_bytes_s;
-    b->done = done;
-    b->arg = arg;
+    b->plan = *plan;
     wake_at(b, engine->env->ops->now_ns(engine->env));
     return b;
 }

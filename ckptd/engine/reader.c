@@ -69,22 +69,29 @@ static void name_tensor(const struct chunk_read *r, const char **name,
     }
 }
 
-/* Prefix r->err with where it happened. */
-static void name_place(struct chunk_read *r, const char *root)
+/* Prefix r->err with whose bytes they are. */
+static void name_owner(struct chunk_read *r)
 {
     const struct manifest *m = r->manifest;
-    const struct mf_file *f = file_of(r);
     const char *tensor;
     uint32_t bytes;
 
     name_tensor(r, &tensor, &bytes);
-    (void)err_prefix(&r->err,
-                     "step %" PRIu64
-                     ", rank %u, tensor %.*s: %s/%.*s at %" PRIu64
-                     " (chunk %u)",
+    (void)err_prefix(&r->err, "step %" PRIu64 ", rank %u, tensor %.*s",
                      m->info.id.step, m->chunk[r->chunk].rank, (int)bytes,
-                     tensor, root, (int)f->name_bytes, m->blob + f->name,
+                     tensor);
+}
+
+/* And with where it happened. */
+static void name_place(struct chunk_read *r, const char *root)
+{
+    const struct manifest *m = r->manifest;
+    const struct mf_file *f = file_of(r);
+
+    (void)err_prefix(&r->err, "%s/%.*s at %" PRIu64 " (chunk %u)", root,
+                     (int)f->name_bytes, m->blob + f->name,
                      location_of(r)->offset, m->chunk[r->chunk].number);
+    name_owner(r);
 }
 
 static void read_end(struct chunk_read *r)
@@ -165,6 +172,13 @@ static void remote_failed(struct chunk_read *r)
 {
     size_t used = strlen(r->err.text);
 
+    if (r->skip_local) {
+        r->err = r->fetch.err;
+        r->result = r->err.code;
+        name_owner(r);
+        end_later(r);
+        return;
+    }
     (void)snprintf(r->err.text + used, sizeof r->err.text - used, "; %s",
                    r->fetch.err.text);
     r->result = r->err.code = worse(r->result, r->fetch.err.code);
@@ -205,7 +219,8 @@ static void remote_check_done(struct env_job *job)
         remote_failed(r);
         return;
     }
-    say_replaced(r);
+    if (!r->skip_local)
+        say_replaced(r);
     r->err = (struct err){0};
     r->result = 0;
     r->is_remote = true;
@@ -227,7 +242,7 @@ static void remote_here(struct remote_read *fetch, int result)
     env->ops->work(env, &r->job);
 }
 
-/* r->err says what is wrong with what is here. */
+/* r->err says what is wrong with what is here, if that was looked at. */
 static void from_remote(struct chunk_read *r)
 {
     if (r->segment)
@@ -458,6 +473,9 @@ void chunk_read_begin(struct chunk_read *r)
         end_later(r);
         return;
     }
-    if (!from_memory(r))
+    assert(r->remote || !r->skip_local);
+    if (r->skip_local)
+        from_remote(r);
+    else if (!from_memory(r))
         from_media(r);
 }

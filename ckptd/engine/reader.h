@@ -4,6 +4,7 @@
  * Sources in order: a slot of an arena that still holds it (slots.h: memory),
  * the local store's segment, and the remote tier, if the caller names one
  * (remote_read.h). A copy that fails is logged in words and the next is tried.
+ * Whoever skips the first two is told of the third alone.
  */
 #ifndef CKPTD_READER_H
 #define CKPTD_READER_H
@@ -36,6 +37,7 @@ struct chunk_read {
     bool as_stored;
     bool skip_memory;      /* read the media even if memory has it */
     struct remote *remote; /* NULL: what is here counts alone */
+    bool skip_local;       /* and with it: what is there does */
     void (*done)(struct chunk_read *r, int result);
     void *owner;
     /* Out: */
@@ -61,14 +63,23 @@ uint32_t chunk_read_buffers(const struct manifest *m, uint64_t chunk);
 
 /* Read every chunk of a save that is in this daemon's store from the media,
  * `depth` (1 to 8) at a time and at most rate_bytes_s (0: as fast as it goes),
- * and let the bytes go. The manifest stays the caller's. done() once, not from
- * inside, with the first failure. */
+ * and let the bytes go. Given `remote` it is daemon `share`'s copies there that
+ * are read instead. The manifest and `remote` stay the caller's. done() once,
+ * not from inside, with the first failure. */
+struct read_back_plan {
+    const struct manifest *manifest;
+    struct remote *remote; /* NULL: the local store */
+    struct id128 share;
+    uint32_t depth;
+    double rate_bytes_s;
+    void (*done)(void *arg, int result, const struct err *err);
+    void *arg;
+};
+
 struct read_back;
-struct read_back *
-read_back_begin(struct engine *engine, const struct manifest *m, uint32_t depth,
-                double rate_bytes_s,
-                void (*done)(void *arg, int result, const struct err *err),
-                void *arg) MUST_USE; /* NULL: no memory */
+struct read_back *read_back_begin(
+    struct engine *engine,
+    const struct read_back_plan *plan) MUST_USE; /* NULL: no memory */
 /* Start no more reads, or go on. */
 void read_back_rest(struct read_back *b, bool rests);
 /* End early, whatever the clock does: done() follows with -ECANCELED, unless

@@ -24,8 +24,10 @@ static bool is_footing(const struct catalog *c, const struct save_id *id)
 /* What does not load stands for nothing. */
 static bool is_sound(const struct catalog_save *s)
 {
+    bool is_damaged = s->is_damaged || (s->is_released && s->is_remote_damaged);
+
     return (!s->is_lost || is_left_out("lost ones stand for nothing")) &&
-           (!s->is_damaged || is_left_out("damaged ones stand for nothing"));
+           (!is_damaged || is_left_out("damaged ones stand for nothing"));
 }
 
 /* Found from the newest on; wanted oldest first. */
@@ -58,8 +60,8 @@ size_t retain_choose(const struct catalog *c, uint32_t keep_last,
         if (s->status != SAVE_COMMITTED)
             continue;
         is_recent = newer < keep_last;
-        is_last_remote = s->is_remote && !has_remote;
-        has_remote |= s->is_remote;
+        is_last_remote = catalog_is_remote(s) && !has_remote;
+        has_remote |= catalog_is_remote(s);
         newer += is_sound(s);
         /* What is not older than `latest` has nothing newer behind it. */
         if (is_recent || save_id_compare(&s->id, &latest) >= 0 ||
@@ -86,7 +88,8 @@ size_t retain_choose_local(const struct catalog *c, uint32_t local_last,
         if (s->status != SAVE_COMMITTED)
             continue;
         if (newer >= local_last && !s->is_released && !s->is_leased &&
-            (s->is_remote || is_left_out("release of what is remote only")))
+            (catalog_is_remote(s) ||
+             is_left_out("release of what is remote only")))
             out[count++] = s->id;
         newer += is_sound(s);
     }

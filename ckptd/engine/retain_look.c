@@ -2,10 +2,10 @@
  * retain_look.c - pins, damage and leases as they are in the home now.
  *
  * Tools and readers write them at any time, so a pass reads them afresh:
- * pin/ and damaged/ are one list each; of lease/ each new record is read once
- * to learn its save. A lease that stands unchanged for LEASE_DEAD_NS (by our
- * own clock, from the moment we first saw it) is dead. A record that cannot be
- * read stops the pass.
+ * pin/, damaged/ and damaged_remote/ are one list each; of lease/ each new
+ * record is read once to learn its save. A lease that stands unchanged for
+ * LEASE_DEAD_NS (by our own clock, from the moment we first saw it) is dead. A
+ * record that cannot be read stops the pass.
  */
 #include "ckptd/engine/retain_internal.h"
 
@@ -134,6 +134,21 @@ static void leases_listed(void *arg, int result, struct store_names *names)
     next_lease(t);
 }
 
+static void damaged_remote_listed(void *arg, int result,
+                                  struct store_names *names)
+{
+    struct retention *t = arg;
+    char name[RECORD_NAME_BYTES];
+
+    if (result < 0) {
+        retain_end(t, result, "cannot list damaged_remote/");
+        return;
+    }
+    catalog_set_damaged_remote(&t->run->catalog, names);
+    recio_list(t->run->home->store, name_run(name, t->run->name, "lease"),
+               leases_listed, t);
+}
+
 static void damaged_listed(void *arg, int result, struct store_names *names)
 {
     struct retention *t = arg;
@@ -144,8 +159,9 @@ static void damaged_listed(void *arg, int result, struct store_names *names)
         return;
     }
     catalog_set_damaged(&t->run->catalog, names);
-    recio_list(t->run->home->store, name_run(name, t->run->name, "lease"),
-               leases_listed, t);
+    recio_list(t->run->home->store,
+               name_run(name, t->run->name, "damaged_remote"),
+               damaged_remote_listed, t);
 }
 
 static void pins_listed(void *arg, int result, struct store_names *names)

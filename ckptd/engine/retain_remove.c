@@ -30,9 +30,9 @@ struct removal {
 };
 
 /* The decision last: until then the rest can still be told apart. */
-static const char *const folders[] = {"manifest", "vote",    "intent",
-                                      "verified", "damaged", "scrubbed",
-                                      "remote",   "decision"};
+static const char *const folders[] = {"manifest",       "vote",    "intent",
+                                      "verified",       "damaged", "scrubbed",
+                                      "damaged_remote", "remote",  "decision"};
 
 static void next_folder(struct removal *r);
 static void next_record(struct removal *r);

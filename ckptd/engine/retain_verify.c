@@ -127,6 +127,7 @@ static void newest_here(void *arg, int result, struct held_manifest *held,
                         const struct err *err)
 {
     struct retention *t = arg;
+    struct read_back_plan plan;
 
     t->held = held;
     if (result || t->is_stopping) {
@@ -137,9 +138,14 @@ static void newest_here(void *arg, int result, struct held_manifest *held,
         conclude(t);
         return;
     }
-    t->back = read_back_begin(
-        t->run->home->engine, &held->manifest, READ_BACK_DEPTH,
-        t->env->tier_bytes_s * READ_BACK_SHARE, was_read_back, t);
+    plan = (struct read_back_plan){
+        .manifest = &held->manifest,
+        .depth = READ_BACK_DEPTH,
+        .rate_bytes_s = t->env->tier_bytes_s * READ_BACK_SHARE,
+        .done = was_read_back,
+        .arg = t,
+    };
+    t->back = read_back_begin(t->run->home->engine, &plan);
     if (!t->back)
         end(t, -ENOMEM, "reading back");
 }

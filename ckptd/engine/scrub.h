@@ -2,12 +2,17 @@
  * scrub.h - reading committed checkpoints again while there is nothing else to
  * do.
  *
- * One checkpoint at a time, what of it is in this daemon's own store, at
- * env->scrub_bytes_s; each again after env->scrub_every_ns (0: never at all).
+ * One checkpoint at a time: what of it is in this daemon's own store, or this
+ * daemon's share of what is in the remote tier, at env->scrub_bytes_s; each
+ * again after env->scrub_every_ns (0: never at all). Shares of daemons that are
+ * no members of the generation any more are read by those that are, each by one
+ * of them.
+ *
  * It begins when all has been quiet for a while, and rests whenever a save, a
  * load or retention is at work. Bad bytes are logged by file, tensor and range
- * and go on record (damaged/SAVE.DAEMON), where ls, show, doctor and retention
- * see them; a checkpoint on record that is found good is taken off it.
+ * and go on record (damaged/SAVE.DAEMON, damaged_remote/SAVE.DAEMON), where ls,
+ * show, doctor and retention see them; what is on record and is found good is
+ * taken off it. It is read again sooner than the rest.
  */
 #ifndef CKPTD_SCRUB_H
 #define CKPTD_SCRUB_H

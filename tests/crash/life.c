@@ -39,7 +39,7 @@ static void note_remote(struct life *life, struct promise *s)
                 const struct catalog_save *c =
                     catalog_find(&run->catalog, &s->id);
 
-                if (run->is_attached && c && c->is_remote)
+                if (run->is_attached && c && catalog_is_remote(c))
                     s->remote =
                         (uint32_t)min_u64(s->remote, life->disk->op_count);
             }

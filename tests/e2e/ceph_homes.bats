@@ -198,6 +198,31 @@ refuses() {
     out_count "load ok id=1/1 version=1 .*from the remote tier" 3
 }
 
+@test "what rots in the data pool is found, said, and copied anew" {
+    local space=ckpt-$BATS_TEST_NUMBER
+    export CKPT_REMOTE_EVERY=1
+    job --ranks 2 open fill:1 save:1 wait:remote close
+    wait_quiet
+    tool_is 0 scrub
+    is "$(cut -f1,3,6 "$OUT" | tr '\t\n' ' ;')" "run@1 ok remote;run@1 ok nvme;" "lines"
+    read -r pool object _ <<<"$(cluster dump "$space" | grep -F data/00000001- | head -1)"
+    is "$pool" data "its pool"
+    cluster spoil "$pool" "$space" "$object"
+    tool_is 4 scrub
+    out_has "^run@1	generation 1	corrupt	.*	remote"
+    tool_is 0 ls
+    out_has "^run	1	1	COMMITTED	.*damaged-remote"
+    tool_is 1 doctor
+    out_has "damaged +FAIL +a scrub found, remote: run@1/1: data/"
+    out_has "fix: ckpt cp run@1/1 --to '$(sed 's/[?]/[?]/g' <<<"$HOME_DIR")'"
+    tool_is 0 cp run@1 --to "$HOME_DIR"
+    tool_is 0 ls
+    out_has "^run	1	1	REMOTE	"
+    rm -r "$LOCAL"
+    tool_is 0 scrub
+    tool_is 0 verify --deep
+}
+
 @test "ckpt cp: from a folder into RADOS, killed and gone on with, and back" {
     local rados=$HOME_DIR folder=$BATS_TEST_TMPDIR/folder state=(
         --tensors 12 --rows 1024 --columns 1024) # 48 MiB: several blobs

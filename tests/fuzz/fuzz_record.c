@@ -112,6 +112,7 @@ static int try_kind(const struct media *m, uint32_t kind)
     case RECORD_DAMAGED:
     case RECORD_SCRUBBED:
     case RECORD_REMOTE:
+    case RECORD_DAMAGED_REMOTE:
         return try_mark(m, kind);
     default:
         return -1;
@@ -132,7 +133,7 @@ void fuzz_one(struct rd *in, size_t bytes)
     m = (struct media){record, record_bytes};
     (void)record_is(m.data, m.bytes);
     if (try_kind(&m, kind) == 0)
-        fuzz_check(try_kind(&m, kind % RECORD_REMOTE + 1) != 0);
+        fuzz_check(try_kind(&m, kind % RECORD_DAMAGED_REMOTE + 1) != 0);
     if (record != body)
         free(record);
     free(body);

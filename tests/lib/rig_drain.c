@@ -62,7 +62,7 @@ bool rig_is_remote(const struct rig *g, uint64_t step)
 {
     const struct catalog_save *s = rig_save_at(g, step);
 
-    return s && s->is_remote;
+    return s && catalog_is_remote(s);
 }
 
 static bool is_undrained(void *arg)

@@ -140,7 +140,8 @@ static void what_others_have_put_there_is_seen(void **state)
                      0);
     (void)rig_run(f.g, 1500, NULL, NULL);
     assert_int_equal(told[0], WIRE_STATE_REMOTE);
-    assert_true(catalog_find(&rig_the_run(f.g)->catalog, &id)->is_remote);
+    assert_true(
+        catalog_is_remote(catalog_find(&rig_the_run(f.g)->catalog, &id)));
     rig_free(f.g);
 }
 
@@ -201,6 +202,27 @@ static void what_is_not_sent_there_is_refused_in_words(void **state)
     (void)rig_run(f.g, 10, NULL, NULL);
     assert_int_equal(f.r[0]->error, -ENOTSUP);
     assert_non_null(strstr(f.r[0]->error_text, "remote_every"));
+    rig_free(f.g);
+}
+
+/* It is not REMOTE any more, and does not become so by itself. */
+static void what_was_found_damaged_there_is_refused(void **state)
+{
+    struct rig_job f;
+    struct save_id id;
+
+    (void)state;
+    rig_job_begin(&f, 9, &plain);
+    id = saved(&f, 10);
+    ask(f.r[0], &id, REQUEST);
+    (void)rig_run(f.g, 9000, NULL, NULL);
+    assert_int_equal(told[0], WIRE_STATE_REMOTE);
+    catalog_find(&rig_the_run(f.g)->catalog, &id)->is_remote_damaged = true;
+    ask(f.r[0], &id, REQUEST + 1);
+    (void)rig_run(f.g, 10, NULL, NULL);
+    assert_int_equal(f.r[0]->error_id, REQUEST + 1);
+    assert_int_equal(f.r[0]->error, -CKPT_ECORRUPT);
+    assert_non_null(strstr(f.r[0]->error_text, "ckpt cp"));
     rig_free(f.g);
 }
 
@@ -288,6 +310,7 @@ int main(void)
         cmocka_unit_test(what_others_have_put_there_is_seen),
         cmocka_unit_test(a_share_of_another_daemon_is_waited_for),
         cmocka_unit_test(what_is_not_sent_there_is_refused_in_words),
+        cmocka_unit_test(what_was_found_damaged_there_is_refused),
         cmocka_unit_test(a_removal_by_others_is_told),
         cmocka_unit_test(nothing_is_left_of_who_waits),
         cmocka_unit_test(who_asks_while_the_home_is_slow_is_told),

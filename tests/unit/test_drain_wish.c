@@ -105,7 +105,7 @@ static void it_goes_first_and_at_full_speed(void **state)
     assert_int_equal(ask(f.g, tool, RIG_RUN, &eleven), 0);
     assert_true(last.state < WIRE_DRAIN_SHARED);
     assert_true(becomes(f.g, tool, &eleven, WIRE_DRAIN_REMOTE, 20));
-    assert_false(save_of(f.g, &ten)->is_remote);
+    assert_false(catalog_is_remote(save_of(f.g, &ten)));
     assert_false(save_of(f.g, &eleven)->is_wished);
     /* The other one goes on, and has not failed. */
     assert_int_equal(save_of(f.g, &ten)->drain_failures, 0);
@@ -276,7 +276,7 @@ static void what_others_made_remote_is_wished_for_no_more(void **state)
     rig_send(f.r[0], WIRE_AWAIT, 0, 900, &w);
     wr_free(&w);
     (void)rig_run(f.g, 3000, NULL, NULL);
-    assert_true(save_of(f.g, &v.id)->is_remote);
+    assert_true(catalog_is_remote(save_of(f.g, &v.id)));
     assert_false(drain_uses(run, &v.id));
     rig_free(f.g);
 }

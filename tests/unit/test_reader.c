@@ -333,11 +333,15 @@ static void on_back(void *arg, int result, const struct err *err)
 static struct read_back *back_begin(struct fixture *f, uint32_t depth,
                                     double rate)
 {
+    const struct read_back_plan plan = {.manifest = &f->held->manifest,
+                                        .depth = depth,
+                                        .rate_bytes_s = rate,
+                                        .done = on_back,
+                                        .arg = f};
     struct read_back *b;
 
     f->is_done = false;
-    b = read_back_begin(f->j.g->engine, &f->held->manifest, depth, rate,
-                        on_back, f);
+    b = read_back_begin(f->j.g->engine, &plan);
     assert_non_null(b);
     assert_false(f->is_done);
     return b;

@@ -74,6 +74,7 @@ static void encode(enum record_kind kind, struct wr *w)
     case RECORD_DAMAGED:
     case RECORD_SCRUBBED:
     case RECORD_REMOTE:
+    case RECORD_DAMAGED_REMOTE:
         record_mark_encode(kind, &mark, w);
         break;
     }
@@ -125,6 +126,7 @@ static int decode(enum record_kind kind, const void *data, size_t bytes,
     case RECORD_DAMAGED:
     case RECORD_SCRUBBED:
     case RECORD_REMOTE:
+    case RECORD_DAMAGED_REMOTE:
         return record_mark_decode(data, bytes, kind, &v->mark, err);
     }
     return -EINVAL;
@@ -141,7 +143,7 @@ static void reseal(uint8_t *data, size_t bytes)
 static void every_kind_survives(void **state)
 {
     (void)state;
-    for (int kind = RECORD_STORE; kind <= RECORD_REMOTE; kind++) {
+    for (int kind = RECORD_STORE; kind <= RECORD_DAMAGED_REMOTE; kind++) {
         struct wr w = {0};
         union decoded v;
         struct err err;
@@ -209,7 +211,7 @@ static void an_inline_manifest_is_aligned_in_place(void **state)
 static void every_flipped_bit_is_seen(void **state)
 {
     (void)state;
-    for (int kind = RECORD_STORE; kind <= RECORD_REMOTE; kind++) {
+    for (int kind = RECORD_STORE; kind <= RECORD_DAMAGED_REMOTE; kind++) {
         struct wr w = {0};
         union decoded v;
         struct err err;
@@ -229,7 +231,7 @@ static void every_flipped_bit_is_seen(void **state)
 static void every_truncation_is_seen(void **state)
 {
     (void)state;
-    for (int kind = RECORD_STORE; kind <= RECORD_REMOTE; kind++) {
+    for (int kind = RECORD_STORE; kind <= RECORD_DAMAGED_REMOTE; kind++) {
         struct wr w = {0};
         union decoded v;
         struct err err;

@@ -27,6 +27,26 @@ static bool same(const struct save_id *a, const struct save_id *b)
     return save_id_compare(a, b) == 0;
 }
 
+/* One that is committed and, as far as is known, loads. */
+static bool is_good(const struct catalog_save *v)
+{
+    if (v->status != SAVE_COMMITTED || v->is_damaged)
+        return false;
+    return !v->is_released || !v->is_remote_damaged;
+}
+
+/* There is no newer one that would load with all drives gone. */
+static bool is_last_remote(const struct small *s, size_t i)
+{
+    if (!catalog_is_remote(&s->save[i]))
+        return false;
+    for (size_t k = i + 1; k < s->c.save_count; k++)
+        if (s->save[k].status == SAVE_COMMITTED &&
+            catalog_is_remote(&s->save[k]))
+            return false;
+    return true;
+}
+
 /* Says it in other words: kept when any reason to keep it can be found. */
 static bool oracle_keeps(const struct small *s, size_t i, uint32_t keep_last,
                          uint32_t keep_every)
@@ -39,12 +59,12 @@ static bool oracle_keeps(const struct small *s, size_t i, uint32_t keep_last,
     for (size_t k = 0; k < s->c.save_count; k++) {
         if (s->save[k].status == SAVE_UNREADABLE)
             return true;
-        newer += k > i && s->save[k].status == SAVE_COMMITTED &&
-                 !s->save[k].is_damaged;
+        newer += k > i && is_good(&s->save[k]);
     }
     if (keep_last == 0 && keep_every == 0)
         return true;
-    if (v->status != SAVE_COMMITTED || v->is_pinned || v->is_leased)
+    if (v->status != SAVE_COMMITTED || v->is_pinned || v->is_leased ||
+        is_last_remote(s, i))
         return true;
     if (newer < keep_last || same(&v->id, &g->record.parent) ||
         same(&v->id, &g->origin))
@@ -82,9 +102,8 @@ static void compare_local(const struct small *s, uint32_t local_last)
         uint32_t newer = 0;
 
         for (size_t k = i + 1; k < s->c.save_count; k++)
-            newer +=
-                s->save[k].status == SAVE_COMMITTED && !s->save[k].is_damaged;
-        if (local_last == 0 || newer < local_last || !v->is_remote ||
+            newer += is_good(&s->save[k]);
+        if (local_last == 0 || newer < local_last || !catalog_is_remote(v) ||
             v->status != SAVE_COMMITTED || v->is_leased || v->is_released)
             continue;
         assert_true(at < count);
@@ -141,14 +160,15 @@ static void the_choice_is_the_oracles(void **state)
         s.generation[2].origin = seed >> 42 & 1 ? *parent : s.save[0].id;
         if (s.generation[2].origin.generation >= 3)
             s.generation[2].origin = (struct save_id){0};
-        for (uint32_t last = 0; last < 4; last++)
-            compare(&s, last, (uint32_t)(seed >> 44 & 1) * 20);
         for (uint32_t i = 0; i < SAVES; i++) {
-            s.save[i].is_remote = seed >> (48 + i) & 1;
+            s.save[i].is_marked_remote = seed >> (48 + i) & 1;
             s.save[i].is_released = (seed >> (53 + i) & 3) == 0;
+            s.save[i].is_remote_damaged = (seed >> (26 + i) & 3) == 0;
         }
-        for (uint32_t last = 0; last < 4; last++)
+        for (uint32_t last = 0; last < 4; last++) {
+            compare(&s, last, (uint32_t)(seed >> 44 & 1) * 20);
             compare_local(&s, last);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 /*
  * test_retain_damage.c - a checkpoint that a scrub found damaged does not count
  * as one of the last, and nothing is removed behind it while it is the newest.
+ * One whose remote copy was found damaged is no second copy: the last that is
+ * stays, and so does what is here of it.
  */
 #include "tests/lib/media.h"
-#include "tests/lib/rig_job.h"
-#include "tests/lib/rig_retain.h"
+#include "tests/lib/rig_drain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,10 +56,76 @@ static void nothing_goes_behind_a_damaged_newest(void **state)
     rig_free(j.g);
 }
 
+/* Others have put it on record, and this daemon has not been told. */
+static void put_damaged_remote(struct rig *g, const struct save_id *id)
+{
+    struct id128 daemon = {.b = {7}};
+    char name[RECORD_NAME_BYTES];
+
+    rig_put_mark(g, RECORD_DAMAGED_REMOTE,
+                 name_save_daemon(name, RIG_RUN, "damaged_remote", id, &daemon),
+                 id);
+}
+
+static void the_last_good_remote_copy_stays(void **state)
+{
+    struct rig_job j;
+    struct save_id id;
+
+    (void)state;
+    rig_drain_begin(&j, 5, true, 20, 1); /* steps 20 and 40 go there */
+    for (uint64_t step = 20; step <= 40; step += 20) {
+        id = commit(&j, step);
+        rig_drain_settle(j.g);
+        rig_settle(j.g);
+        assert_true(rig_is_remote(j.g, step));
+    }
+    assert_int_equal(rig_status(j.g, 20), SAVE_REMOVED);
+    put_damaged_remote(j.g, &id);
+    (void)commit(&j, 50);
+    assert_int_equal(rig_status(j.g, 40), SAVE_REMOVED);
+    rig_free(j.g);
+
+    rig_drain_begin(&j, 5, true, 20, 1);
+    id.step = 40;
+    put_damaged_remote(j.g, &id);
+    (void)commit(&j, 20);
+    rig_drain_settle(j.g);
+    (void)commit(&j, 40);
+    rig_drain_settle(j.g);
+    rig_settle(j.g);
+    (void)commit(&j, 50);
+    assert_int_equal(rig_status(j.g, 20), SAVE_COMMITTED);
+    assert_int_equal(rig_status(j.g, 40), SAVE_REMOVED);
+    rig_free(j.g);
+}
+
+static void the_local_copy_stays_too(void **state)
+{
+    struct rig_shape shape = rig_drain_shape(10, 0);
+    struct save_id id = {.generation = 1, .step = 10, .attempt = 1};
+    struct rig_job j;
+
+    (void)state;
+    shape.local_last = 1;
+    rig_job_begin(&j, 6, &shape);
+    put_damaged_remote(j.g, &id);
+    for (uint64_t step = 10; step <= 30; step += 10) {
+        (void)commit(&j, step);
+        rig_drain_settle(j.g);
+        rig_settle(j.g);
+    }
+    assert_false(rig_save_at(j.g, 10)->is_released);
+    assert_true(rig_save_at(j.g, 20)->is_released);
+    rig_free(j.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_goes_behind_a_damaged_newest),
+        cmocka_unit_test(the_last_good_remote_copy_stays),
+        cmocka_unit_test(the_local_copy_stays_too),
     };
 
     return cmocka_run_group_tests_name("retain_damage", tests, NULL, NULL);

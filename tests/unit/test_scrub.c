@@ -21,7 +21,7 @@ static uint32_t scrubbed(const struct rig_job *f, uint64_t step)
 
     for (size_t i = 0; i < c->save_count; i++)
         if (c->save[i].id.step == step)
-            return c->save[i].scrubbed_s;
+            return c->save[i].scrub_at_s;
     return 0;
 }
 
@@ -106,11 +106,11 @@ static void what_is_let_go_meanwhile_is_not_damaged(void **state)
     }
     s = rig_save_at(f.g, 10);
     assert_true(s->is_released);
-    for (int i = 0; i < 120 && !s->scrubbed_s; i++) {
+    for (int i = 0; i < 120 && !s->scrub_at_s; i++) {
         (void)rig_run(f.g, 1000, NULL, NULL);
         s = rig_save_at(f.g, 10);
     }
-    assert_true(s->scrubbed_s > 0);
+    assert_true(s->scrub_at_s > 0);
     assert_false(s->is_damaged);
     assert_false(test_env_logged(f.g->daemon, "scrub of run"));
     rig_free(f.g);

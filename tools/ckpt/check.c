@@ -119,6 +119,29 @@ static void place_words(const struct place *p, char *text, size_t capacity)
                    m->blob + m->file[l->file].name, l->offset);
 }
 
+/* NULL: it is of no interest. */
+static struct check_finding *finding_of(const struct checking *k,
+                                        const struct place *p)
+{
+    bool is_wanted = k->wish->tier == CHECK_REMOTE && k->wish->found;
+
+    return is_wanted ? &k->wish->found[p->share - k->share] : NULL;
+}
+
+static void count_finding(struct checking *k, const struct place *p,
+                          const struct err *err, const char *words)
+{
+    struct check_finding *f = finding_of(k, p);
+
+    if (!f)
+        return;
+    if (is_ours(err->code))
+        f->unread++;
+    else if (f->bad++ == 0)
+        (void)snprintf(f->first, sizeof f->first, "%.*s",
+                       (int)sizeof f->first - 1, words);
+}
+
 static void say(struct checking *k, uint64_t chunk, const struct place *p,
                 const struct err *err)
 {
@@ -135,6 +158,7 @@ static void say(struct checking *k, uint64_t chunk, const struct place *p,
                    k->run, k->m->info.id.step, k->m->info.id.generation, place,
                    err->text, advice_for(err->code),
                    p->why ? "and all else of its daemon" : tensors);
+    count_finding(k, p, err, words);
     if (said == 1)
         (void)snprintf(out->first, sizeof out->first, "%.*s",
                        (int)sizeof out->first - 1, words);
@@ -309,13 +333,20 @@ static int memory(struct checking *k)
                : complain(k->tool, EXIT_ERROR, "out of memory");
 }
 
-static bool is_all_good(const struct checking *k)
+bool check_is_all_good(const bool *good, uint64_t chunk_count)
 {
     uint64_t i = 0;
 
-    while (k->wish->good && i < k->m->chunk_count && k->wish->good[i])
+    while (i < chunk_count && good[i])
         i++;
-    return i == k->m->chunk_count;
+    return i == chunk_count;
+}
+
+int check_without_lack(int code, const bool *good, uint64_t chunk_count)
+{
+    return code == EXIT_PARTIAL && check_is_all_good(good, chunk_count)
+               ? EXIT_FINE
+               : code;
 }
 
 /* The local store cannot be opened: nothing of the save can be read. */
@@ -323,7 +354,8 @@ static int no_store(struct checking *k, const struct err *err)
 {
     int code = EXIT_PARTIAL;
 
-    if (err->code == -ENOENT && is_all_good(k)) {
+    if (err->code == -ENOENT && k->wish->good &&
+        check_is_all_good(k->wish->good, k->m->chunk_count)) {
         k->out->missing = k->out->replaced = k->out->elsewhere =
             k->m->chunk_count;
         return EXIT_PARTIAL;

@@ -27,10 +27,17 @@ struct chunk_list {
 
 struct remote_shares;
 
+/* Of one share of the remote tier. */
+struct check_finding {
+    uint64_t bad, unread; /* chunks */
+    char first[1200];     /* words of the first bad one */
+};
+
 struct check_wish {
     enum check_level level;
     enum check_tier tier;
     const struct remote_shares *remote; /* of CHECK_REMOTE */
+    struct check_finding *found;        /* NULL, or one per share of that */
     uint64_t rate_bytes_s;              /* 0: as fast as it goes */
     struct chunk_list *bad;             /* NULL: only counted */
     /* Per chunk: a good copy was found, here or by an earlier turn; NULL: of no
@@ -54,5 +61,9 @@ struct check_result {
 int check_save(struct tool *t, const char *run, const struct manifest *m,
                const struct check_wish *wish, struct progress *p,
                struct check_result *out);
+
+bool check_is_all_good(const bool *good, uint64_t chunk_count);
+/* What one tier lacks is no failure when every chunk is good in some. */
+int check_without_lack(int code, const bool *good, uint64_t chunk_count);
 
 #endif

@@ -124,6 +124,8 @@ static int one_share(struct cp *cp, uint32_t k, bool copies)
         code = files_copy(cp, k, &table);
     if (code == EXIT_FINE && copies)
         code = dest_put_table(cp, &table);
+    if (code == EXIT_FINE && copies)
+        code = dest_is_good(cp, &table.info.daemon);
     free(data);
     return code;
 }

@@ -143,6 +143,9 @@ int dest_table(struct cp *cp, uint32_t k, void **data, struct manifest *table,
 /* That which it is to get, after what is in its files already (cp_adopt.c). */
 int dest_adopt(struct cp *cp, void **data, struct manifest *table);
 int dest_put_table(struct cp *cp, const struct manifest *table);
+/* Every byte of that share was read there: none is on record as bad any more.
+ */
+int dest_is_good(struct cp *cp, const struct id128 *daemon);
 /* All files and tables are there: it becomes a checkpoint. */
 int dest_publish(struct cp *cp);
 

@@ -4,6 +4,7 @@
  */
 #include "common/text.h"
 #include "tools/ckpt/cp.h"
+#include "tools/ckpt/marks.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -225,7 +226,7 @@ int dest_check_tomb(struct cp *cp)
 
 static int check_decision(struct cp *cp)
 {
-    char name[RECORD_NAME_BYTES];
+    char name[RECORD_NAME_BYTES], damage[1024];
     struct store_req stat = {.op = STORE_STAT, .name = name};
     int64_t rc;
 
@@ -243,7 +244,9 @@ static int check_decision(struct cp *cp)
     rc = store_run(cp->to.home, &stat);
     if (rc < 0 && rc != -ENOENT)
         return dest_said(cp, (int)rc, name);
-    cp->is_marked = rc >= 0;
+    marks_damage_words(cp->to.home, CHECK_REMOTE, cp->run, &cp->id, damage,
+                       sizeof damage);
+    cp->is_marked = rc >= 0 && !damage[0];
     return EXIT_FINE;
 }
 

@@ -9,6 +9,7 @@
 #include "ckptd/engine/remote_write.h"
 #include "formats/tier.h"
 #include "tools/ckpt/cp.h"
+#include "tools/ckpt/marks.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -175,6 +176,14 @@ int dest_put_table(struct cp *cp, const struct manifest *table)
     struct recio_place place = place_of(cp, "remote", &table->info.daemon);
 
     return put_container(cp, &place, false, table);
+}
+
+int dest_is_good(struct cp *cp, const struct id128 *daemon)
+{
+    int rc =
+        marks_drop_damaged(cp->to.home, CHECK_REMOTE, cp->run, &cp->id, daemon);
+
+    return rc ? dest_said(cp, rc, "damaged_remote") : EXIT_FINE;
 }
 
 /*

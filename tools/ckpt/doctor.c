@@ -9,6 +9,7 @@
 #include "tools/ckpt/doctor.h"
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/out.h"
+#include "tools/ckpt/state.h"
 #include "tools/ckpt/tool.h"
 
 #include <errno.h>
@@ -264,6 +265,29 @@ static void check_memlock(struct doctor *d)
           "then I/O goes on unregistered, a little slower");
 }
 
+/* What scrubs have put on record. */
+static void check_damage(struct doctor *d, const char *run,
+                         const struct catalog_save *s)
+{
+    char damage[1024], seen[1400], fix[1600];
+
+    if (s->is_damaged) {
+        marks_damage_words(d->tool->home, CHECK_NVME, run, &s->id, damage,
+                           sizeof damage);
+        (void)snprintf(seen, sizeof seen, "a scrub found: %s", damage);
+        found(d, "damaged", FINDING_FAIL, seen,
+              "ckpt verify --repair, while no daemon serves the store; else a "
+              "load falls back to an older checkpoint");
+    }
+    if (s->is_remote_damaged) {
+        marks_damage_words(d->tool->home, CHECK_REMOTE, run, &s->id, damage,
+                           sizeof damage);
+        (void)snprintf(seen, sizeof seen, "a scrub found, remote: %s", damage);
+        found(d, "damaged", FINDING_FAIL, seen,
+              mend_text(d->tool, run, &s->id, fix, sizeof fix));
+    }
+}
+
 static void check_run(struct doctor *d, const char *run)
 {
     struct catalog c;
@@ -286,18 +310,9 @@ static void check_run(struct doctor *d, const char *run)
               "its record is damaged: older checkpoints still load; nothing "
               "is collected until it is removed by hand");
     }
-    for (size_t i = 0; i < c.save_count; i++) {
-        char damage[1024];
-
-        if (c.save[i].status != SAVE_COMMITTED || !c.save[i].is_damaged)
-            continue;
-        marks_damage_words(d->tool->home, run, &c.save[i].id, damage,
-                           sizeof damage);
-        (void)snprintf(seen, sizeof seen, "a scrub found: %s", damage);
-        found(d, "damaged", FINDING_FAIL, seen,
-              "ckpt verify --repair, while no daemon serves the store; else a "
-              "load falls back to an older checkpoint");
-    }
+    for (size_t i = 0; i < c.save_count; i++)
+        if (c.save[i].status == SAVE_COMMITTED)
+            check_damage(d, run, &c.save[i]);
     if (c.bad_load.code)
         found(d, "run", FINDING_WARN, c.bad_load.text,
               "what came of that load does not count any more; move the file "

@@ -6,6 +6,7 @@
 #include "tools/ckpt/check.h"
 #include "tools/ckpt/doctor.h"
 #include "tools/ckpt/remote.h"
+#include "tools/ckpt/state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,14 +34,6 @@ static const char *latest_fix(int code)
     }
 }
 
-static bool is_all_good(const bool *good, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        if (!good[i])
-            return false;
-    return true;
-}
-
 /* The remote tier first: what is good there may be missing here. EXIT_FINE if
  * every chunk is there somewhere, else what the local store says. */
 static int look(struct doctor *d, const char *run, const struct manifest *m,
@@ -62,7 +55,7 @@ static int look(struct doctor *d, const char *run, const struct manifest *m,
         there[tier].code =
             check_save(d->tool, run, m, &wish, &progress, &there[tier].result);
     }
-    is_good = is_all_good(good, m->chunk_count);
+    is_good = check_is_all_good(good, m->chunk_count);
     free(good);
     return is_good ? EXIT_FINE : there[CHECK_NVME].code;
 }
@@ -86,7 +79,7 @@ void check_latest(struct doctor *d, const struct catalog *c)
     const char *first = there[CHECK_NVME].result.first;
     struct manifest m;
     void *data = NULL;
-    char seen[1400], unread[512];
+    char seen[1400], unread[512], fix[1600];
     int code;
 
     if (latest.generation == 0)
@@ -112,7 +105,6 @@ void check_latest(struct doctor *d, const struct catalog *c)
                        "%s",
                        latest.generation, there[CHECK_REMOTE].result.first);
         found(d, "latest", FINDING_WARN, seen,
-              "it loads from this node's local store only: ckpt verify says "
-              "more; the next save is copied anew");
+              mend_text(d->tool, c->run, &latest, fix, sizeof fix));
     }
 }

@@ -28,7 +28,7 @@ void check_remote(struct doctor *d, const struct catalog *c)
     for (size_t i = c->save_count; i-- > 0 && !newest;) {
         const struct catalog_save *s = &c->save[i];
 
-        if (s->status == SAVE_COMMITTED && s->is_remote)
+        if (s->status == SAVE_COMMITTED && catalog_is_remote(s))
             newest = s;
         else if (is_meant(c, s) && count++ == 0)
             behind = s;

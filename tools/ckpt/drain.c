@@ -252,7 +252,7 @@ static int print(struct draining *d, const char *run,
     bool ok = true;
 
     (void)domain_text(d->tool, s, domain, sizeof domain);
-    if (!s->is_remote && strcmp(r->result, "left") != 0)
+    if (!catalog_is_remote(s) && strcmp(r->result, "left") != 0)
         wait_missing_words(d->tool, run, &s->id, "remote", missing,
                            sizeof missing);
     if (d->tool->options.json)
@@ -274,11 +274,16 @@ static int drain_save(struct draining *d, const char *run,
                       struct catalog_save *s)
 {
     struct drained r = {.result = "remote"};
-    char name[RECORD_NAME_BYTES], title[RUN_NAME_MAX + 64];
+    char name[RECORD_NAME_BYTES], title[RUN_NAME_MAX + 64], text[1600];
     int code = 0, rc = 1, shown;
 
     (void)snprintf(title, sizeof title, "%s@%" PRIu64, run, s->id.step);
-    if (!s->is_remote) {
+    if (s->is_remote_damaged)
+        return complain(d->tool, EXIT_CORRUPT,
+                        "%s: its copy in the remote tier was found damaged: %s",
+                        title,
+                        mend_text(d->tool, run, &s->id, text, sizeof text));
+    if (!catalog_is_remote(s)) {
         rc = is_here(d, run, &s->id);
         if (rc < 0)
             return -rc;
@@ -286,7 +291,7 @@ static int drain_save(struct draining *d, const char *run,
         (void)name_save_daemon(name, run, "remote", &s->id, &d->store);
         if (rc && tool_has(d->tool, name) != 1)
             code = copy(d, run, &s->id, title, &r);
-        s->is_remote =
+        s->is_marked_remote =
             tool_has(d->tool, name_save(name, run, "remote", &s->id)) == 1;
     }
     shown = print(d, run, s, &r);

@@ -118,9 +118,9 @@ static int sweep_folder(struct gc *g, const struct catalog *c,
 
 static int sweep(struct gc *g, const struct catalog *c)
 {
-    static const char *const folders[] = {"remote",   "manifest", "vote",
-                                          "intent",   "verified", "damaged",
-                                          "scrubbed", "decision"};
+    static const char *const folders[] = {
+        "remote",  "manifest",       "vote",     "intent",  "verified",
+        "damaged", "damaged_remote", "scrubbed", "decision"};
     int code = gc_remote(g, c); /* files before the tables that name them */
 
     for (size_t i = 0; !code && i < ARRAY_LEN(folders); i++)

@@ -20,10 +20,13 @@ static const char *const headings[] = {
 static const char *notes_text(const struct catalog_save *s, bool is_latest,
                               char *text, size_t capacity)
 {
-    const char *const note[] = {
-        is_latest ? "latest" : "",        s->is_pinned ? "pinned" : "",
-        s->is_verified ? "verified" : "", s->is_leased ? "leased" : "",
-        s->is_damaged ? "damaged" : "",   catalog_reason(s)};
+    const char *const note[] = {is_latest ? "latest" : "",
+                                s->is_pinned ? "pinned" : "",
+                                s->is_verified ? "verified" : "",
+                                s->is_leased ? "leased" : "",
+                                s->is_damaged ? "damaged" : "",
+                                s->is_remote_damaged ? "damaged-remote" : "",
+                                catalog_reason(s)};
     size_t used = 0;
 
     (void)snprintf(text, capacity, "-");
@@ -42,7 +45,7 @@ static json_t *as_json(const struct tool *t, const struct catalog *c,
     layout_text(&s->layout, layout, sizeof layout);
     return json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:s, s:o, s:I, s:I, s:I, s:i, s:s, s:s, "
-        "s:b, s:b, s:b, s:b, s:o, s:o}",
+        "s:b, s:b, s:b, s:b, s:b, s:o, s:o}",
         "schema", 1, "run", c->run, "step", (json_int_t)s->id.step,
         "generation", (int)s->id.generation, "attempt", (int)s->id.attempt,
         "state", state_text(s), "failure_domain",
@@ -52,7 +55,8 @@ static json_t *as_json(const struct tool *t, const struct catalog *c,
         "ranks", (int)s->rank_count, "layout", layout, "created",
         time_text(s->created_unix_ms, created), "latest", (int)is_latest,
         "pinned", (int)s->is_pinned, "verified", (int)s->is_verified, "damaged",
-        (int)s->is_damaged, "reason",
+        (int)s->is_damaged, "damaged_remote", (int)s->is_remote_damaged,
+        "reason",
         json_words(s->status == SAVE_COMMITTED ? "" : catalog_reason(s)),
         "warning",
         json_words(s->status == SAVE_COMMITTED ? catalog_reason(s) : ""));

@@ -61,10 +61,14 @@ static const struct verb {
      "        copy, while no daemon serves the store",
      OPTION_DEPTH | OPTION_TIER | OPTION_REPAIR | OPTION_DRY | OPTION_JSON,
      TARGET_OPTIONAL, verb_verify},
-    {"scrub", "[--rate BYTES] [--resume] [--json] [RUN[@STEP]]",
-     "read what is committed again and remember what is bad; --rate: bytes a\n"
-     "        second (100M), --resume: go on with a pass that was cut short",
-     OPTION_RATE | OPTION_RESUME | OPTION_JSON, TARGET_OPTIONAL, verb_scrub},
+    {"scrub",
+     "[--rate BYTES] [--tier nvme|remote | --resume] [--json] [RUN[@STEP]]",
+     "read what is committed again, in every tier that can be reached (or one\n"
+     "        alone), and remember what is bad; --rate: bytes a second "
+     "(100M),\n"
+     "        --resume: go on with a pass that was cut short",
+     OPTION_RATE | OPTION_TIER | OPTION_RESUME | OPTION_JSON, TARGET_OPTIONAL,
+     verb_scrub},
     {"cp",
      "--to HOME [--rate BYTES] [--dry-run] [--json] RUN@STEP | [--all] RUN",
      "copy a checkpoint (of a run: the latest, or all) into another home, or\n"

@@ -10,6 +10,15 @@
 #include <string.h>
 #include <time.h>
 
+/* By enum check_tier. */
+static const struct {
+    const char *folder;
+    enum record_kind kind;
+} damage[] = {
+    [CHECK_NVME] = {"damaged", RECORD_DAMAGED},
+    [CHECK_REMOTE] = {"damaged_remote", RECORD_DAMAGED_REMOTE},
+};
+
 int marks_open(struct tool *t, struct store **out, struct err *err)
 {
     *out = NULL;
@@ -18,7 +27,7 @@ int marks_open(struct tool *t, struct store **out, struct err *err)
 }
 
 static int put(struct store *home, enum record_kind kind, const char *name,
-               const struct save_id *id, const struct id128 *store,
+               const struct save_id *id, const struct id128 *of,
                const char *words)
 {
     struct record_mark mark = {.id = *id,
@@ -27,8 +36,8 @@ static int put(struct store *home, enum record_kind kind, const char *name,
     struct wr w = {0};
     int64_t rc;
 
-    if (store)
-        mark.daemon = *store;
+    if (of)
+        mark.daemon = *of;
     (void)snprintf(mark.note, sizeof mark.note, "%s", words);
     record_mark_encode(kind, &mark, &w);
     req.buf = w.data;
@@ -46,28 +55,29 @@ static int drop(struct store *home, const char *name)
     return rc == -ENOENT ? 0 : (int)rc;
 }
 
-int marks_put_damaged(struct store *home, const char *run,
-                      const struct save_id *id, const struct id128 *store,
+int marks_put_damaged(struct store *home, enum check_tier tier, const char *run,
+                      const struct save_id *id, const struct id128 *of,
                       const char *words)
 {
     char name[RECORD_NAME_BYTES];
     int rc;
 
-    (void)name_save_daemon(name, run, "damaged", id, store);
-    rc = put(home, RECORD_DAMAGED, name, id, store, words);
+    (void)name_save_daemon(name, run, damage[tier].folder, id, of);
+    rc = put(home, damage[tier].kind, name, id, of, words);
     return rc == -EEXIST ? 0 : rc; /* it is known already */
 }
 
-int marks_drop_damaged(struct store *home, const char *run,
-                       const struct save_id *id, const struct id128 *store)
+int marks_drop_damaged(struct store *home, enum check_tier tier,
+                       const char *run, const struct save_id *id,
+                       const struct id128 *of)
 {
     char name[RECORD_NAME_BYTES];
 
-    return drop(home, name_save_daemon(name, run, "damaged", id, store));
+    return drop(home, name_save_daemon(name, run, damage[tier].folder, id, of));
 }
 
-static void add_words(struct store *home, const char *name, char *text,
-                      size_t capacity)
+static void add_words(struct store *home, enum record_kind kind,
+                      const char *name, char *text, size_t capacity)
 {
     _Alignas(8) uint8_t data[4096];
     struct store_req get = {
@@ -77,19 +87,19 @@ static void add_words(struct store *home, const char *name, char *text,
     struct record_mark mark;
     struct err err;
 
-    if (n < 0 ||
-        record_mark_decode(data, (size_t)n, RECORD_DAMAGED, &mark, &err))
+    if (n < 0 || record_mark_decode(data, (size_t)n, kind, &mark, &err))
         (void)snprintf(mark.note, sizeof mark.note, "%s cannot be read", name);
     (void)snprintf(text + used, capacity - used, "%s%s", used ? "; " : "",
                    mark.note);
 }
 
-void marks_damage_words(struct store *home, const char *run,
-                        const struct save_id *id, char *text, size_t capacity)
+void marks_damage_words(struct store *home, enum check_tier tier,
+                        const char *run, const struct save_id *id, char *text,
+                        size_t capacity)
 {
     char name[RECORD_NAME_BYTES];
     struct store_req list = {.op = STORE_LIST,
-                             .name = name_run(name, run, "damaged")};
+                             .name = name_run(name, run, damage[tier].folder)};
 
     text[0] = '\0';
     if (store_run(home, &list) < 0)
@@ -102,8 +112,10 @@ void marks_damage_words(struct store *home, const char *run,
         if (save_id_parse(list.names.name[i], &of, &rest) || *rest != '.' ||
             save_id_compare(&of, id) != 0)
             continue;
-        (void)snprintf(leaf, sizeof leaf, "damaged/%.100s", list.names.name[i]);
-        add_words(home, name_run(path, run, leaf), text, capacity);
+        (void)snprintf(leaf, sizeof leaf, "%s/%.100s", damage[tier].folder,
+                       list.names.name[i]);
+        add_words(home, damage[tier].kind, name_run(path, run, leaf), text,
+                  capacity);
     }
     store_names_free(&list.names);
 }

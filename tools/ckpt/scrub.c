@@ -2,10 +2,11 @@
  * scrub.c - `ckpt scrub`: read what is committed again, slowly if need be, and
  * remember what was found.
  *
- * Every stored byte of every checkpoint is read and checked against its
- * digests. Bad ones are named by file, tensor and range, and go on record
- * (damaged/), where ls, show and doctor see them and retention heeds them; a
- * checkpoint that is found good is taken off that record. What was read goes on
+ * Every stored byte of every checkpoint, in the local store here and in the
+ * remote tier, is read and checked against its digests. Bad ones are named by
+ * file, tensor and range, and go on record (damaged/, damaged_remote/), where
+ * ls, show and doctor see them and retention heeds them; a checkpoint that is
+ * found good is taken off that record. What was read goes on
  * record too (scrubbed/), checkpoint by checkpoint, so that --resume goes on
  * with a pass that was cut short. A home that may not be written is scrubbed
  * all the same; then nothing is remembered, which is said.
@@ -14,130 +15,199 @@
 #include "tools/ckpt/each.h"
 #include "tools/ckpt/lease.h"
 #include "tools/ckpt/marks.h"
+#include "tools/ckpt/remote.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 struct scrub {
     struct store *marks; /* the home for writing; NULL: not to be written */
     uint64_t pass;       /* when it began, in ms since 1970 */
-    uint32_t passed_over;
+    uint32_t passed_over, not_remote;
     uint64_t bytes;
 };
 
+/* One checkpoint. */
+struct reading {
+    struct tool *tool;
+    const struct scrub *scrub;
+    const char *run;
+    const struct catalog_save *save;
+    struct manifest m;
+    struct remote_shares remote;
+    struct check_finding *found; /* of each of those */
+    bool *good;                  /* per chunk: some copy is */
+    uint64_t bytes;
+    bool is_told; /* there is a line */
+    int failed;   /* what was found cannot be told, or remembered */
+};
+
 /* Line by line, however long the pass takes. */
-static int print(struct tool *t, const char *run, const struct save_id *id,
-                 const struct scrub *s, int code, const struct check_result *r)
+static void print(struct reading *r, enum check_tier tier, int code,
+                  const struct check_result *result)
 {
+    const char *words[] = {[CHECK_NVME] = "nvme", [CHECK_REMOTE] = "remote"};
+    const struct save_id *id = &r->save->id;
     char size[32];
     bool ok = true;
 
-    if (t->options.json)
+    if (r->tool->options.json)
         ok = json_line(json_pack(
-            "{s:i, s:s, s:s, s:I, s:i, s:I, s:s, s:I, s:I, s:I, s:o}", "schema",
-            1, "kind", "scrub", "run", run, "step", (json_int_t)id->step,
-            "generation", (int)id->generation, "pass", (json_int_t)s->pass,
-            "result", each_word(code), "bytes_read", (json_int_t)r->bytes,
-            "corrupt", (json_int_t)r->corrupt, "missing",
-            (json_int_t)r->missing, "first_failure", json_words(r->first)));
+            "{s:i, s:s, s:s, s:I, s:i, s:I, s:s, s:s, s:I, s:I, s:I, s:o}",
+            "schema", 1, "kind", "scrub", "run", r->run, "step",
+            (json_int_t)id->step, "generation", (int)id->generation, "pass",
+            (json_int_t)r->scrub->pass, "tier", words[tier], "result",
+            each_word(code), "bytes_read", (json_int_t)result->bytes, "corrupt",
+            (json_int_t)result->corrupt, "missing", (json_int_t)result->missing,
+            "first_failure", json_words(result->first)));
     else
         (void)printf("%s@%" PRIu64 "\tgeneration %u\t%s\t%" PRIu64
-                     " chunks\t%s read\n",
-                     run, id->step, id->generation, each_word(code), r->chunks,
-                     size_text(r->bytes, size));
-    return ok && fflush(stdout) == 0 ? code
-                                     : complain(t, EXIT_ERROR, "cannot print");
+                     " chunks\t%s read\t%s\n",
+                     r->run, id->step, id->generation, each_word(code),
+                     result->chunks, size_text(result->bytes, size),
+                     words[tier]);
+    r->is_told = true;
+    if (!ok || fflush(stdout) != 0)
+        r->failed = complain(r->tool, EXIT_ERROR, "cannot print");
 }
 
-/* 0, or an exit code when what was found cannot be remembered. */
-static int remember(struct tool *t, const struct scrub *s, const char *run,
-                    const struct save_id *id, const struct check_result *r,
-                    int code)
+static void remembered(struct reading *r, int rc)
 {
-    static const struct id128 none;
-    bool is_damaged =
-        r->corrupt || r->missing > max_u64(r->elsewhere, r->replaced);
-    int rc = 0;
-
-    if (!s->marks || (code && code != EXIT_CORRUPT && code != EXIT_PARTIAL))
-        return EXIT_FINE;
-    if (id_equal(&r->store, &none)) /* no local store was there to read */
-        return EXIT_FINE;
-    if (is_damaged)
-        rc = marks_put_damaged(s->marks, run, id, &r->store, r->first);
-    else
-        rc = marks_drop_damaged(s->marks, run, id, &r->store);
-    if (rc == 0)
-        rc = marks_put_scrubbed(s->marks, run, id, s->pass);
-    return rc ? complain(t, EXIT_ERROR,
-                         "%s@%" PRIu64 ": what was found cannot be noted in "
-                         "the home: %s",
-                         run, id->step, err_text(rc))
-              : EXIT_FINE;
+    if (rc)
+        r->failed = complain(r->tool, EXIT_ERROR,
+                             "%s@%" PRIu64 ": what was found cannot be noted "
+                             "in the home: %s",
+                             r->run, r->save->id.step, err_text(rc));
 }
 
-/* What is REMOTE may have been let go here: that is no damage. Other stores' is
- * for others to read. */
-static int without_lack(const struct catalog_save *save, int code,
-                        const struct check_result *r)
+static void remember(struct reading *r, enum check_tier tier,
+                     const struct id128 *of, bool is_damaged, const char *words)
 {
-    return code == EXIT_PARTIAL && save->is_remote &&
-                   r->missing == r->replaced && r->elsewhere == 0
-               ? EXIT_FINE
-               : code;
+    struct store *marks = r->scrub->marks;
+    const struct save_id *id = &r->save->id;
+
+    if (marks && is_damaged)
+        remembered(r, marks_put_damaged(marks, tier, r->run, id, of, words));
+    else if (marks)
+        remembered(r, marks_drop_damaged(marks, tier, r->run, id, of));
 }
 
-static int check_here(struct tool *t, const char *run,
-                      const struct catalog_save *save, const struct manifest *m,
+/* Has it been looked at, whatever was found? */
+static bool is_known(int code)
+{
+    return code == EXIT_FINE || code == EXIT_CORRUPT || code == EXIT_PARTIAL;
+}
+
+static int check_tier(struct reading *r, const struct check_wish *wish,
                       struct check_result *result)
 {
-    struct check_wish wish = {.level = CHECK_STORED,
-                              .rate_bytes_s = t->options.rate_bytes_s};
-    struct progress progress = {.what = "scrub", .total = m->info.stored_bytes};
-    int code;
+    struct progress progress = {
+        .what = wish->tier == CHECK_NVME ? "scrub" : "scrub remote",
+        .total = r->m.info.stored_bytes};
+    int code = check_save(r->tool, r->run, &r->m, wish, &progress, result);
 
-    if (save->is_remote)
-        wish.good = calloc(m->chunk_count + 1, sizeof *wish.good);
-    if (save->is_remote && !wish.good)
-        return complain(t, EXIT_ERROR, "out of memory");
-    for (uint64_t i = 0; wish.good && i < m->chunk_count; i++)
-        wish.good[i] = true;
-    code = check_save(t, run, m, &wish, &progress, result);
     progress_end(&progress);
-    free(wish.good);
-    return without_lack(save, code, result);
+    r->bytes += result->bytes;
+    return code && each_is_gone(r->tool, r->run, &r->save->id) ? EXIT_ABSENT
+                                                               : code;
 }
 
-static int read_save(struct tool *t, const char *run,
-                     const struct catalog_save *save,
-                     struct check_result *result)
+static int check_remote(struct reading *r)
+{
+    struct check_wish wish = {.level = CHECK_STORED,
+                              .tier = CHECK_REMOTE,
+                              .remote = &r->remote,
+                              .found = r->found,
+                              .rate_bytes_s = r->tool->options.rate_bytes_s,
+                              .good = r->good};
+    struct check_result result = {0};
+    int code = check_tier(r, &wish, &result);
+
+    for (uint32_t i = 0; is_known(code) && i < r->remote.count; i++)
+        if (r->found[i].bad || !r->found[i].unread)
+            remember(r, CHECK_REMOTE, &r->remote.share[i].daemon,
+                     r->found[i].bad > 0, r->found[i].first);
+    print(r, CHECK_REMOTE, code, &result);
+    return check_without_lack(code, r->good, r->m.chunk_count);
+}
+
+/* What is good in the remote tier may have been let go here: that is no damage.
+ * Other stores' is for others to read. */
+static int check_local(struct reading *r)
+{
+    static const struct id128 none;
+    struct check_wish wish = {.level = CHECK_STORED,
+                              .rate_bytes_s = r->tool->options.rate_bytes_s,
+                              .good = r->good};
+    struct check_result result = {0};
+    int code = check_tier(r, &wish, &result);
+
+    if (is_known(code) && !id_equal(&result.store, &none))
+        remember(r, CHECK_NVME, &result.store,
+                 result.corrupt || result.missing > max_u64(result.elsewhere,
+                                                            result.replaced),
+                 result.first);
+    code = check_without_lack(code, r->good, r->m.chunk_count);
+    if (code || result.elsewhere < r->m.chunk_count || !r->is_told)
+        print(r, CHECK_NVME, code, &result);
+    return code;
+}
+
+static int check_tiers(struct reading *r)
+{
+    enum tier_option tier = r->tool->options.tier;
+    bool is_remote = r->save->is_marked_remote;
+    int code = EXIT_FINE;
+
+    if (is_remote && tier != TIER_NVME)
+        code = check_remote(r);
+    else
+        memset(r->good, is_remote, r->m.chunk_count); /* so it was once */
+    return tier == TIER_REMOTE ? code : each_worse(code, check_local(r));
+}
+
+static int read_save(struct reading *r)
 {
     struct lease lease;
-    struct manifest m;
     void *data = NULL;
     int code;
 
-    lease_take(&lease, t, run, &save->id);
-    code = tool_manifest(t, run, &save->id, &data, &m);
+    lease_take(&lease, r->tool, r->run, &r->save->id);
+    code = tool_manifest(r->tool, r->run, &r->save->id, &data, &r->m);
     if (code == 0)
-        code = check_here(t, run, save, &m, result);
-    if (code && each_is_gone(t, run, &save->id))
+        code = remote_shares_get(r->tool, r->run, &r->m, &r->remote);
+    if (code == 0) {
+        r->good = calloc(r->m.chunk_count + 1, sizeof *r->good);
+        r->found = calloc(r->remote.count + 1, sizeof *r->found);
+        code = r->good && r->found
+                   ? check_tiers(r)
+                   : complain(r->tool, EXIT_ERROR, "out of memory");
+    }
+    if (code && each_is_gone(r->tool, r->run, &r->save->id))
         code = EXIT_ABSENT;
     lease_drop(&lease);
+    if (r->scrub->marks && is_known(code) && r->tool->options.tier == TIER_ALL)
+        remembered(r, marks_put_scrubbed(r->scrub->marks, r->run, &r->save->id,
+                                         r->scrub->pass));
+    remote_shares_free(&r->remote);
+    free(r->found);
+    free(r->good);
     free(data);
-    return code;
+    return r->failed ? r->failed : code;
 }
 
 static int scrub_one(struct each *e, const char *run,
                      const struct catalog_save *save)
 {
     struct scrub *s = e->arg;
-    struct check_result result = {0};
+    struct reading reading = {
+        .tool = e->tool, .scrub = s, .run = run, .save = save};
     uint64_t of_run, of_save;
-    int code, failed, rc;
+    int code, rc;
 
     if (e->tool->options.resume) {
         rc = marks_last_pass(e->tool->home, run, &save->id, &of_run, &of_save);
@@ -146,14 +216,17 @@ static int scrub_one(struct each *e, const char *run,
                             err_text(rc));
         if (of_save == s->pass) {
             s->passed_over++;
-            return save->is_damaged ? EXIT_CORRUPT : EXIT_FINE;
+            return save->is_damaged || save->is_remote_damaged ? EXIT_CORRUPT
+                                                               : EXIT_FINE;
         }
     }
-    code = read_save(e->tool, run, save, &result);
-    s->bytes += result.bytes;
-    failed = remember(e->tool, s, run, &save->id, &result, code);
-    code = print(e->tool, run, &save->id, s, code, &result);
-    return failed ? failed : code;
+    if (e->tool->options.tier == TIER_REMOTE && !save->is_marked_remote) {
+        s->not_remote++;
+        return EXIT_FINE;
+    }
+    code = read_save(&reading);
+    s->bytes += reading.bytes;
+    return code;
 }
 
 /* The pass to go on with: the last that any run has on record. */
@@ -190,8 +263,13 @@ int verb_scrub(struct tool *t)
     struct scrub s = {0};
     struct each each = {.tool = t, .one = scrub_one, .arg = &s};
     struct err err = {0};
-    int code = tool_open_home(t, false);
+    int code;
 
+    if (t->options.resume && t->options.tier != TIER_ALL)
+        return complain(t, EXIT_USAGE,
+                        "--resume goes on with a pass over every tier: without "
+                        "--tier");
+    code = tool_open_home(t, false);
     if (code == 0 && t->options.resume)
         code = find_pass(t, &s.pass);
     if (code)
@@ -205,6 +283,9 @@ int verb_scrub(struct tool *t)
     if (s.passed_over)
         (void)fprintf(stderr, "%u of %u were read by this pass before\n",
                       s.passed_over, each.count);
+    if (s.not_remote)
+        (void)fprintf(stderr, "%u of %u are not in the remote tier\n",
+                      s.not_remote, each.count);
     store_close(s.marks);
     return code;
 }

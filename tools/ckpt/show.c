@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What is on record of it, by enum check_tier. */
+struct damage {
+    char in[2][1024];
+};
+
 static json_t *blob_text(const struct manifest *m, uint64_t at, uint64_t bytes)
 {
     json_t *text = json_stringn(m->blob + at, bytes);
@@ -87,7 +92,7 @@ static json_t *tensor_json(const struct manifest *m, const struct mf_tensor *t)
 }
 
 static int show_json(struct tool *t, const struct target *target,
-                     const struct manifest *m, const char *damage)
+                     const struct manifest *m, const struct damage *damage)
 {
     char layout[256], created[32], domain[1200];
     json_t *tensors = json_array(), *notes = json_object(), *all;
@@ -107,7 +112,7 @@ static int show_json(struct tool *t, const struct target *target,
     }
     all = json_pack(
         "{s:i, s:s, s:I, s:i, s:i, s:I, s:i, s:s, s:i, s:I, s:I, s:I, s:s, "
-        "s:o, s:o, s:o, s:o, s:s, s:o}",
+        "s:o, s:o, s:o, s:o, s:o, s:s, s:o}",
         "schema", 1, "run", target->run, "step", (json_int_t)m->info.id.step,
         "generation", (int)m->info.id.generation, "attempt",
         (int)m->info.id.attempt, "parent_step", (json_int_t)m->info.parent.step,
@@ -117,14 +122,16 @@ static int show_json(struct tool *t, const struct target *target,
         (json_int_t)m->info.stored_bytes, "written_bytes",
         (json_int_t)m->info.written_bytes, "created",
         time_text(m->info.created_unix_ms, created), "tensors", tensors,
-        "values", values_json(m), "notes", notes, "damaged", json_words(damage),
-        "state", state_text(&target->save), "failure_domain",
+        "values", values_json(m), "notes", notes, "damaged",
+        json_words(damage->in[CHECK_NVME]), "damaged_remote",
+        json_words(damage->in[CHECK_REMOTE]), "state",
+        state_text(&target->save), "failure_domain",
         json_words(domain_text(t, &target->save, domain, sizeof domain)));
     return json_line(all) ? EXIT_FINE : complain(t, EXIT_ERROR, "cannot print");
 }
 
 static void print_head(const struct tool *t, const struct target *target,
-                       const struct manifest *m, const char *damage)
+                       const struct manifest *m, const struct damage *damage)
 {
     char layout[256], text[32], domain[1200];
 
@@ -143,8 +150,11 @@ static void print_head(const struct tool *t, const struct target *target,
     (void)printf(", of which written by this save %s\n",
                  size_text(m->info.written_bytes, text));
     (void)printf("created  %s\n", time_text(m->info.created_unix_ms, text));
-    if (damage[0]) {
-        out_words("damaged  %s", damage);
+    for (int i = CHECK_NVME; i <= CHECK_REMOTE; i++) {
+        if (!damage->in[i][0])
+            continue;
+        out_words("damaged  %s%s", i == CHECK_REMOTE ? "remote: " : "",
+                  damage->in[i]);
         (void)putchar('\n');
     }
     for (uint64_t i = 0; i < m->note_count; i++) {
@@ -229,19 +239,20 @@ static int print_regions(const struct manifest *m, uint64_t tensor)
 static int show(struct tool *t, const struct target *target,
                 const struct manifest *m)
 {
-    char damage[1024];
+    struct damage damage = {0};
     uint64_t tensor;
 
-    marks_damage_words(t->home, target->run, &m->info.id, damage,
-                       sizeof damage);
+    for (int i = CHECK_NVME; i <= CHECK_REMOTE; i++)
+        marks_damage_words(t->home, (enum check_tier)i, target->run,
+                           &m->info.id, damage.in[i], sizeof damage.in[i]);
     if (t->options.json)
-        return show_json(t, target, m, damage);
+        return show_json(t, target, m, &damage);
     if (target->tensor) {
         int code = tool_tensor(t, m, target->tensor, &tensor);
 
         return code ? code : print_regions(m, tensor);
     }
-    print_head(t, target, m, damage);
+    print_head(t, target, m, &damage);
     return print_tensors(t, m);
 }
 

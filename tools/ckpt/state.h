@@ -9,6 +9,9 @@
 
 /* "COMMITTED", "REMOTE", "ABORTED", ...; static. */
 const char *state_text(const struct catalog_save *s);
+/* What mends its remote copy; `text`. */
+const char *mend_text(const struct tool *t, const char *run,
+                      const struct save_id *id, char *text, size_t capacity);
 /* What has to go for it to be lost; "-" for what is no checkpoint. */
 const char *domain_text(const struct tool *t, const struct catalog_save *s,
                         char *text, size_t capacity);

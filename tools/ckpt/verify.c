@@ -150,15 +150,6 @@ static void check_and_heal(struct verifying *v)
         v->turn[CHECK_NVME].code = failed;
 }
 
-/* What one tier lacks is no failure when every chunk is good in some. */
-static int without_lack(const struct verifying *v, int code)
-{
-    for (uint64_t i = 0; code == EXIT_PARTIAL && i < v->m.chunk_count; i++)
-        if (!v->good[i])
-            return code;
-    return code == EXIT_PARTIAL ? EXIT_FINE : code;
-}
-
 /* Without --tier the remote one is read where a daemon says that it is. */
 static int check_all(struct verifying *v)
 {
@@ -186,7 +177,8 @@ static int check_all(struct verifying *v)
                        v->tool->options.quick ? "there" : "good");
     /* Of a checkpoint that is none of this machine's there is one line. */
     nvme->is_read = nvme->result.elsewhere < v->m.chunk_count;
-    return each_worse(without_lack(v, nvme->code), without_lack(v, far->code));
+    return each_worse(check_without_lack(nvme->code, v->good, v->m.chunk_count),
+                      check_without_lack(far->code, v->good, v->m.chunk_count));
 }
 
 static int check(struct verifying *v, void **data)
@@ -211,7 +203,7 @@ static void drop_damaged(struct tool *t, const char *run,
     int rc = marks_open(t, &marks, &err);
 
     if (rc == 0) {
-        rc = marks_drop_damaged(marks, run, id, &r->store);
+        rc = marks_drop_damaged(marks, CHECK_NVME, run, id, &r->store);
         (void)err_set(&err, rc, "%s", err_text(rc));
     }
     if (rc)

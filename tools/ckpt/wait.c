@@ -183,6 +183,7 @@ static int refuse_unsent(struct waiting *w, const struct catalog_save *s)
 static int judge(struct waiting *w, const struct catalog_save *s)
 {
     const char *run = w->catalog.run;
+    char text[1600];
     int code;
 
     switch (s->status) {
@@ -201,8 +202,14 @@ static int judge(struct waiting *w, const struct catalog_save *s)
     default:
         break;
     }
-    if (!w->tool->options.remote || s->is_remote)
+    if (!w->tool->options.remote || catalog_is_remote(s))
         return wait_print(w->tool, run, s);
+    if (s->is_remote_damaged)
+        return complain(w->tool, EXIT_CORRUPT,
+                        "%s@%" PRIu64 ": its copy in the remote tier was found "
+                        "damaged: %s",
+                        run, s->id.step,
+                        mend_text(w->tool, run, &s->id, text, sizeof text));
     code = refuse_unsent(w, s);
     if (code)
         return code;

@@ -46,7 +46,7 @@ struct each_wait {
 static bool is_there(const struct each_wait *w, const struct catalog_save *s)
 {
     return s->status == SAVE_COMMITTED &&
-           (!w->tool->options.remote || s->is_remote);
+           (!w->tool->options.remote || catalog_is_remote(s));
 }
 
 static bool is_seen(const struct each_wait *w, const struct save_id *id)
