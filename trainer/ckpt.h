@@ -192,8 +192,10 @@ enum ckpt_resume {
     CKPT_RESUME_STEP = 2, /* resume_step, in resume_generation unless 0 */
 };
 
-/* What a save does when the one before has not drained. What is dropped by it
- * has -CKPT_EOVERLOAD in its status, and is no failure. */
+/* What a save does when the one before has not drained: this node's bytes of it
+ * are not all on its drives yet (a home that is slow to take votes holds
+ * nobody). What is dropped by it has -CKPT_EOVERLOAD in its status, and is no
+ * failure. */
 enum ckpt_overload {
     CKPT_WAIT = 0,    /* ckpt_save blocks */
     CKPT_SKIP = 1,    /* this save is decided ABORT for the whole job */
@@ -370,12 +372,14 @@ CKPT_API const char *ckpt_mode(const struct ckpt *ctx);
  * Save `count` tensors and `value_count` extra values as `step`. Every rank of
  * the generation calls it with the same step; steps never decrease. Blocks for
  * CAPTURE_NOW copies, for overload CKPT_WAIT, for space, and while a lost
- * daemon is looked for. *out is freed with ckpt_save_free(). -EBUSY: the last
- * save was not fenced and its handle is still held. -CKPT_ECONFLICT: this step
- * was committed in this generation, or is lower than one before. -ESTALE: the
- * job was started again. -CKPT_EUNCOMMITTED: max_uncommitted saves in a row
- * have failed; told once, the next call saves again. A save that the job skips
- * or replaces returns 0 and becomes aborted.
+ * daemon is looked for; for a home that does not answer a tenth of a second at
+ * most, and then it goes on without. *out is freed with ckpt_save_free().
+ * -EBUSY: the last save was not fenced and its handle is still held.
+ * -CKPT_ECONFLICT: this step was committed in this generation, or is lower than
+ * one before. -ESTALE: the job was started again. Of a home that was slow to
+ * say so, those two become the save's abort. -CKPT_EUNCOMMITTED:
+ * max_uncommitted saves in a row have failed; told once, the next call saves
+ * again. A save that the job skips or replaces returns 0 and becomes aborted.
  */
 CKPT_API int ckpt_save(struct ckpt *ctx, uint64_t step,
                        const struct ckpt_tensor *tensors, size_t count,

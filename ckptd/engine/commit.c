@@ -187,6 +187,17 @@ void commit_tell_early(struct commit *c)
         events->decided(c->arg, c);
 }
 
+void commit_abort_told(struct commit *c)
+{
+    const struct commit_state *s = state_of(c);
+    bool is_certain = c->phase < COMMIT_VOTING ||
+                      (c->phase == COMMIT_DECIDING && !s->has_voted &&
+                       s->trying == DECISION_ABORT);
+
+    if (s->wish.code && is_certain)
+        commit_tell_early(c);
+}
+
 static void decided_fire(struct commit *c)
 {
     const struct commit_events *events = c->events;

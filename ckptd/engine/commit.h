@@ -80,6 +80,11 @@ void commit_vote(struct commit *c, void *vote, size_t bytes);
  * commit_vote() it is still allowed and may lose against a COMMIT. */
 void commit_abort(struct commit *c, int code, const char *reason);
 
+/* After commit_abort(): `decided` now, though ABORT may not be on record yet,
+ * which goes on behind it. Nothing happens after commit_vote(), since then
+ * there may still be a COMMIT. */
+void commit_abort_told(struct commit *c);
+
 /* The owner ends before the decision: no event from now on. Takes NULL. */
 void commit_disown(struct commit *c);
 /* Is a worker at the votes of one of them? The run must stay until it is done;

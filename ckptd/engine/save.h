@@ -5,6 +5,10 @@
  *   (overload)  (intent)  (parts)    (commit.c)
  *   any before VOTED -> ABORTING -> DONE
  *
+ * A home that is slow to take the intent holds no rank: RUNNING begins all the
+ * same, and the vote waits for it. So what only such a home could have refused
+ * is told as an abort.
+ *
  * One struct save per (run, generation, step) with one part per local rank:
  *
  *   WAITING -> RESERVING -> TAKING -> SYNCING -> SYNCED -> ENDED

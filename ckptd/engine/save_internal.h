@@ -18,6 +18,10 @@
 #include "ckptd/engine/save.h"
 #include "formats/checklist.h"
 
+/* No rank is held longer by a home that does not answer: its save goes on
+ * without the intent, which only the vote waits for, and an ABORT is told while
+ * it is being published. */
+#define SAVE_HOLD_MS 100
 /* Chunks under way (digest, codec, write) in a daemon: more than a drive takes
  * at once, so that it is not left waiting for digests. */
 #define SAVE_OPS_MAX 32
@@ -130,12 +134,13 @@ struct save {
     enum save_phase phase;
     struct commit *commit; /* from OPENING until decided */
     struct save_id id;     /* attempt 0 until known */
+    bool is_open;          /* its intent is on record: it may vote */
     bool is_voted, is_local, is_committed;
     bool is_refused;    /* it never began: the requests fail */
     bool is_refreshing; /* members_refresh() has yet to answer */
     struct err err;     /* of an abort; of a COMMIT code 0 and warnings */
     struct list parts;  /* struct save_part */
-    struct env_timer deadline, retry;
+    struct env_timer deadline, retry, hold;
     struct save_base *base; /* NULL: nothing to refer to */
     struct save_vote *vote;
 };

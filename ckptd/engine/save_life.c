@@ -2,14 +2,16 @@
  * save_life.c - one save from its beginning to its decision.
  *
  * Happy path: save_begin() asks commit.c for an attempt and looks for a base;
- * opened() lets the parts reserve room; when all members' parts are synced,
- * save_try_vote() has the vote built, gives it to commit.c and leaves the
- * segments HELD; local() and decided() tell the ranks.
+ * opened(), or a home that is slow, lets the parts reserve room; when all
+ * members' parts are synced, and it is open, save_try_vote() has the vote
+ * built, gives it to commit.c and leaves the segments HELD; local() and
+ * decided() tell the ranks.
  *
  * Failures: save_abort() may be called at any time, by whoever finds that the
  * save cannot be. It publishes ABORT through commit.c; the ranks are told when
- * that is on record, because a save that has voted may still win. Until then
- * nothing new is begun, and what is under way runs out. Segments go back at
+ * that is on record, because a save that has voted may still win, or when they
+ * have waited long enough for it and it has not. Until then nothing new is
+ * begun, and what is under way runs out. Segments go back at
  * once unless they were voted for, slots when the ranks are told: a rank may
  * be filling them until it hears of it.
  *
@@ -58,6 +60,7 @@ static void timers_stop(struct save *v)
 
     env->ops->timer_stop(env, &v->deadline);
     env->ops->timer_stop(env, &v->retry);
+    env->ops->timer_stop(env, &v->hold);
 }
 
 /* After this a part may have ended, but none is freed. */
@@ -71,16 +74,23 @@ static void parts_progress(struct save *v)
  * What commit.c tells.
  */
 
+static void parts_open(struct save *v, const struct save_id *id)
+{
+    v->id = *id;
+    save_move(v, SAVE_RUNNING);
+    LIST_FOR_EACH (node, &v->parts)
+        part_open(container_of(node, struct save_part, link));
+}
+
 static void on_opened(void *arg, struct commit *c)
 {
     struct save *v = arg;
 
-    v->id = c->id;
-    if (v->phase != SAVE_OPENING)
-        return;
-    save_move(v, SAVE_RUNNING);
-    LIST_FOR_EACH (node, &v->parts)
-        part_open(container_of(node, struct save_part, link));
+    v->is_open = true;
+    if (v->phase == SAVE_OPENING)
+        parts_open(v, &c->id);
+    else
+        save_try_vote(v);
 }
 
 static void on_local(void *arg, struct commit *c)
@@ -181,11 +191,31 @@ static const struct commit_events events = {
  * Beginning.
  */
 
+/* The home has not answered yet: that is not for the ranks to wait for. */
+static void on_hold(struct env_timer *timer)
+{
+    struct save *v = container_of(timer, struct save, hold);
+
+    if (v->phase == SAVE_OPENING && v->commit->id.attempt)
+        parts_open(v, &v->commit->id);
+    else if (v->phase == SAVE_OPENING)
+        timer_in(v, &v->hold, SAVE_HOLD_MS);
+    else if (v->phase == SAVE_ABORTING)
+        commit_abort_told(v->commit);
+}
+
 static void on_deadline(struct env_timer *timer)
 {
     struct save *v = container_of(timer, struct save, deadline);
     char missing[512];
 
+    if (!v->is_open) {
+        save_abort(v, -ETIMEDOUT,
+                   "home %s has not answered within the deadline of %" PRIu32
+                   " ms",
+                   v->run->home->path, v->run->decide_timeout_ms);
+        return;
+    }
     save_missing_text(v, missing, sizeof missing);
     save_abort(v, -ETIMEDOUT,
                "not staged within the deadline of %" PRIu32
@@ -212,6 +242,7 @@ struct save *save_new(struct session *s, uint64_t step)
     v->id = (struct save_id){.generation = s->generation, .step = step};
     v->deadline.fire = on_deadline;
     v->retry.fire = on_retry;
+    v->hold.fire = on_hold;
     list_init(&v->parts);
     if (last != &s->run->saves)
         v->sequence = container_of(last, struct save, link)->sequence + 1;
@@ -226,7 +257,9 @@ static void begin(struct save *v)
     if (!v->commit) {
         (void)err_set(&v->err, -ENOMEM, "no memory to begin the save");
         save_over(v);
+        return;
     }
+    timer_in(v, &v->hold, SAVE_HOLD_MS);
 }
 
 void save_begin(struct save *v)
@@ -262,6 +295,7 @@ void save_abort(struct save *v, int code, const char *format, ...)
     if (v->phase != SAVE_VOTED) {
         save_move(v, SAVE_ABORTING);
         timers_stop(v);
+        timer_in(v, &v->hold, SAVE_HOLD_MS);
         parts_progress(v);
     }
     commit_abort(v->commit, code, reason.text);
@@ -303,7 +337,8 @@ void save_try_vote(struct save *v)
 {
     int rc;
 
-    if (v->phase != SAVE_RUNNING || v->is_refreshing || vote_is_building(v))
+    if (v->phase != SAVE_RUNNING || !v->is_open || v->is_refreshing ||
+        vote_is_building(v))
         return;
     if (v->generation != v->run->generation) {
         save_abort(v, -ESTALE, "generation %" PRIu32 " has ended",

@@ -1,7 +1,8 @@
 /*
  * save_overload.c - a save comes before those before it have drained.
  *
- * Drained means LOCAL, or aborted. The first local rank's SAVE says what is to
+ * Drained means voted here, or aborted: what is missing then is the home's, and
+ * holds no rank. The first local rank's SAVE says what is to
  * happen; it is a decision of the whole job, so what does not go on is given
  * an attempt and decided ABORT, not just left out.
  *
@@ -20,7 +21,8 @@ enum { OVERLOAD_WAIT = 0, OVERLOAD_SKIP = 1, OVERLOAD_REPLACE = 2 };
 
 static bool is_drained(const struct save *v)
 {
-    return v->is_local || save_is_aborted(v) || v->phase == SAVE_DONE;
+    return v->phase == SAVE_VOTED || save_is_aborted(v) ||
+           v->phase == SAVE_DONE;
 }
 
 /* The oldest before `v` that has not drained; NULL: none. */

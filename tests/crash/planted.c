@@ -81,7 +81,7 @@ static const struct safeguard safeguards[] = {
     {"check of what was read back", "drain-killed", NULL, 6},
     {"shares of other daemons", "drain-two", NULL, 1},
     {"release of what is remote only", "drain-local", NULL, 1},
-    {"hold of the last remote one", "drain-some", NULL, 3},
+    {"hold of the last remote one", "drain-some", NULL, 5},
     /* One of each. */
     {"lock of the local store", "two-daemons", NULL, 1},
     {"owner of a folder", "owner", NULL, 1},

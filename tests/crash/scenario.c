@@ -577,7 +577,7 @@ const struct scenario scenarios[] = {
                .keep_last = 1,
                .remote_every = 20},
      .run = drain,
-     .seeds = 3},
+     .seeds = 6},
     {.name = "drain-local",
      .shape = {.ranks = 2,
                .daemons = 1,

@@ -295,13 +295,19 @@ refuses() {
     patience 1 # a request: 4.5 s, and one operation more
     start_job --ranks 2 open fill:1 save:1 wait:committed \
         mark:"$BATS_TEST_TMPDIR/saved" hold:"$BATS_TEST_TMPDIR/go" \
-        fill:2 save:2 "?wait:committed:100000" mark:"$BATS_TEST_TMPDIR/told" \
+        fill:2 save:2 mark:"$BATS_TEST_TMPDIR/begun" \
+        "?wait:committed:100000" mark:"$BATS_TEST_TMPDIR/told" \
         hold:"$BATS_TEST_TMPDIR/back" fill:3 save:3 wait:committed close
     eventually test -e "$BATS_TEST_TMPDIR/saved"
     cluster hang-mon
     for i in 0 1 2; do cluster hang-osd $i; done
     began=$SECONDS
+    started=$(date +%s%N)
     touch "$BATS_TEST_TMPDIR/go"
+    eventually test -e "$BATS_TEST_TMPDIR/begun"
+    held=$((($(date +%s%N) - started) / 1000000))
+    echo "# figure: ranks went on $held ms after the cluster had gone away" >&3
+    at_most $held 2000 "milliseconds that the ranks were held"
     until [ -e "$BATS_TEST_TMPDIR/told" ] || [ $((SECONDS - began)) -gt 60 ]; do
         sleep 0.2
     done
