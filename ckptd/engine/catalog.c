@@ -452,6 +452,12 @@ int catalog_note_generation(struct catalog *c,
     return 0;
 }
 
+void catalog_note_closed(struct catalog *c, uint32_t generation)
+{
+    if (catalog_generation_at(c, generation))
+        c->generation[generation_index(c, generation)].is_closed = true;
+}
+
 void catalog_note_load(struct catalog *c, uint32_t generation,
                        const struct save_id *origin)
 {

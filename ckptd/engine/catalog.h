@@ -156,6 +156,8 @@ static inline bool catalog_is_remote(const struct catalog_save *s)
 }
 int catalog_note_generation(struct catalog *c,
                             const struct record_generation *g) MUST_USE;
+/* Its saves are refused from now on. */
+void catalog_note_closed(struct catalog *c, uint32_t generation);
 /* A VERIFIED load of that generation. A load of a save of the generation itself
  * says nothing about where it comes from, and is ignored. */
 void catalog_note_load(struct catalog *c, uint32_t generation,

@@ -99,12 +99,8 @@ static bool closed_name(struct catalog_load *l, const char *name)
     const char *rest;
     uint32_t g;
 
-    if (number_parse(name, &g, &rest) && *rest == '\0') {
-        for (size_t i = 0; i < l->c->generation_count; i++) {
-            if (l->c->generation[i].record.generation == g)
-                l->c->generation[i].is_closed = true;
-        }
-    }
+    if (number_parse(name, &g, &rest) && *rest == '\0')
+        catalog_note_closed(l->c, g);
     return false;
 }
 

@@ -235,11 +235,13 @@ static void closed_done(struct store_req *req, int64_t result)
                     "whether generation %" PRIu32
                     " was closed cannot be read: %s",
                     c->id.generation, err_text((int)result));
-    else if (result >= 0 && !is_left_out("look for a closed generation"))
+    else if (result >= 0 && !is_left_out("look for a closed generation")) {
+        catalog_note_closed(&c->run->catalog, c->id.generation);
         commit_wish(c, -ESTALE,
                     "generation %" PRIu32
                     " was closed: the job was started anew",
                     c->id.generation);
+    }
     if (s->wish.code == 0) {
         commit_move(c, COMMIT_OPEN);
         s->delay_ns = 0;

@@ -79,6 +79,15 @@ static bool is_overfull(const struct session *s)
            (count >= SESSION_SAVES_MAX && is_any_waiting(s->run));
 }
 
+/* The job was started anew, here or, as its last save found, elsewhere. */
+static bool is_over(const struct session *s)
+{
+    const struct catalog_generation *g =
+        catalog_generation_at(&s->run->catalog, s->generation);
+
+    return s->generation != s->run->generation || (g && g->is_closed);
+}
+
 static int check_request(struct session *s, const struct wire_save *v,
                          struct rank_table **table, struct err *err)
 {
@@ -88,7 +97,7 @@ static int check_request(struct session *s, const struct wire_save *v,
                        v->table);
     if (!s->slots && ((*table)->list.chunk_count > 0 || v->has_trust))
         return err_set(err, -EINVAL, "there is no arena to save from");
-    if (s->generation != s->run->generation)
+    if (is_over(s))
         return err_set(err, -ESTALE,
                        "generation %" PRIu32 " has ended: the job was started "
                        "again",
