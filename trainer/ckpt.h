@@ -193,7 +193,7 @@ enum ckpt_resume {
 };
 
 /* What a save does when the one before has not drained: this node's bytes of it
- * are not all on its drives yet (a home that is slow to take votes holds
+ * are not all on its drives yet (a home that is slow to answer holds
  * nobody). What is dropped by it has -CKPT_EOVERLOAD in its status, and is no
  * failure. */
 enum ckpt_overload {
@@ -374,7 +374,8 @@ CKPT_API const char *ckpt_mode(const struct ckpt *ctx);
  * CAPTURE_NOW copies, for overload CKPT_WAIT, for space, and while a lost
  * daemon is looked for; for a home that does not answer a tenth of a second at
  * most, and then it goes on without. *out is freed with ckpt_save_free().
- * -EBUSY: the last save was not fenced and its handle is still held.
+ * -EBUSY: the last save was not fenced and its handle is still held; or 16
+ * aborts wait for a home that does not answer.
  * -CKPT_ECONFLICT: this step was committed in this generation, or is lower than
  * one before. -ESTALE: the job was started again. Of a home that was slow to
  * say so, those two become the save's abort. -CKPT_EUNCOMMITTED:
@@ -400,7 +401,8 @@ CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
  * (why: ckpt_save_status()); -EINVAL: save is NULL (no save was begun, so no
  * state can be reached). CKPT_REMOTE, of a committed save: -ENOTSUP, this step
  * is not sent to the remote tier (remote_every); -ENOENT, it was removed before
- * it got there; a lost daemon's successor is asked. Another code: its fate is
+ * it got there; -CKPT_ECORRUPT, its copy there was found damaged (`ckpt cp` to
+ * its own home mends it); a lost daemon's successor is asked. Another code: its fate is
  * unknown (the daemon was lost, the context closed); `ckpt ls` tells.
  */
 CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,

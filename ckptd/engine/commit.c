@@ -352,6 +352,15 @@ void commit_disown(struct commit *c)
         c->events = NULL;
 }
 
+uint32_t commits_told(const struct run *run)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH (node, &run->commits)
+        count += state_of(container_of(node, struct commit, link))->is_told;
+    return count;
+}
+
 bool commits_at_work(const struct run *run)
 {
     LIST_FOR_EACH (node, &run->commits)

@@ -32,7 +32,7 @@
 struct commit;
 
 struct commit_events {
-    /* Intent is durable, the attempt is settled: capture may begin. */
+    /* Intent is durable, the attempt is settled: it may be voted for. */
     void (*opened)(void *arg, struct commit *c);
     /* All members' votes are on record. */
     void (*local)(void *arg, struct commit *c);
@@ -84,6 +84,9 @@ void commit_abort(struct commit *c, int code, const char *reason);
  * which goes on behind it. Nothing happens after commit_vote(), since then
  * there may still be a COMMIT. */
 void commit_abort_told(struct commit *c);
+
+/* How many of the run's have been told so and are not on record yet. */
+uint32_t commits_told(const struct run *run) MUST_USE;
 
 /* The owner ends before the decision: no event from now on. Takes NULL. */
 void commit_disown(struct commit *c);

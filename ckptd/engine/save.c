@@ -12,6 +12,8 @@
  */
 #include "ckptd/engine/save_internal.h"
 
+#include "common/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -130,6 +132,20 @@ static struct save *find_save(struct session *s, uint64_t step, struct err *err)
     return NULL;
 }
 
+/* May a save begin at all? */
+static int check_new(const struct session *s, struct err *err)
+{
+    if (s->engine->is_closing)
+        return err_set(err, -ECANCELED, "the daemon is stopping");
+    if (commits_told(s->run) >= SAVE_TOLD_MAX)
+        return err_set(err, -EBUSY,
+                       "home %.*s has not taken the aborts of the last %d "
+                       "saves: there is no use in more before it answers",
+                       (int)text_home_bytes(s->run->home->path),
+                       s->run->home->path, SAVE_TOLD_MAX);
+    return 0;
+}
+
 static void begin_part(struct session *s, struct save *v, uint64_t request_id,
                        const struct wire_save *asked, struct rank_table *table,
                        struct values *values)
@@ -176,8 +192,8 @@ void save_request(struct session *s, uint64_t request_id,
     save = find_save(s, v->step, &err);
     is_new = !save;
     /* What other ranks have begun is waited for, and so must get its parts. */
-    if (is_new && !err.code && s->engine->is_closing)
-        (void)err_set(&err, -ECANCELED, "the daemon is stopping");
+    if (is_new && !err.code)
+        (void)check_new(s, &err);
     if (err.code && is_new)
         goto fail;
     rc = values_decode(v->values, v->values_bytes, &s->open.layout, &values,

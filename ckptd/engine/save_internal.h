@@ -25,6 +25,9 @@
 /* Chunks under way (digest, codec, write) in a daemon: more than a drive takes
  * at once, so that it is not left waiting for digests. */
 #define SAVE_OPS_MAX 32
+/* Aborts that were told and are not on record yet; with so many the home takes
+ * no more saves of this run. */
+#define SAVE_TOLD_MAX 16
 /* Segments of one part that may fail before the save is given up. */
 #define SAVE_SEGMENT_FAILURES_MAX 4
 /* Aborted saves that are remembered per run for ranks that come late. */
@@ -151,6 +154,8 @@ void save_begin(struct save *v);
 void save_abort(struct save *v, int code, const char *format, ...)
     PRINTF_LIKE(3, 4);
 void save_try_vote(struct save *v);
+/* All ranks' bytes are on this daemon's drive. */
+bool save_is_synced(const struct save *v);
 void save_reap(struct run *run); /* free what nobody needs any more */
 void save_part_ended(struct save *v);
 void save_move(struct save *v, enum save_phase to);

@@ -21,6 +21,8 @@
 #include "ckptd/engine/retain.h"
 #include "ckptd/engine/save_internal.h"
 
+#include "common/text.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -211,9 +213,11 @@ static void on_deadline(struct env_timer *timer)
 
     if (!v->is_open) {
         save_abort(v, -ETIMEDOUT,
-                   "home %s has not answered within the deadline of %" PRIu32
-                   " ms",
-                   v->run->home->path, v->run->decide_timeout_ms);
+                   "no answer within the deadline of %" PRIu32
+                   " ms from home %.*s",
+                   v->run->decide_timeout_ms,
+                   (int)text_home_bytes(v->run->home->path),
+                   v->run->home->path);
         return;
     }
     save_missing_text(v, missing, sizeof missing);
@@ -319,7 +323,7 @@ static void on_members(void *arg, int result)
         timer_in(v, &v->retry, MEMBERS_RETRY_MS);
 }
 
-static bool is_ready_to_vote(const struct save *v)
+bool save_is_synced(const struct save *v)
 {
     uint32_t count = 0;
 
@@ -337,6 +341,8 @@ void save_try_vote(struct save *v)
 {
     int rc;
 
+    if (v->phase == SAVE_RUNNING && save_is_synced(v))
+        save_admit_waiting(v->run);
     if (v->phase != SAVE_RUNNING || !v->is_open || v->is_refreshing ||
         vote_is_building(v))
         return;
@@ -345,7 +351,7 @@ void save_try_vote(struct save *v)
                    v->generation);
         return;
     }
-    if (!is_ready_to_vote(v))
+    if (!save_is_synced(v))
         return;
     if (!members_complete(v->run)) {
         v->is_refreshing = true;
@@ -382,7 +388,6 @@ void vote_built(struct save *v, int result, const struct err *err)
     v->is_voted = true;
     vote = vote_take(v, &bytes);
     commit_vote(v->commit, vote, bytes);
-    save_admit_waiting(v->run);
 }
 
 /*

@@ -1,9 +1,8 @@
 /*
  * save_overload.c - a save comes before those before it have drained.
  *
- * Drained means voted here, or aborted: what is missing then is the home's, and
- * holds no rank. The first local rank's SAVE says what is to
- * happen; it is a decision of the whole job, so what does not go on is given
+ * Drained means synced here, or aborted: what is missing then is the home's,
+ * and holds no rank. The first local rank's SAVE says what is to happen; it is a decision of the whole job, so what does not go on is given
  * an attempt and decided ABORT, not just left out.
  *
  *   WAIT     the save, and the SAVE that asked for it, waits.
@@ -21,7 +20,7 @@ enum { OVERLOAD_WAIT = 0, OVERLOAD_SKIP = 1, OVERLOAD_REPLACE = 2 };
 
 static bool is_drained(const struct save *v)
 {
-    return v->phase == SAVE_VOTED || save_is_aborted(v) ||
+    return save_is_synced(v) || save_is_aborted(v) || v->phase == SAVE_VOTED ||
            v->phase == SAVE_DONE;
 }
 
@@ -39,8 +38,8 @@ static struct save *undrained_before(const struct save *v)
     return NULL;
 }
 
-/* Of the saves before `v` that have neither drained nor voted, the newest,
- * unless it is the only one. */
+/* Of the saves before `v` that have not drained, the newest, unless it is the
+ * only one. */
 static struct save *replaceable_before(const struct save *v)
 {
     struct save *newest = NULL;
@@ -51,7 +50,7 @@ static struct save *replaceable_before(const struct save *v)
 
         if (o == v)
             break;
-        if (is_drained(o) || o->phase == SAVE_VOTED)
+        if (is_drained(o))
             continue;
         newest = o;
         count++;

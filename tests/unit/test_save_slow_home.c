@@ -192,17 +192,20 @@ static void what_is_skipped_is_told_soon(void **state)
     rig_free(f.g);
 }
 
-/* The policy `wait` is about bytes that have not left: what has voted is the
- * home's. */
-static void the_next_one_does_not_wait_for_votes(void **state)
+/* The policy `wait` is about bytes that have not left: once they are on the
+ * drive the rest is the home's, be it an intent or a vote. */
+static void the_next_one_does_not_wait_for_the_home(void **state)
 {
+    static const char *const slow[] = {"/intent/", "/vote/"};
     struct rig_job f;
     struct rig_save *first;
 
     (void)state;
-    for (int policy = WAIT; policy <= SKIP; policy++) {
+    for (int i = 0; i < 4; i++) {
+        int policy = i % 2 ? SKIP : WAIT;
+
         rig_job_begin(&f, 9, &plain);
-        slow_down(&f, STORE_PUT, "/vote/");
+        slow_down(&f, STORE_PUT, slow[i / 2]);
         rig_job_save(&f, 10, 1, WAIT);
         turn(&f, 1000);
         first = f.v[0];
@@ -217,6 +220,45 @@ static void the_next_one_does_not_wait_for_votes(void **state)
         (void)rig_check(f.g, f.v[0]);
         rig_free(f.g);
     }
+}
+
+/* Aborts pile up for a home that is gone, but not without end; and when it is
+ * there again all of them go on record, and the job goes on. */
+static void what_is_not_on_record_is_bounded(void **state)
+{
+    struct rig_save *first[2];
+    struct rig_job f;
+    uint64_t step = 20;
+
+    (void)state;
+    rig_job_begin(&f, 10, &plain);
+    f.r[0]->hold_after = f.r[1]->hold_after = 1;
+    rig_job_save(&f, 10, 1, WAIT);
+    turn(&f, 1000);
+    first[0] = f.v[0];
+    first[1] = f.v[1];
+    slow_down(&f, -1, NULL);
+    for (int i = 0; i < 16; i++, step++) {
+        rig_job_save(&f, step, 2, SKIP);
+        turn(&f, SOON_MS);
+        assert_int_equal(f.v[0]->code, -CKPT_EOVERLOAD);
+    }
+    rig_job_save(&f, step, 2, SKIP);
+    turn(&f, 0);
+    for (uint32_t r = 0; r < f.n; r++) {
+        assert_int_equal(f.v[r]->code, -EBUSY);
+        assert_int_equal(f.v[r]->number, 0);
+        assert_non_null(strstr(f.v[r]->text, "home " RIG_HOME " has not"));
+    }
+    speed_up(&f);
+    turn(&f, RIG_JOB_LIMIT_MS);
+    for (step = 20; step < 36; step++)
+        assert_int_equal(rig_status(f.g, step), SAVE_ABORTED);
+    for (uint32_t r = 0; r < f.n; r++)
+        assert_int_equal(first[r]->state, WIRE_STATE_ABORTED);
+    f.r[0]->hold_after = f.r[1]->hold_after = UINT32_MAX;
+    rig_job_commit(&f, 50, 3);
+    rig_free(f.g);
 }
 
 /* For ever: the deadline ends it, with words, and nobody waited for that. */
@@ -237,7 +279,7 @@ static void one_that_never_answers_ends_at_the_deadline(void **state)
     rig_job_decide(&f);
     assert_int_equal(f.v[0]->state, WIRE_STATE_ABORTED);
     assert_int_equal(f.v[0]->code, -ETIMEDOUT);
-    assert_non_null(strstr(f.v[0]->text, RIG_HOME " has not answered"));
+    assert_non_null(strstr(f.v[0]->text, "ms from home " RIG_HOME));
     rig_kill(f.g);
     rig_free(f.g);
 }
@@ -250,7 +292,8 @@ int main(void)
         cmocka_unit_test(what_a_slow_one_refuses_is_an_abort),
         cmocka_unit_test(one_that_fails_late_aborts_what_has_left),
         cmocka_unit_test(what_is_skipped_is_told_soon),
-        cmocka_unit_test(the_next_one_does_not_wait_for_votes),
+        cmocka_unit_test(the_next_one_does_not_wait_for_the_home),
+        cmocka_unit_test(what_is_not_on_record_is_bounded),
         cmocka_unit_test(one_that_never_answers_ends_at_the_deadline),
     };
 
