@@ -4,8 +4,10 @@
  * One struct awaited per checkpoint, with all that wait for it. Its timer looks
  * once a second: what the catalog knows (this daemon's own drain keeps it up to
  * date), else whether remote/SAVE is in the home, and if not, whether a tomb
- * is: the last share may be another daemon's, and so may be the removal. A home
- * that cannot be asked is asked again a second later.
+ * is: the last share may be another daemon's, and so may be the removal. Once
+ * the mark is there, what is on record as damaged behind it is listed before
+ * anybody is told: others find that, and others mend it. A home that cannot be
+ * asked is asked again a second later.
  */
 #include "ckptd/engine/await.h"
 
@@ -21,6 +23,7 @@ struct asker {
     struct session *session; /* it takes its askers along when it goes */
     uint64_t request_id;
     uint64_t until_ns;
+    uint32_t after; /* a look counts that began after so many */
 };
 
 struct awaited {
@@ -30,6 +33,8 @@ struct awaited {
     struct list askers;
     struct env_timer timer;
     bool is_looking; /* the request is in flight */
+    uint32_t begun;  /* looks at what is damaged */
+    uint32_t done;   /* the last of them that was answered */
     bool is_removed; /* its tomb was seen; the catalog learns that by itself */
     struct store_req req;
     char name[RECORD_NAME_BYTES];
@@ -100,20 +105,32 @@ static void answer(struct session *s, uint64_t request_id,
     session_send(s, WIRE_STATE, request_id, &w);
 }
 
-/* Those whose time has come; all of them, when there is something to tell. */
-static void answer_due(struct awaited *a)
+/* Is it what the home says now that counts, not what was once known? */
+static bool is_of_home(int result, uint32_t state)
+{
+    return result == -CKPT_ECORRUPT || state == WIRE_STATE_REMOTE;
+}
+
+/* Those whose time has come; all of them, when there is something to tell, but
+ * for who has yet to hear what the home says, if it is that. */
+static void answer_due(struct awaited *a, bool is_fresh)
 {
     uint32_t state = 0;
     struct err err = {0};
-    bool is_over = known_of(a, &state, &err) != 0 || state == WIRE_STATE_REMOTE;
+    int result = known_of(a, &state, &err);
+    bool is_homes = is_of_home(result, state);
     uint64_t now = env_now(run_env(a->run));
 
     LIST_FOR_EACH_SAFE (node, after, &a->askers) {
         struct asker *k = container_of(node, struct asker, link);
+        static const struct err nothing;
+        bool is_known = is_homes ? is_fresh || a->done > k->after : result != 0;
 
-        if (!is_over && k->until_ns > now)
+        if (!is_known && k->until_ns > now)
             continue;
-        answer(k->session, k->request_id, &a->id, state, &err);
+        answer(k->session, k->request_id, &a->id,
+               is_known ? state : WIRE_STATE_COMMITTED,
+               is_known ? &err : &nothing);
         forget(k);
     }
 }
@@ -140,8 +157,37 @@ static void tomb_looked(struct store_req *req, int64_t result)
 
     a->is_looking = false;
     a->is_removed = result >= 0;
-    answer_due(a);
+    answer_due(a, false);
     settle(a);
+}
+
+static void damage_listed(void *arg, int result, struct store_names *names)
+{
+    struct awaited *a = arg;
+
+    a->is_looking = false;
+    if (result == 0) {
+        catalog_set_damaged_remote(&a->run->catalog, names);
+        a->done = a->begun;
+    }
+    answer_due(a, false);
+    settle(a);
+}
+
+static void look_for_damage(struct awaited *a)
+{
+    a->is_looking = true;
+    a->begun++;
+    recio_list(a->run->home->store,
+               name_run(a->name, a->run->name, "damaged_remote"), damage_listed,
+               a);
+}
+
+static bool is_marked(const struct awaited *a)
+{
+    const struct catalog_save *s = catalog_find(&a->run->catalog, &a->id);
+
+    return s && s->status == SAVE_COMMITTED && s->is_marked_remote;
 }
 
 /* It was only seen: creating it once more answers that it is there to stay. */
@@ -153,8 +199,10 @@ static void mark_stays(void *arg, int result)
     a->is_looking = false;
     if ((result == 0 || result == -EEXIST) && s && s->status == SAVE_COMMITTED)
         s->is_marked_remote = true;
-    answer_due(a);
-    settle(a);
+    if (is_marked(a))
+        look_for_damage(a);
+    else
+        settle(a);
 }
 
 static void remote_looked(struct store_req *req, int64_t result)
@@ -162,7 +210,7 @@ static void remote_looked(struct store_req *req, int64_t result)
     struct awaited *a = req->owner;
 
     a->is_looking = false;
-    answer_due(a);
+    answer_due(a, false);
     if (list_is_empty(&a->askers)) {
         settle(a);
     } else if (result >= 0) {
@@ -173,22 +221,24 @@ static void remote_looked(struct store_req *req, int64_t result)
     }
 }
 
-static void look_later(struct awaited *a)
+static void look_in(struct awaited *a, uint64_t ms)
 {
     struct env *env = run_env(a->run);
 
-    env->ops->timer_set(env, &a->timer,
-                        env_now(env) + AWAIT_LOOK_MS * NS_PER_MS);
+    env->ops->timer_set(env, &a->timer, env_now(env) + ms * NS_PER_MS);
 }
 
 static void look(struct env_timer *timer)
 {
     struct awaited *a = container_of(timer, struct awaited, timer);
 
-    answer_due(a);
-    look_later(a); /* also while a look outlives all who waited: others come */
+    answer_due(a, false);
+    look_in(a, AWAIT_LOOK_MS); /* also while a look outlives all who waited:
+                                  others come */
     if (list_is_empty(&a->askers))
         settle(a);
+    else if (!a->is_looking && is_marked(a))
+        look_for_damage(a);
     else if (!a->is_looking)
         look_at(a, "remote", remote_looked);
 }
@@ -224,7 +274,7 @@ static struct awaited *find_or_make(struct engine *e, struct run *run,
     a->timer.fire = look;
     list_init(&a->askers);
     list_append(&e->awaited, &a->link);
-    look_later(a);
+    look_in(a, is_marked(a) ? 0 : AWAIT_LOOK_MS);
     return a;
 }
 
@@ -235,8 +285,9 @@ void await_request(struct session *s, uint64_t request_id,
     struct asker *k;
     struct err err = {0};
     uint32_t state;
+    int result = known(s->run, &v->id, &state, &err);
 
-    if (known(s->run, &v->id, &state, &err) || state == WIRE_STATE_REMOTE) {
+    if (result && !is_of_home(result, state)) {
         answer(s, request_id, &v->id, state, &err);
         return;
     }
@@ -256,6 +307,7 @@ void await_request(struct session *s, uint64_t request_id,
     k->session = s;
     k->request_id = request_id;
     k->until_ns = env_now(s->engine->env) + AWAIT_MS * NS_PER_MS;
+    k->after = a->begun;
     list_append(&a->askers, &k->link);
     s->await_count++;
 }
@@ -281,7 +333,7 @@ void await_changed(struct run *run, const struct save_id *id)
 
     if (!a)
         return;
-    answer_due(a);
+    answer_due(a, true); /* it was read back just now */
     settle(a);
 }
 

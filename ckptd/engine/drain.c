@@ -397,7 +397,7 @@ static void look(struct env_timer *timer)
     }
     d->id = next->id;
     d->begun_ns = env_now(env_of(d));
-    d->is_new = false;
+    d->is_new = d->is_replaced = false;
     d->err = (struct err){0};
     d->file_bytes = remote_file_bytes(d->run->home);
     drain_move(d, DRAIN_FETCHING);

@@ -37,7 +37,8 @@ struct drain {
     struct run *run;
     struct save_id id;
     uint64_t begun_ns;
-    bool is_new; /* this daemon's share was copied now */
+    bool is_new;      /* this daemon's share was copied now */
+    bool is_replaced; /* a table that was there and is not true */
     struct held_manifest *held;
     uint64_t file_bytes;
     void *table; /* this daemon's, in bytes; `tier` is open on it */

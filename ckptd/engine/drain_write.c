@@ -175,18 +175,42 @@ void drain_write_cancel(struct drain *d)
  * The table.
  */
 
-/* It says the same whoever wrote it: ours of an earlier life is as good. */
+static struct recio_place table_place(const struct drain *d)
+{
+    return (struct recio_place){.run = d->run->name,
+                                .folder = "remote",
+                                .id = d->id,
+                                .daemon = d->tier.info.daemon};
+}
+
+static void table_removed(void *arg, int result)
+{
+    struct drain *d = arg;
+
+    if (result)
+        drain_table_put(d, result);
+    else
+        drain_put_table(d);
+}
+
+/* It says the same whoever wrote it: ours of an earlier life is as good, unless
+ * files were written anew since, and not as they were (encoded, or not). */
 static void table_done(void *arg, int result)
 {
-    drain_table_put(arg, result);
+    struct drain *d = arg;
+    struct recio_place place = table_place(d);
+
+    if (result != -EEXIST || d->is_replaced) {
+        drain_table_put(d, result);
+        return;
+    }
+    d->is_replaced = true;
+    recio_remove_container(store_of(d), &place, table_removed, d);
 }
 
 void drain_put_table(struct drain *d)
 {
-    const struct recio_place place = {.run = d->run->name,
-                                      .folder = "remote",
-                                      .id = d->id,
-                                      .daemon = d->tier.info.daemon};
+    struct recio_place place = table_place(d);
 
     recio_put_container(store_of(d), &place, d->table, d->table_bytes,
                         table_done, d);

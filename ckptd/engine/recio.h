@@ -50,6 +50,9 @@ struct recio_place {
 void recio_put_container(struct store *s, const struct recio_place *place,
                          const void *data, uint64_t bytes, recio_put_fn done,
                          void *arg);
+/* What stands under the name, then its parts; 0 also when there is nothing. */
+void recio_remove_container(struct store *s, const struct recio_place *place,
+                            recio_put_fn done, void *arg);
 /* Only the parts, NAME.N from 0: those of a large manifest. */
 void recio_put_parts(struct store *s, const struct recio_place *place,
                      const void *data, uint64_t bytes, recio_put_fn done,

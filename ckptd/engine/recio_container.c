@@ -6,6 +6,8 @@
  * bytes are as good as written by us (an earlier attempt's outcome was
  * unknown), others are -EEXIST.
  *
+ * Removing: the name first, so that nothing is half there.
+ *
  * Reading: the record under the name is the container, or a parts record that
  * says how many parts to read behind one another. What was put together from
  * parts is opened once, so that its root can be compared with the one on
@@ -221,6 +223,37 @@ void recio_put_parts(struct store *s, const struct recio_place *place,
     c->bytes = bytes;
     c->part_count = recio_part_count(bytes);
     put_next(c);
+}
+
+/*
+ * Removing. How many parts there are nobody says once their record is gone:
+ * they end where there is none.
+ */
+
+static void piece_removed(struct store_req *req, int64_t result)
+{
+    struct container *c = req->owner;
+    bool is_last = result == -ENOENT && c->part > 0;
+
+    if (is_last || (result < 0 && result != -ENOENT)) {
+        container_put_end(c, is_last ? 0 : (int)result);
+        return;
+    }
+    (void)name_part(c->name, c->run, c->folder, &c->id, &c->daemon, c->part++);
+    store_submit(c->store, &c->req);
+}
+
+void recio_remove_container(struct store *s, const struct recio_place *place,
+                            recio_put_fn done, void *arg)
+{
+    struct container *c = put_new(s, place, done, arg);
+
+    if (!c)
+        return;
+    (void)name_save_daemon(c->name, c->run, c->folder, &c->id, &c->daemon);
+    c->req.op = STORE_REMOVE;
+    c->req.done = piece_removed;
+    store_submit(s, &c->req);
 }
 
 /*

@@ -3,8 +3,8 @@
  *
  * Happy path: let go of what others have removed; if there is a policy, look at
  * pins and leases, choose, have the newest checkpoint read
- * back unless verified/SAVE says that was done, then remove the chosen saves
- * one by one. While ranks load, or an undecided save refers to a victim, or
+ * back unless verified/SAVE says that was done, look once more, since that may
+ * take long, and remove what was chosen both times, one by one. While ranks load, or an undecided save refers to a victim, or
  * other daemons read back, the pass is put off. Any failure ends the pass with
  * a line in the log and removes nothing more; the next commit starts another.
  */
@@ -28,9 +28,10 @@ static const bool allowed[RETAIN_PHASES][RETAIN_PHASES] = {
     [RETAIN_IDLE] = {[RETAIN_BURYING] = true},
     [RETAIN_BURYING] = {[RETAIN_LOOKING] = true, [RETAIN_IDLE] = true},
     [RETAIN_LOOKING] = {[RETAIN_READING_BACK] = true,
+                        [RETAIN_REMOVING] = true,
                         [RETAIN_RELEASING] = true,
                         [RETAIN_IDLE] = true},
-    [RETAIN_READING_BACK] = {[RETAIN_REMOVING] = true, [RETAIN_IDLE] = true},
+    [RETAIN_READING_BACK] = {[RETAIN_LOOKING] = true, [RETAIN_IDLE] = true},
     [RETAIN_REMOVING] = {[RETAIN_RELEASING] = true, [RETAIN_IDLE] = true},
     [RETAIN_RELEASING] = {[RETAIN_IDLE] = true},
 };
@@ -53,7 +54,7 @@ void retain_move(struct retention *t, enum retain_phase to)
 static void pass_begin(struct retention *t)
 {
     t->has_policy = t->is_policy_wanted;
-    t->is_wanted = t->is_policy_wanted = false;
+    t->is_wanted = t->is_policy_wanted = t->is_read_back = false;
     retain_move(t, RETAIN_BURYING);
     retain_bury(t);
 }
@@ -157,50 +158,89 @@ void retain_verified(struct retention *t, int result, const char *what)
         return;
     }
     retain_save(t, &t->newest)->is_verified = true;
-    retain_move(t, RETAIN_REMOVING);
-    remove_next(t);
+    t->is_read_back = true;
+    retain_move(t, RETAIN_LOOKING);
+    retain_look(t);
 }
 
-void retain_looked(struct retention *t)
+/* Of those in `chosen`, what is in `before` too: how many are left. */
+static size_t keep_both(struct save_id *chosen, size_t count,
+                        const struct save_id *before, size_t before_count)
 {
-    const struct catalog *c = &t->run->catalog;
-    const struct catalog_generation *g = catalog_newest(c);
-    const struct catalog_save *newest;
+    size_t kept = 0, k = 0;
 
-    assert(g); /* it has a policy */
-    if (t->is_stopping) {
-        retain_end(t, 0, "");
-        return;
+    for (size_t i = 0; i < count; i++) {
+        while (k < before_count && save_id_compare(&before[k], &chosen[i]) < 0)
+            k++;
+        if (k < before_count && save_id_compare(&before[k], &chosen[i]) == 0)
+            chosen[kept++] = chosen[i];
     }
-    t->victim = calloc(c->save_count + 1, sizeof *t->victim);
-    if (!t->victim) {
-        retain_end(t, -ENOMEM, "choosing");
-        return;
-    }
-    t->victim_count =
-        retain_choose(c, g->record.keep_last, g->record.keep_every, t->victim);
-    if (t->victim_count == 0) {
-        retain_release(t);
-        return;
-    }
-    t->newest = catalog_latest(c); /* without one there are no victims */
-    newest = retain_save(t, &t->newest);
+    return kept;
+}
+
+/* Nothing is removed behind a newest checkpoint that does not load; then the
+ * pass is over. */
+static bool is_newest_sound(struct retention *t)
+{
+    const struct catalog_save *newest = retain_save(t, &t->newest);
+
     if (newest->is_damaged &&
         !is_left_out("hold behind the damaged")) { /* whoever verified it saw it
                                                       before that */
         retain_end(t, -CKPT_ECORRUPT,
                    "the newest checkpoint was found damaged (ckpt verify)");
+        return false;
+    }
+    if (newest->is_lost)
+        retain_end(t, newest->code, catalog_reason(newest));
+    return !newest->is_lost;
+}
+
+/* What the policy lets go, as far as it did before the newest was read back. */
+static int choose(struct retention *t)
+{
+    const struct catalog *c = &t->run->catalog;
+    const struct catalog_generation *g = catalog_newest(c);
+    struct save_id *chosen = calloc(c->save_count + 1, sizeof *chosen);
+    size_t count;
+
+    assert(g); /* it has a policy */
+    if (!chosen)
+        return -ENOMEM;
+    count =
+        retain_choose(c, g->record.keep_last, g->record.keep_every, chosen);
+    if (t->is_read_back)
+        count = keep_both(chosen, count, t->victim, t->victim_count);
+    free(t->victim);
+    t->victim = chosen;
+    t->victim_count = count;
+    return 0;
+}
+
+void retain_looked(struct retention *t)
+{
+    int rc = t->is_stopping ? 0 : choose(t);
+
+    if (rc || t->is_stopping) {
+        retain_end(t, rc, "choosing");
         return;
     }
-    if (newest->is_lost) {
-        retain_end(t, newest->code, catalog_reason(newest));
+    if (t->victim_count == 0) {
+        retain_release(t);
+        return;
+    }
+    if (!t->is_read_back) /* without one there are no victims */
+        t->newest = catalog_latest(&t->run->catalog);
+    if (!is_newest_sound(t))
+        return;
+    if (retain_save(t, &t->newest)->is_verified ||
+        is_left_out("reading back")) {
+        retain_move(t, RETAIN_REMOVING);
+        remove_next(t);
         return;
     }
     retain_move(t, RETAIN_READING_BACK);
-    if (newest->is_verified || is_left_out("reading back"))
-        retain_verified(t, 0, "");
-    else
-        retain_verify(t);
+    retain_verify(t);
 }
 
 /*

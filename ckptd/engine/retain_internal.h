@@ -13,7 +13,7 @@
 enum retain_phase {
     RETAIN_IDLE,
     RETAIN_BURYING,
-    RETAIN_LOOKING,
+    RETAIN_LOOKING, /* and once more after reading back */
     RETAIN_READING_BACK,
     RETAIN_REMOVING,
     RETAIN_RELEASING,
@@ -36,6 +36,7 @@ struct retention {
     bool is_policy_wanted; /* and that looks at the policy too */
     bool has_policy;       /* the pass under way does */
     bool is_stopping;
+    bool is_read_back; /* the newest was, in this pass */
     struct seen_lease *lease;
     size_t lease_count, lease_capacity;
     struct store_names names; /* of the folder under way */

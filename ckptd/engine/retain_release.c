@@ -2,7 +2,8 @@
  * retain_release.c - local copies that need not stay.
  *
  *   REMOTE, and not one of the local_last newest -> remote/SAVE made sure of ->
- *   references of its segments dropped
+ *   nothing on record as damaged there, which may have come since the pass
+ *   began -> references of its segments dropped
  *
  * Nothing is put on record: a next life finds what is left of the segments, or
  * that they are gone, and lets go of the rest. What is being loaded, drained,
@@ -25,22 +26,14 @@ static bool is_in_use(const struct retention *t, const struct save_id *id)
            drain_uses(t->run, id);
 }
 
-/* The mark was only seen, and what is let go is written over: creating it once
- * more answers that it is there, and stays, and so do the tables beside it. */
-static void mark_stays(void *arg, int result)
+static void let_go(struct retention *t, struct catalog_save *s)
 {
-    struct retention *t = arg;
-    const struct save_id *id = &t->victim[t->next_victim - 1];
-    struct catalog_save *s = retain_save(t, id);
+    const struct save_id *id = &s->id;
     struct run *run = t->run;
 
-    if (result && result != -EEXIST) {
-        retain_end(t, result, "making sure that a checkpoint is REMOTE");
-        return;
-    }
-    if (s->status == SAVE_COMMITTED && is_in_use(t, id)) {
+    if (is_in_use(t, id)) {
         retain_later(t); /* since the mark was asked for */
-    } else if (s->status == SAVE_COMMITTED) {
+    } else if (catalog_is_remote(s)) {
         segpool_release(run->home->engine->pool, &run->catalog.uuid, id);
         s->is_released = true;
         t->env->ops->log(t->env, LOG_LEVEL_INFO,
@@ -49,7 +42,37 @@ static void mark_stays(void *arg, int result)
                          "now on: its local copy is let go",
                          run->name, id->step, id->generation);
     }
+}
+
+static void damage_listed(void *arg, int result, struct store_names *names)
+{
+    struct retention *t = arg;
+    struct catalog_save *s = retain_save(t, &t->victim[t->next_victim - 1]);
+
+    if (result) {
+        retain_end(t, result, "cannot list damaged_remote/");
+        return;
+    }
+    catalog_set_damaged_remote(&t->run->catalog, names);
+    if (s->status == SAVE_COMMITTED)
+        let_go(t, s);
     release_next(t);
+}
+
+/* The mark was only seen, and what is let go is written over: creating it once
+ * more answers that it is there, and stays, and so do the tables beside it. */
+static void mark_stays(void *arg, int result)
+{
+    struct retention *t = arg;
+    char name[RECORD_NAME_BYTES];
+
+    if (result && result != -EEXIST) {
+        retain_end(t, result, "making sure that a checkpoint is REMOTE");
+        return;
+    }
+    recio_list(t->run->home->store,
+               name_run(name, t->run->name, "damaged_remote"), damage_listed,
+               t);
 }
 
 static void release_next(struct retention *t)

@@ -205,9 +205,12 @@ static void what_is_not_sent_there_is_refused_in_words(void **state)
     rig_free(f.g);
 }
 
-/* It is not REMOTE any more, and does not become so by itself. */
+/* It is not REMOTE any more, until others mend it, of which this daemon hears
+ * from the home alone. */
 static void what_was_found_damaged_there_is_refused(void **state)
 {
+    struct id128 other = {.b = {7}};
+    char name[RECORD_NAME_BYTES];
     struct rig_job f;
     struct save_id id;
 
@@ -217,12 +220,17 @@ static void what_was_found_damaged_there_is_refused(void **state)
     ask(f.r[0], &id, REQUEST);
     (void)rig_run(f.g, 9000, NULL, NULL);
     assert_int_equal(told[0], WIRE_STATE_REMOTE);
-    catalog_find(&rig_the_run(f.g)->catalog, &id)->is_remote_damaged = true;
+    (void)name_save_daemon(name, RIG_RUN, "damaged_remote", &id, &other);
+    rig_put_mark(f.g, RECORD_DAMAGED_REMOTE, name, &id);
     ask(f.r[0], &id, REQUEST + 1);
     (void)rig_run(f.g, 10, NULL, NULL);
     assert_int_equal(f.r[0]->error_id, REQUEST + 1);
     assert_int_equal(f.r[0]->error, -CKPT_ECORRUPT);
     assert_non_null(strstr(f.r[0]->error_text, "ckpt cp"));
+    assert_int_equal(media_remove(rig_home(f.g), name), 0);
+    ask(f.r[0], &id, REQUEST + 2);
+    (void)rig_run(f.g, 10, NULL, NULL);
+    assert_int_equal(told[2], WIRE_STATE_REMOTE);
     rig_free(f.g);
 }
 

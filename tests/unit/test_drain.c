@@ -6,6 +6,7 @@
  */
 #include "ckptd/engine/drain_internal.h"
 #include "ckptd/engine/remote_write.h"
+#include "tests/lib/drained.h"
 #include "tests/lib/media.h"
 #include "tests/lib/rig_drain.h"
 #include "tests/lib/rig_pair.h"
@@ -441,6 +442,50 @@ static void a_mark_that_is_missing_is_written(void **state)
     rig_free(f.g);
 }
 
+/* The first life copied all of it, and died before the mark. Then a file went,
+ * and what is written in its place is encoded: the old table is true no more.
+ */
+static void a_table_that_is_true_no_more_is_replaced(void **state)
+{
+    const struct store_fault no_mark = {.op = STORE_PUT,
+                                        .name_part = "/remote/",
+                                        .nth = 2,
+                                        .persistent = true,
+                                        .error = -EIO};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        struct rig_shape shape = rig_drain_shape(1, 0);
+        struct test_world *world;
+        struct drained d;
+        struct save_id id;
+        struct rig_job f;
+
+        rig_drain_begin(&f, 181 + 2 * i, forms[i], 1, 0);
+        f.g->engine->env->drain_codec = DRAIN_RAW;
+        test_env_fail(f.g->daemon, RIG_HOME, &no_mark);
+        rig_job_commit(&f, 10, 10);
+        id = f.v[0]->id;
+        (void)rig_run(f.g, 5000, NULL, NULL);
+        assert_true(rig_save_at(f.g, 10)->is_drained);
+        assert_false(rig_is_remote(f.g, 10));
+        world = f.g->world;
+        f.g->has_shared_world = true;
+        rig_kill(f.g);
+        rig_free(f.g);
+        drained_begin(&d, world, "a", &id);
+        drained_remove(&d, 1);
+        drained_end(&d);
+        f = (struct rig_job){.g = rig_new_in(world, "a")};
+        f.g->engine->env->drain_codec = DRAIN_PLANES;
+        rig_job_enter(&f, "two", &shape);
+        rig_drain_settle(f.g);
+        assert_true(rig_is_remote(f.g, 10));
+        rig_drain_check(f.g, &id, forms[i]);
+        rig_free(f.g);
+    }
+}
+
 /* A wish for what is copied, and waits for its mark, takes nothing from others,
  * however often it is said. */
 static void nothing_yields_to_what_is_copied(void **state)
@@ -516,6 +561,7 @@ int main(void)
         cmocka_unit_test(it_ends_in_the_midst_of_it),
         cmocka_unit_test(it_ends_at_once_though_its_rate_is_low),
         cmocka_unit_test(a_mark_that_is_missing_is_written),
+        cmocka_unit_test(a_table_that_is_true_no_more_is_replaced),
         cmocka_unit_test(nothing_yields_to_what_is_copied),
         cmocka_unit_test(who_has_no_share_is_not_kept),
     };

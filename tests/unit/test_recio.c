@@ -206,6 +206,15 @@ static int put_container(struct store *s, const void *data, size_t bytes)
     return (int)a.result;
 }
 
+static int remove_container(struct store *s)
+{
+    struct answer a = {0};
+
+    recio_remove_container(s, &vote_place, on_put, &a);
+    wait_for(s, &a);
+    return (int)a.result;
+}
+
 static struct answer get_container(struct store *s)
 {
     struct answer a = {0};
@@ -242,6 +251,12 @@ static void containers_come_back_whole_or_in_parts(void **state)
         free(data);
         data = container(values[i] + 1, &bytes);
         assert_int_equal(put_container(s, data, bytes), -EEXIST);
+        /* Unless what is there goes, be it in several goes. */
+        inject(s, STORE_REMOVE, 1 + i % 2, false, -EIO);
+        (void)remove_container(s);
+        assert_int_equal(remove_container(s), 0);
+        assert_int_equal(get_container(s).result, -ENOENT);
+        assert_int_equal(put_container(s, data, bytes), 0);
         free(data);
         store_close(s);
     }

@@ -4,6 +4,7 @@
  * One whose remote copy was found damaged is no second copy: the last that is
  * stays, and so does what is here of it.
  */
+#include "ckptd/engine/retain.h"
 #include "tests/lib/media.h"
 #include "tests/lib/rig_drain.h"
 
@@ -120,12 +121,79 @@ static void the_local_copy_stays_too(void **state)
     rig_free(j.g);
 }
 
+/* The next pass waits for the home's answer to this. */
+static void hold_pass_at(struct rig *g, int op, const char *part)
+{
+    const struct store_fault slow = {
+        .op = op, .name_part = part, .nth = 1, .delay_polls = 300000};
+
+    test_env_fail(g->daemon, RIG_HOME, &slow);
+}
+
+/* And the record comes meanwhile. */
+static void put_meanwhile(struct rig *g, const struct save_id *damaged)
+{
+    (void)rig_run(g, 500, NULL, NULL);
+    assert_true(retain_is_busy(rig_the_run(g)));
+    put_damaged_remote(g, damaged);
+    rig_drain_settle(g);
+    rig_settle(g);
+}
+
+/* Reading back may take long: what it found out about stays in force. */
+static void what_is_found_while_it_reads_back_counts(void **state)
+{
+    struct rig_job j;
+    struct save_id id;
+
+    (void)state;
+    rig_drain_begin(&j, 7, true, 20, 1);
+    (void)commit(&j, 20);
+    rig_drain_settle(j.g);
+    rig_job_commit(&j, 40, 40);
+    id = j.v[0]->id;
+    hold_pass_at(j.g, STORE_LIST, "/verified");
+    while (!rig_is_remote(j.g, 40))
+        (void)rig_run(j.g, 100, NULL, NULL);
+    put_meanwhile(j.g, &id);
+    assert_true(rig_save_at(j.g, 40)->is_marked_remote);
+    assert_int_equal(rig_status(j.g, 20), SAVE_COMMITTED);
+    (void)commit(&j, 60);
+    rig_drain_settle(j.g);
+    rig_settle(j.g);
+    assert_int_equal(rig_status(j.g, 20), SAVE_REMOVED);
+    assert_int_equal(rig_status(j.g, 40), SAVE_REMOVED);
+    rig_free(j.g);
+}
+
+static void what_is_found_right_before_it_lets_go_counts(void **state)
+{
+    struct rig_shape shape = rig_drain_shape(10, 0);
+    char mark[RECORD_NAME_BYTES];
+    struct rig_job j;
+    struct save_id id;
+
+    (void)state;
+    shape.local_last = 1;
+    rig_job_begin(&j, 8, &shape);
+    id = commit(&j, 10);
+    rig_drain_settle(j.g);
+    assert_true(rig_is_remote(j.g, 10));
+    hold_pass_at(j.g, STORE_PUT, name_save(mark, RIG_RUN, "remote", &id));
+    rig_job_commit(&j, 20, 20);
+    put_meanwhile(j.g, &id);
+    assert_false(rig_save_at(j.g, 10)->is_released);
+    rig_free(j.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_goes_behind_a_damaged_newest),
         cmocka_unit_test(the_last_good_remote_copy_stays),
         cmocka_unit_test(the_local_copy_stays_too),
+        cmocka_unit_test(what_is_found_while_it_reads_back_counts),
+        cmocka_unit_test(what_is_found_right_before_it_lets_go_counts),
     };
 
     return cmocka_run_group_tests_name("retain_damage", tests, NULL, NULL);
