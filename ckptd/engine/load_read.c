@@ -9,6 +9,7 @@
  * rank consumes.
  */
 #include "ckptd/engine/load_internal.h"
+#include "ckptd/engine/scrub.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -55,6 +56,8 @@ static void lane_end(struct load_lane *lane)
     l->read_bytes += lane->read.read_bytes;
     if (lane->read.is_remote)
         l->remote_bytes += lane->read.read_bytes;
+    if (lane->read.is_bad_here || lane->read.is_bad_there)
+        scrub_soon(l->run, &l->id, lane->read.is_bad_there);
     if (l->err.code)
         load_attempt_failed(l);
     else

@@ -158,20 +158,25 @@ static void end_later(struct chunk_read *r)
  * The remote tier.
  */
 
+/* Of a copy itself, and not of the way to it. */
+static bool is_copys(int remote)
+{
+    return remote == -ENOENT || remote == -EIO || remote == -CKPT_ECORRUPT ||
+           remote == -CKPT_EVERSION;
+}
+
 /* A failure that is nobody's fault outweighs one of the checkpoint's: an older
  * one is no better, and this one may be good. */
 static int worse(int local, int remote)
 {
-    bool is_copys = remote == -ENOENT || remote == -EIO ||
-                    remote == -CKPT_ECORRUPT || remote == -CKPT_EVERSION;
-
-    return is_copys ? local : remote;
+    return is_copys(remote) ? local : remote;
 }
 
 static void remote_failed(struct chunk_read *r)
 {
     size_t used = strlen(r->err.text);
 
+    r->is_bad_there = is_copys(r->fetch.err.code);
     if (r->skip_local) {
         r->err = r->fetch.err;
         r->result = r->err.code;
@@ -245,6 +250,9 @@ static void remote_here(struct remote_read *fetch, int result)
 /* r->err says what is wrong with what is here, if that was looked at. */
 static void from_remote(struct chunk_read *r)
 {
+    r->is_bad_here =
+        is_copys(r->result) &&
+        id_equal(&file_of(r)->store, &r->engine->env->local_uuid);
     if (r->segment)
         segpool_put(r->segment);
     r->segment = NULL;
@@ -464,7 +472,7 @@ void chunk_read_begin(struct chunk_read *r)
     r->err = (struct err){0};
     r->result = 0;
     r->read_bytes = 0;
-    r->is_remote = r->is_file_lost = false;
+    r->is_remote = r->is_file_lost = r->is_bad_here = r->is_bad_there = false;
     if (!fits(r)) {
         r->result = err_set(&r->err, -CKPT_EVERSION,
                             "its chunk is larger than this daemon's (%u bytes)",

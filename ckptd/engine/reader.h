@@ -43,6 +43,8 @@ struct chunk_read {
     /* Out: */
     uint64_t read_bytes; /* from media */
     bool is_remote;      /* it was read from the remote tier */
+    bool is_bad_here;    /* the copy in this store is, or is gone */
+    bool is_bad_there;   /* and that in the remote tier */
     struct err err;
     /* reader.c's own: */
     struct env_job job;

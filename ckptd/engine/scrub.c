@@ -47,6 +47,17 @@ void scrub_end(struct scrub *s)
     s->is_busy = false;
 }
 
+void scrub_soon(struct run *run, const struct save_id *id, bool is_remote_too)
+{
+    struct catalog_save *save = catalog_find(&run->catalog, id);
+
+    if (!save)
+        return;
+    save->scrub_at_s = 0;
+    if (is_remote_too)
+        save->scrub_remote_at_s = 0;
+}
+
 /* What has waited longest. */
 static void consider(struct scrub *s, struct run *run,
                      const struct catalog_save *save,

@@ -24,6 +24,9 @@ int scrub_open(struct engine *e) MUST_USE;
 /* Start nothing more. Then scrub_is_busy() turns false by and by. */
 void scrub_stop(struct engine *e);
 bool scrub_is_busy(const struct engine *e);
+/* A load found bad bytes of it here, and in the remote tier too if so: they are
+ * next, so that they go on record. */
+void scrub_soon(struct run *run, const struct save_id *id, bool is_remote_too);
 /* Not busy. */
 void scrub_close(struct engine *e);
 

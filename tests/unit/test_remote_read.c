@@ -5,10 +5,12 @@
  * each copy is told; what only did not answer is not held against a checkpoint.
  */
 #include "ckptd/engine/load.h"
+#include "ckptd/engine/scrub.h"
 #include "tests/lib/drained.h"
 #include "tests/lib/load_job.h"
 #include "tests/lib/media.h"
 #include "tests/lib/rig_pair.h"
+#include "tests/lib/rig_retain.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -19,7 +21,8 @@
 
 #include <cmocka.h>
 
-#define NEWEST (JOB_STEPS - 1)
+#define NEWEST  (JOB_STEPS - 1)
+#define WEEK_NS ((uint64_t)7 * 24 * 3600 * 1000000000)
 
 /* Three steps; of the newest there is a copy. */
 static void save(struct load_job *j, uint64_t seed, uint32_t savers,
@@ -359,6 +362,52 @@ static void both_copies_bad_fall_back(void **state)
     }
 }
 
+static bool is_noted(const struct load_job *j, const char *folder,
+                     const struct drained *d)
+{
+    char name[RECORD_NAME_BYTES];
+
+    (void)name_save_daemon(name, RIG_RUN, folder, &j->id[NEWEST],
+                           &d->tier.info.daemon);
+    return media_has(rig_home(j->g), name);
+}
+
+/* Long before its turn. */
+static void what_a_load_finds_bad_is_scrubbed_next(void **state)
+{
+    char name[RECORD_NAME_BYTES];
+    struct load_job j;
+    struct drained d;
+    struct catalog *all;
+    struct save_id *id;
+
+    (void)state;
+    save(&j, 3, 2, 1, false);
+    id = &j.id[NEWEST];
+    drained_begin(&d, j.world, "a", id);
+    flip_local(&j, &d.m, 1);
+    drained_flip(&d, 1, 5000);
+    load_job_start(&j, 1, 4, true);
+    rig_put_mark(j.g, RECORD_REMOTE, name_save(name, RIG_RUN, "remote", id),
+                 id);
+    all = &rig_the_run(j.g)->catalog;
+    catalog_find(all, id)->is_marked_remote = true;
+    for (size_t i = 0; i < all->save_count; i++)
+        all->save[i].scrub_at_s = all->save[i].scrub_remote_at_s = UINT32_MAX;
+    j.g->engine->env->scrub_every_ns = WEEK_NS;
+    assert_int_equal(scrub_open(j.g->engine), 0);
+    (void)rig_run(j.g, 60000, NULL, NULL);
+    assert_false(is_noted(&j, "damaged", &d));
+    load_job_load(&j);
+    load_job_finish(&j);
+    load_job_check(&j, NEWEST - 1);
+    (void)rig_run(j.g, 60000, NULL, NULL);
+    assert_true(is_noted(&j, "damaged", &d));
+    assert_true(is_noted(&j, "damaged_remote", &d));
+    drained_end(&d);
+    load_job_end(&j);
+}
+
 /* The newest step's segments are gone, and of what is remote some is not as it
  * should be. */
 static void falls_back_with(struct load_job *j, const char *words)
@@ -693,6 +742,7 @@ int main(void)
         cmocka_unit_test(with_one_node_gone_the_other_loads_all),
         cmocka_unit_test(a_share_without_a_copy_is_named),
         cmocka_unit_test(both_copies_bad_fall_back),
+        cmocka_unit_test(what_a_load_finds_bad_is_scrubbed_next),
         cmocka_unit_test(a_remote_file_that_is_gone_is_named),
         cmocka_unit_test(a_remote_file_that_was_cut_is_named),
         cmocka_unit_test(a_table_of_another_save_is_refused),
