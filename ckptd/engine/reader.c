@@ -250,9 +250,8 @@ static void remote_here(struct remote_read *fetch, int result)
 /* r->err says what is wrong with what is here, if that was looked at. */
 static void from_remote(struct chunk_read *r)
 {
-    r->is_bad_here =
-        is_copys(r->result) &&
-        id_equal(&file_of(r)->store, &r->engine->env->local_uuid);
+    r->is_bad_here = is_copys(r->result) &&
+                     id_equal(&file_of(r)->store, &r->engine->env->local_uuid);
     if (r->segment)
         segpool_put(r->segment);
     r->segment = NULL;
