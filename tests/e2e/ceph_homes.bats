@@ -232,7 +232,7 @@ refuses() {
     HOME_DIR=$folder wait_quiet
     HOME_DIR=$folder tool_is 0 cp --dry-run --json run@1 --to "$rados"
     is "$(grep '^{' "$OUT" | jq -r .files)" 4 "blobs"
-    CKPT_HOME=$folder timeout -s KILL 2 "$BUILD_DIR/bin/ckpt" cp --rate 24M \
+    CKPT_HOME=$folder timeout -s KILL 2 "$BUILD_DIR/bin/ckpt" cp --rate 12M \
         run@1 --to "$rados" >"$OUT" 2>&1 3>&- && complain "it was done too soon"
     tool_is 0 ls --json
     is "$(grep -cE 'COMMITTED|REMOTE' "$OUT" || true)" 0 "checkpoints there"
