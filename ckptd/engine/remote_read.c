@@ -25,8 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TRIES 3
-
 enum file_phase {
     FILE_CLOSED,
     FILE_OPENING,
@@ -159,7 +157,7 @@ static void read_begin(struct remote_read *r);
 
 static bool is_worth_a_try(const struct remote_read *r, int64_t result)
 {
-    return (result == -EIO || result == -ESTALE) && r->tries < TRIES &&
+    return remote_asks_again(result) && r->tries < REMOTE_TRIES &&
            !r->remote->run->home->engine->is_halted;
 }
 
@@ -426,7 +424,8 @@ static void table_read(void *arg, int64_t result, void *data)
     const struct home *home = t->remote->run->home;
     char name[RECORD_NAME_BYTES];
 
-    if (result == -EIO && ++t->tries < TRIES && !home->engine->is_halted) {
+    if (remote_asks_again(result) && ++t->tries < REMOTE_TRIES &&
+        !home->engine->is_halted) {
         table_fetch(t);
         return;
     }

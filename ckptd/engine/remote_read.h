@@ -12,6 +12,16 @@
 #include "ckptd/engine/home.h"
 #include "formats/manifest.h"
 
+#include <errno.h>
+
+/* A home that comes back may answer so to what was under way: it is asked this
+ * often before it is believed. */
+#define REMOTE_TRIES 3
+static inline bool remote_asks_again(int64_t result)
+{
+    return result == -EIO || result == -ESTALE;
+}
+
 /* The copies of one checkpoint; the manifest stays the caller's. */
 struct remote;
 struct remote_table;

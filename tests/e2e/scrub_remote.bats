@@ -107,7 +107,7 @@ follow_doctor() {
     is "$(jq -r '"\(.kind) \(.tier) \(.result)"' "$OUT" | paste -sd' ')" \
         "scrub remote corrupt scrub nvme ok" "objects"
     tool_is 4 scrub --resume
-    out_has "1 of 1 were read by this pass before"
+    out_has "1 of 1 were read by this pass before: it is complete"
     flip "$HOME_DIR/$file" $((offset + 5000))
     tool_is 0 scrub --tier remote
     is "$(damaged); $(remote)" "; 1" "damaged; REMOTE"
@@ -123,6 +123,8 @@ follow_doctor() {
     read -r file <<<"$(remote_place 1 file)"
     mv "$HOME_DIR/$file" "$BATS_TEST_TMPDIR/file"
     tool_is 3 scrub
+    is "$(grep -c "No such file or directory .and all else of this file." "$OUT")" 1 \
+        "how often it is said"
     is "$(damaged)" "1" "damaged"
     tool_is 4 wait --state remote --timeout 5 run@1
     mv "$BATS_TEST_TMPDIR/aside" "$LOCAL"
@@ -136,6 +138,55 @@ follow_doctor() {
     tool_is 0 scrub --tier remote
     out_has "^1 of 2 are not in the remote tier"
     is "$(cut -f1,3,6 "$OUT" | grep "^run" | tr '\t\n' ' ;')" "run@1 ok remote;" "lines"
+}
+
+@test "tables that are gone are damage, of the remote tier alone" {
+    saves_remote 1
+    rm "$HOME_DIR"/runs/run/remote/*.*
+    tool_is 3 scrub
+    out_has "^run@1	generation 1	partial	.*	remote"
+    out_has "^run@1	generation 1	ok	.*	nvme"
+    is "$(grep -c "no copy of the share of $(hostname) (.*) is in the remote tier" "$OUT")" \
+        1 "how often it is said"
+    is "$(damaged); $(remote)" "1; " "damaged; REMOTE"
+    follow_doctor
+    is "$(damaged); $(remote)" "; 1" "damaged; REMOTE"
+}
+
+@test "a mark that is gone is told, and written as doctor says" {
+    saves_remote 1
+    tool_is 0 doctor
+    out_lacks "warn"
+    rm "$HOME_DIR"/runs/run/remote/*-0001
+    tool_is 0 doctor
+    out_has "remote tier +warn +run@1/1: the shares of all its hosts are there"
+    tool_is 0 "$(grep -o "ckpt drain run@1/1" "$OUT" | cut -d' ' -f2)" run@1/1
+    eventually is_marked 1
+    tool_is 0 doctor
+    out_lacks "warn"
+    is "$(damaged); $(remote)" "; 1" "damaged; REMOTE"
+}
+
+@test "a daemon that is stopped is told, with what helps" {
+    start_daemon
+    kill -STOP "$daemon"
+    tool_is 1 doctor
+    kill -CONT "$daemon"
+    out_has "daemon +FAIL .*pid $daemon .*: it has not answered for [0-9]* s"
+    out_has "fix: .*kill -CONT"
+    tool_is 0 doctor
+    stop_daemon
+}
+
+@test "what was let go here is no damage of the local store" {
+    saves_remote 1
+    rm "$LOCAL"/seg/*
+    tool_is 0 scrub
+    read -r file offset <<<"$(remote_place 1 file offset)"
+    flip "$HOME_DIR/$file" $((offset + 5000))
+    tool_is 4 scrub
+    tool_is 0 ls --json
+    is "$(jq -r '"\(.damaged) \(.damaged_remote)"' "$OUT")" "false true" "damaged"
 }
 
 @test "a daemon with nothing else to do finds it by itself, and that it was mended" {

@@ -5,6 +5,7 @@
  * thread, which is faster than a drive delivers.
  */
 #include "tools/ckpt/check.h"
+#include "ckptd/engine/remote_read.h"
 #include "common/array.h"
 #include "formats/codec.h"
 #include "tools/ckpt/remote.h"
@@ -23,6 +24,7 @@ struct lane {
     struct store_req req;
     uint8_t *extent;
     uint64_t chunk;
+    uint32_t tries;
     bool is_busy;
 };
 
@@ -46,6 +48,7 @@ struct checking {
     uint8_t *raw, *scratch;
     uint64_t next_chunk;
     uint32_t busy;
+    uint32_t said; /* failures */
     struct pace pace;
 };
 
@@ -142,29 +145,48 @@ static void count_finding(struct checking *k, const struct place *p,
                        (int)sizeof f->first - 1, words);
 }
 
+/* What holds for a whole share, or a whole file, is said once: where that is
+ * noted. NULL: it is about this chunk alone. */
+static bool *told_of(const struct place *p)
+{
+    struct segments_file *f;
+
+    if (p->why)
+        return &p->share->is_told;
+    f = &p->share->segments.file[location_of(p)->file];
+    return f->failed ? &f->is_told : NULL;
+}
+
+static const char *along(const struct place *p, const char *tensors)
+{
+    if (p->why)
+        return "and all else of its daemon";
+    return told_of(p) ? "and all else of this file" : tensors;
+}
+
 static void say(struct checking *k, uint64_t chunk, const struct place *p,
                 const struct err *err)
 {
     struct check_result *out = k->out;
-    uint64_t said = out->corrupt + out->missing + out->unread - out->replaced;
+    bool *told = told_of(p);
     char place[400], tensors[700], words[2400];
 
-    if (p->why && p->share->is_told)
-        return;
-    p->share->is_told |= p->why != NULL;
     place_words(p, place, sizeof place);
     manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
     (void)snprintf(words, sizeof words, "%s@%" PRIu64 "/%u: %s%s%s (%s)",
                    k->run, k->m->info.id.step, k->m->info.id.generation, place,
-                   err->text, advice_for(err->code),
-                   p->why ? "and all else of its daemon" : tensors);
+                   err->text, advice_for(err->code), along(p, tensors));
     count_finding(k, p, err, words);
-    if (said == 1)
+    if (told && *told)
+        return;
+    if (told)
+        *told = true;
+    if (k->said++ == 0)
         (void)snprintf(out->first, sizeof out->first, "%.*s",
                        (int)sizeof out->first - 1, words);
-    if (said <= SAID_MOST)
+    if (k->said <= SAID_MOST)
         (void)complain(k->tool, 0, "%s", words);
-    else if (said == SAID_MOST + 1)
+    else if (k->said == SAID_MOST + 1)
         (void)complain(k->tool, 0, "more failures are counted only");
 }
 
@@ -172,8 +194,8 @@ static void failed(struct checking *k, uint64_t chunk, const struct place *p,
                    const struct err *err)
 {
     bool is_replaced = k->wish->good && k->wish->good[chunk];
-    bool is_missing = err->code == -ENOENT || err->code == -EXDEV ||
-                      (err->code == -ESTALE && is_replaced); /* let go */
+    bool is_let_go = err->code == -ESTALE && (is_replaced || k->wish->may_lack);
+    bool is_missing = err->code == -ENOENT || err->code == -EXDEV || is_let_go;
     struct check_result *out = k->out;
 
     if (is_ours(err->code)) {
@@ -215,6 +237,20 @@ static int check_content(struct checking *k, const struct chunk_header *want,
                          "its content does not match its digest");
 }
 
+/* A home that failed to answer is asked again before it is believed. */
+static bool is_asked_again(struct lane *lane, int64_t result)
+{
+    struct checking *k = lane->checking;
+    struct place place = place_of(k, lane->chunk);
+
+    if (k->wish->tier != CHECK_REMOTE || !remote_asks_again(result) ||
+        ++lane->tries == REMOTE_TRIES)
+        return false;
+    segments_read(&place.share->segments, location_of(&place)->file,
+                  &lane->req);
+    return true;
+}
+
 static void chunk_arrived(struct store_req *req, int64_t result)
 {
     struct lane *lane = req->owner;
@@ -224,6 +260,8 @@ static void chunk_arrived(struct store_req *req, int64_t result)
     struct err err = {0};
     int rc;
 
+    if (is_asked_again(lane, result))
+        return;
     lane->is_busy = false;
     k->busy--;
     manifest_chunk_header(place.share->segments.manifest, place.at, &want);
@@ -285,6 +323,7 @@ static void lane_start(struct checking *k, struct lane *lane)
         return;
     }
     lane->chunk = chunk;
+    lane->tries = 0;
     lane->is_busy = true;
     pace_hold(&k->pace, bytes);
     k->busy++;

@@ -40,6 +40,9 @@ struct check_wish {
     struct check_finding *found;        /* NULL, or one per share of that */
     uint64_t rate_bytes_s;              /* 0: as fast as it goes */
     struct chunk_list *bad;             /* NULL: only counted */
+    /* What is not here may have been let go: what is in its place is no damage
+     * of this tier. */
+    bool may_lack;
     /* Per chunk: a good copy was found, here or by an earlier turn; NULL: of no
      * interest. What is missing and was good elsewhere is counted, not said. */
     bool *good;

@@ -325,6 +325,7 @@ static void check_run(struct doctor *d, const char *run)
     found(d, "run", FINDING_OK, seen, "");
     check_latest(d, &c);
     check_remote(d, &c);
+    check_mark(d, &c);
     catalog_free(&c);
 }
 

@@ -29,6 +29,8 @@ void check_ceph(struct doctor *d);
 void check_latest(struct doctor *d, const struct catalog *c);
 /* doctor_remote.c: does the remote tier come along? */
 void check_remote(struct doctor *d, const struct catalog *c);
+/* Is what is there marked? */
+void check_mark(struct doctor *d, const struct catalog *c);
 /* doctor_daemon.c: who answers on the daemon's socket, and in which mode? */
 void check_daemon(struct doctor *d);
 /* doctor_segments.c: segments with a damaged header, which nobody uses. */

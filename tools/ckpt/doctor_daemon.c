@@ -15,6 +15,16 @@
 
 #define PATIENCE_S 15
 
+#define USER_FIX                                                               \
+    "one daemon serves one user: use a local store of your own (CKPT_LOCAL)"
+#define SILENT_FIX                                                             \
+    "if it is stopped: kill -CONT its pid; if a drive or a home hangs, its "   \
+    "log (ckptd.log in the local store) names it. Else kill it: what is "      \
+    "committed stays, and the job's library starts another"
+#define OTHER_FIX                                                              \
+    "it is of another version, or full: end it (kill its pid) when no job "    \
+    "needs it; the next trainer starts one"
+
 static bool receive(int fd, void *to, size_t bytes)
 {
     uint8_t *at = to;
@@ -56,8 +66,15 @@ static bool say_hello(int fd)
     return ok;
 }
 
+/* How it is: what it said, or did not say, and what helps. */
+struct answer {
+    enum finding finding;
+    char words[700];
+    const char *fix;
+};
+
 /* What it answers to HELLO: its mode, or why it has none to tell. */
-static void ask_mode(int fd, char *mode, size_t capacity)
+static void ask_mode(int fd, struct answer *out)
 {
     struct timeval patience = {.tv_sec = PATIENCE_S};
     uint8_t head[WIRE_HEADER_BYTES], payload[4096];
@@ -66,19 +83,26 @@ static void ask_mode(int fd, char *mode, size_t capacity)
     struct wire_header h;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    *out = (struct answer){.finding = FINDING_FAIL, .fix = OTHER_FIX};
     if (!say_hello(fd) || !receive(fd, head, sizeof head) ||
         wire_header_decode(head, &h) || h.length > sizeof payload ||
-        !receive(fd, payload, h.length))
-        (void)snprintf(mode, capacity, "it does not answer: %s",
+        !receive(fd, payload, h.length)) {
+        (void)snprintf(out->words, sizeof out->words,
+                       "it has not answered for %d s: %s", PATIENCE_S,
                        err_text(errno));
-    else if (h.type == WIRE_HELLO_OK &&
-             wire_hello_ok_decode(payload, h.length, &ok) == 0)
-        (void)snprintf(mode, capacity, "%s", ok.mode);
-    else if (h.type == WIRE_ERROR &&
-             wire_error_decode(payload, h.length, &error) == 0)
-        (void)snprintf(mode, capacity, "it refuses: %.600s", error.text);
-    else
-        (void)snprintf(mode, capacity, "it speaks another protocol");
+        out->fix = SILENT_FIX;
+    } else if (h.type == WIRE_HELLO_OK &&
+               wire_hello_ok_decode(payload, h.length, &ok) == 0) {
+        (void)snprintf(out->words, sizeof out->words, "%s", ok.mode);
+        out->finding = FINDING_OK;
+    } else if (h.type == WIRE_ERROR &&
+               wire_error_decode(payload, h.length, &error) == 0) {
+        (void)snprintf(out->words, sizeof out->words, "it refuses: %.600s",
+                       error.text);
+    } else {
+        (void)snprintf(out->words, sizeof out->words,
+                       "it speaks another protocol");
+    }
 }
 
 /* Who answers on the daemon's socket? */
@@ -87,7 +111,8 @@ void check_daemon(struct doctor *d)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred cred = {0};
     socklen_t bytes = sizeof cred;
-    char path[1024], mode[700], seen[2000];
+    char path[1024], seen[2000];
+    struct answer answer;
     int dir, fd, rc;
 
     if (!tool_local_path(d->tool, path, sizeof path))
@@ -106,13 +131,14 @@ void check_daemon(struct doctor *d)
                        path);
         found(d, "daemon", FINDING_OK, seen, "");
     } else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0) {
-        ask_mode(fd, mode, sizeof mode);
+        ask_mode(fd, &answer);
+        if (cred.uid != geteuid()) {
+            answer.finding = FINDING_FAIL;
+            answer.fix = USER_FIX;
+        }
         (void)snprintf(seen, sizeof seen, "pid %d of uid %u serves %s: %s",
-                       (int)cred.pid, cred.uid, path, mode);
-        found(d, "daemon", cred.uid == geteuid() ? FINDING_OK : FINDING_FAIL,
-              seen,
-              "one daemon serves one user: use a local store of your own "
-              "(CKPT_LOCAL)");
+                       (int)cred.pid, cred.uid, path, answer.words);
+        found(d, "daemon", answer.finding, seen, answer.fix);
     }
 out:
     if (fd >= 0)

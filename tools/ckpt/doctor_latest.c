@@ -37,10 +37,12 @@ static const char *latest_fix(int code)
 /* The remote tier first: what is good there may be missing here. EXIT_FINE if
  * every chunk is there somewhere, else what the local store says. */
 static int look(struct doctor *d, const char *run, const struct manifest *m,
-                const struct remote_shares *remote, struct found_there *there)
+                const struct remote_shares *remote, bool is_marked,
+                struct found_there *there)
 {
     bool *good = calloc(m->chunk_count + 1, sizeof *good);
-    struct check_wish wish = {.level = CHECK_QUICK, .good = good};
+    struct check_wish wish = {
+        .level = CHECK_QUICK, .may_lack = is_marked, .good = good};
     bool is_good;
 
     if (!good)
@@ -48,7 +50,7 @@ static int look(struct doctor *d, const char *run, const struct manifest *m,
     for (int tier = CHECK_REMOTE; tier >= CHECK_NVME; tier--) {
         struct progress progress = {.what = "check", .is_quiet = true};
 
-        if (tier == CHECK_REMOTE && !remote->present)
+        if (tier == CHECK_REMOTE && !remote->present && !is_marked)
             continue;
         wish.tier = (enum check_tier)tier;
         wish.remote = remote;
@@ -61,13 +63,14 @@ static int look(struct doctor *d, const char *run, const struct manifest *m,
 }
 
 static int check_tiers(struct doctor *d, const char *run,
-                       const struct manifest *m, struct found_there *there)
+                       const struct manifest *m, bool is_marked,
+                       struct found_there *there)
 {
     struct remote_shares remote;
     int code = remote_shares_get(d->tool, run, m, &remote);
 
     if (code == 0)
-        code = look(d, run, m, &remote, there);
+        code = look(d, run, m, &remote, is_marked, there);
     remote_shares_free(&remote);
     return code;
 }
@@ -91,7 +94,8 @@ void check_latest(struct doctor *d, const struct catalog *c)
                        latest.step);
         first = unread;
     } else {
-        code = check_tiers(d, c->run, &m, there);
+        code = check_tiers(d, c->run, &m,
+                           catalog_find(c, &latest)->is_marked_remote, there);
     }
     free(data);
     if (code) {

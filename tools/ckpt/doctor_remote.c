@@ -19,6 +19,36 @@ static bool is_meant(const struct catalog *c, const struct catalog_save *s)
            s->id.step % g->record.remote_every == 0;
 }
 
+/* All have copied their shares of the newest that is not REMOTE: the mark was
+ * lost, or whoever was to write it. */
+void check_mark(struct doctor *d, const struct catalog *c)
+{
+    const struct catalog_save *s = NULL;
+    char missing[1024], seen[400], fix[400];
+    size_t i = c->save_count;
+    uint32_t there;
+
+    while (i-- > 0 && !s)
+        if (c->save[i].status == SAVE_COMMITTED && !c->save[i].is_marked_remote)
+            s = &c->save[i];
+    if (!s || !catalog_generation_at(c, s->id.generation))
+        return;
+    there = wait_missing_words(d->tool, c->run, &s->id, "remote", missing,
+                               sizeof missing);
+    if (there == 0 || missing[0])
+        return;
+    (void)snprintf(seen, sizeof seen,
+                   "%s@%" PRIu64 "/%u: the shares of all its hosts are there, "
+                   "but not the mark that they are",
+                   c->run, s->id.step, s->id.generation);
+    (void)snprintf(fix, sizeof fix,
+                   "if that lasts: end the daemon on one of them; then ckpt "
+                   "drain %s@%" PRIu64 "/%u there starts another, which reads "
+                   "its share again and writes the mark",
+                   c->run, s->id.step, s->id.generation);
+    found(d, "remote tier", FINDING_WARN, seen, fix);
+}
+
 void check_remote(struct doctor *d, const struct catalog *c)
 {
     const struct catalog_save *newest = NULL, *behind = NULL;
@@ -45,8 +75,8 @@ void check_remote(struct doctor *d, const struct catalog *c)
         }
         return;
     }
-    wait_missing_words(d->tool, c->run, &behind->id, "remote", missing,
-                       sizeof missing);
+    (void)wait_missing_words(d->tool, c->run, &behind->id, "remote", missing,
+                             sizeof missing);
     (void)snprintf(seen, sizeof seen,
                    "%s: the last %zu checkpoints that should go there have "
                    "not, %s; of step %" PRIu64 " wait the shares of: %s",

@@ -253,8 +253,8 @@ static int print(struct draining *d, const char *run,
 
     (void)domain_text(d->tool, s, domain, sizeof domain);
     if (!catalog_is_remote(s) && strcmp(r->result, "left") != 0)
-        wait_missing_words(d->tool, run, &s->id, "remote", missing,
-                           sizeof missing);
+        (void)wait_missing_words(d->tool, run, &s->id, "remote", missing,
+                                 sizeof missing);
     if (d->tool->options.json)
         ok = json_line(json_pack(
             "{s:i, s:s, s:s, s:I, s:i, s:s, s:I, s:s, s:o, s:o}", "schema", 1,
@@ -268,6 +268,21 @@ static int print(struct draining *d, const char *run,
                      s->id.step, s->id.generation, r->result, state_text(s),
                      domain, missing[0] ? "; to be drained on " : "", missing);
     return ok ? 0 : complain(d->tool, EXIT_ERROR, "cannot print");
+}
+
+/* Its table is there, and others have yet to: if they have not, the mark is
+ * what is missing, and a daemon writes it. */
+static bool is_done_here(struct draining *d, const char *run,
+                         const struct save_id *id)
+{
+    char name[RECORD_NAME_BYTES], missing[64];
+
+    (void)name_save_daemon(name, run, "remote", id, &d->store);
+    if (tool_has(d->tool, name) != 1)
+        return false;
+    (void)wait_missing_words(d->tool, run, id, "remote", missing,
+                             sizeof missing);
+    return missing[0] != '\0';
 }
 
 static int drain_save(struct draining *d, const char *run,
@@ -288,8 +303,7 @@ static int drain_save(struct draining *d, const char *run,
         if (rc < 0)
             return -rc;
         r.result = rc ? "copied" : "nothing here";
-        (void)name_save_daemon(name, run, "remote", &s->id, &d->store);
-        if (rc && tool_has(d->tool, name) != 1)
+        if (rc && !is_done_here(d, run, &s->id))
             code = copy(d, run, &s->id, title, &r);
         s->is_marked_remote =
             tool_has(d->tool, name_save(name, run, "remote", &s->id)) == 1;

@@ -2,8 +2,10 @@
  * remote.c - see remote.h.
  */
 #include "tools/ckpt/remote.h"
+#include "ckptd/engine/remote_read.h"
 #include "formats/tier.h"
 #include "tools/ckpt/segments.h"
+#include "tools/ckpt/wait.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,20 +38,29 @@ static void share_get(struct remote_shares *s, struct remote_share *share)
                                 .id = s->m->info.id,
                                 .daemon = share->daemon};
     struct table_answer a = {0};
-    char name[RECORD_NAME_BYTES];
-    int rc;
+    char name[RECORD_NAME_BYTES], host[256], hex[ID_TEXT_BYTES];
+    int rc = 0;
 
-    recio_get_container(s->tool->home, &place, table_here, &a);
-    rc = tool_wait(s->tool->home, &a.is_done);
+    for (uint32_t tries = 0; tries < REMOTE_TRIES; tries++) {
+        a.is_done = false;
+        recio_get_container(s->tool->home, &place, table_here, &a);
+        rc = tool_wait(s->tool->home, &a.is_done);
+        if (rc || !remote_asks_again(a.result))
+            break;
+    }
     if (rc == 0 && a.result < 0)
         rc = (int)a.result;
     share->data = a.data;
     (void)name_save_daemon(name, s->run, "remote", &s->m->info.id,
                            &share->daemon);
     s->present += rc != -ENOENT;
-    if (rc == -ENOENT)
-        (void)err_set(&share->err, rc, "no copy is in the remote tier");
-    else if (rc)
+    if (rc == -ENOENT) {
+        wait_host_of(s->tool, s->run, s->m->info.id.generation, &share->daemon,
+                     host, sizeof host);
+        (void)err_set(&share->err, rc,
+                      "no copy of the share of %s (%.8s) is in the remote tier",
+                      host, id_format(&share->daemon, hex));
+    } else if (rc)
         (void)err_set(&share->err, rc, "%s: %s", name, err_text(rc));
     else if (manifest_open(share->data, (size_t)a.result, &share->tier,
                            &share->err) ||

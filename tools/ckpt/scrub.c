@@ -75,13 +75,14 @@ static void print(struct reading *r, enum check_tier tier, int code,
         r->failed = complain(r->tool, EXIT_ERROR, "cannot print");
 }
 
-static void remembered(struct reading *r, int rc)
+/* Whether that could be noted says nothing of the bytes. */
+static void remembered(struct reading *r, int rc, const char *what)
 {
     if (rc)
         r->failed = complain(r->tool, EXIT_ERROR,
-                             "%s@%" PRIu64 ": what was found cannot be noted "
-                             "in the home: %s",
-                             r->run, r->save->id.step, err_text(rc));
+                             "%s@%" PRIu64 ": %s, which cannot be noted in the "
+                             "home: %s",
+                             r->run, r->save->id.step, what, err_text(rc));
 }
 
 static void remember(struct reading *r, enum check_tier tier,
@@ -91,9 +92,11 @@ static void remember(struct reading *r, enum check_tier tier,
     const struct save_id *id = &r->save->id;
 
     if (marks && is_damaged)
-        remembered(r, marks_put_damaged(marks, tier, r->run, id, of, words));
+        remembered(r, marks_put_damaged(marks, tier, r->run, id, of, words),
+                   "bad bytes were found");
     else if (marks)
-        remembered(r, marks_drop_damaged(marks, tier, r->run, id, of));
+        remembered(r, marks_drop_damaged(marks, tier, r->run, id, of),
+                   "what was read is good");
 }
 
 /* Has it been looked at, whatever was found? */
@@ -135,21 +138,21 @@ static int check_remote(struct reading *r)
     return check_without_lack(code, r->good, r->m.chunk_count);
 }
 
-/* What is good in the remote tier may have been let go here: that is no damage.
+/* What is REMOTE may have been let go here: that is no damage of this store.
  * Other stores' is for others to read. */
 static int check_local(struct reading *r)
 {
     static const struct id128 none;
     struct check_wish wish = {.level = CHECK_STORED,
                               .rate_bytes_s = r->tool->options.rate_bytes_s,
+                              .may_lack = r->save->is_marked_remote,
                               .good = r->good};
     struct check_result result = {0};
     int code = check_tier(r, &wish, &result);
+    bool is_lacking = !wish.may_lack && result.missing > result.elsewhere;
 
-    if (is_known(code) && !id_equal(&result.store, &none))
-        remember(r, CHECK_NVME, &result.store,
-                 result.corrupt || result.missing > max_u64(result.elsewhere,
-                                                            result.replaced),
+    if (is_known(code) && !result.unread && !id_equal(&result.store, &none))
+        remember(r, CHECK_NVME, &result.store, result.corrupt || is_lacking,
                  result.first);
     code = check_without_lack(code, r->good, r->m.chunk_count);
     if (code || result.elsewhere < r->m.chunk_count || !r->is_told)
@@ -191,8 +194,10 @@ static int read_save(struct reading *r)
         code = EXIT_ABSENT;
     lease_drop(&lease);
     if (r->scrub->marks && is_known(code) && r->tool->options.tier == TIER_ALL)
-        remembered(r, marks_put_scrubbed(r->scrub->marks, r->run, &r->save->id,
-                                         r->scrub->pass));
+        remembered(r,
+                   marks_put_scrubbed(r->scrub->marks, r->run, &r->save->id,
+                                      r->scrub->pass),
+                   code ? "it was read" : "it was read and is good");
     remote_shares_free(&r->remote);
     free(r->found);
     free(r->good);
@@ -281,8 +286,11 @@ int verb_scrub(struct tool *t)
                        err.text);
     code = each_save(&each);
     if (s.passed_over)
-        (void)fprintf(stderr, "%u of %u were read by this pass before\n",
-                      s.passed_over, each.count);
+        (void)fprintf(stderr, "%u of %u were read by this pass before%s\n",
+                      s.passed_over, each.count,
+                      s.passed_over == each.count
+                          ? ": it is complete, ckpt scrub begins another"
+                          : "");
     if (s.not_remote)
         (void)fprintf(stderr, "%u of %u are not in the remote tier\n",
                       s.not_remote, each.count);

@@ -2,6 +2,7 @@
  * segments.c - see segments.h.
  */
 #include "tools/ckpt/segments.h"
+#include "ckptd/engine/remote_read.h"
 #include "formats/record.h"
 
 #include <errno.h>
@@ -82,6 +83,17 @@ static void read_prepare(const struct segments *s, uint32_t file,
     req->name = has_segments(s) ? NULL : s->file[file].name;
 }
 
+/* Of the remote tier, asked again before it is believed. */
+static int64_t run(struct segments *s, struct store_req *req)
+{
+    int64_t rc = store_run(s->store, req);
+
+    for (int i = 1; s->is_remote && remote_asks_again(rc) && i < REMOTE_TRIES;
+         i++)
+        rc = store_run(s->store, req);
+    return rc;
+}
+
 void segments_read(struct segments *s, uint32_t file, struct store_req *req)
 {
     read_prepare(s, file, req);
@@ -91,7 +103,7 @@ void segments_read(struct segments *s, uint32_t file, struct store_req *req)
 int64_t segments_run(struct segments *s, uint32_t file, struct store_req *req)
 {
     read_prepare(s, file, req);
-    return store_run(s->store, req);
+    return run(s, req);
 }
 
 static int check_header(struct segments *s, uint32_t file, struct err *err)
@@ -122,7 +134,7 @@ static int open_file(struct segments *s, uint32_t file, struct err *err)
     struct store_req open = {
         .op = STORE_SEG_OPEN, .flags = STORE_SEG_NOLOCK, .name = f->name};
     struct store_req stat = {.op = STORE_BLOB_STAT, .name = f->name};
-    int64_t size = store_run(s->store, has_segments(s) ? &open : &stat);
+    int64_t size = run(s, has_segments(s) ? &open : &stat);
 
     if (size < 0)
         return err_set(err, (int)size, "%s", err_text((int)size));

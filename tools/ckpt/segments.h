@@ -21,7 +21,8 @@ struct segments {
     const struct manifest *manifest; /* or a table of the remote tier */
     struct segments_file {
         bool is_open;
-        int failed; /* or why it could not be opened */
+        int failed;   /* or why it could not be opened */
+        bool is_told; /* and the owner has said so */
         struct store_seg *seg;
         uint64_t bytes;
         char *name; /* in the store */

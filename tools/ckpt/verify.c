@@ -38,6 +38,7 @@ struct verifying {
     struct tool *tool;
     const char *run;
     const struct save_id *id;
+    bool is_marked; /* REMOTE: the remote tier is to have all of it */
     struct manifest m;
     struct remote_shares remote;
     bool *good; /* per chunk: some copy is */
@@ -128,8 +129,10 @@ static void check_and_heal(struct verifying *v)
 {
     struct tool *t = v->tool;
     struct chunk_list bad = {0};
-    struct check_wish wish = {
-        .level = level_of(t), .bad = &bad, .good = v->good};
+    struct check_wish wish = {.level = level_of(t),
+                              .bad = &bad,
+                              .may_lack = v->is_marked,
+                              .good = v->good};
     struct repair repair = {.tool = t,
                             .run = v->run,
                             .m = &v->m,
@@ -150,7 +153,8 @@ static void check_and_heal(struct verifying *v)
         v->turn[CHECK_NVME].code = failed;
 }
 
-/* Without --tier the remote one is read where a daemon says that it is. */
+/* Without --tier the remote one is read where a daemon, or the mark, says that
+ * it is. What it lacks is a failure when the mark says that all is there. */
 static int check_all(struct verifying *v)
 {
     enum tier_option tier = v->tool->options.tier;
@@ -159,8 +163,10 @@ static int check_all(struct verifying *v)
                                 .remote = &v->remote,
                                 .good = v->good};
     struct turn *nvme = &v->turn[CHECK_NVME], *far = &v->turn[CHECK_REMOTE];
+    int code;
 
-    if (tier == TIER_REMOTE || (tier == TIER_ALL && v->remote.present))
+    if (tier == TIER_REMOTE ||
+        (tier == TIER_ALL && (v->remote.present || v->is_marked)))
         (void)check_tier(v, &remote, "verify remote");
     if (tier == TIER_REMOTE)
         return far->code;
@@ -177,8 +183,11 @@ static int check_all(struct verifying *v)
                        v->tool->options.quick ? "there" : "good");
     /* Of a checkpoint that is none of this machine's there is one line. */
     nvme->is_read = nvme->result.elsewhere < v->m.chunk_count;
+    code = v->is_marked
+               ? far->code
+               : check_without_lack(far->code, v->good, v->m.chunk_count);
     return each_worse(check_without_lack(nvme->code, v->good, v->m.chunk_count),
-                      check_without_lack(far->code, v->good, v->m.chunk_count));
+                      code);
 }
 
 static int check(struct verifying *v, void **data)
@@ -218,7 +227,10 @@ static int verify_one(struct each *e, const char *run,
                       const struct catalog_save *save)
 {
     struct tool *t = e->tool;
-    struct verifying v = {.tool = t, .run = run, .id = &save->id};
+    struct verifying v = {.tool = t,
+                          .run = run,
+                          .id = &save->id,
+                          .is_marked = save->is_marked_remote};
     struct lease lease = {0};
     void *data = NULL;
     int code;

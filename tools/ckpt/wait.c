@@ -136,8 +136,8 @@ static void say_waiting(struct waiting *w, const struct catalog_save *s,
 {
     char missing[1024];
 
-    wait_missing_words(w->tool, w->catalog.run, &s->id, folder, missing,
-                       sizeof missing);
+    (void)wait_missing_words(w->tool, w->catalog.run, &s->id, folder, missing,
+                             sizeof missing);
     say(w, "%s@%" PRIu64 " is %s%s%s", w->catalog.run, s->id.step, what,
         missing[0] ? ", waiting for " : "", missing);
 }

@@ -22,10 +22,15 @@ int wait_print(const struct tool *t, const char *run,
                const struct catalog_save *s);
 
 /* Which daemons of the save's generation have no record SAVE.DAEMON in
- * `folder`: "b (0123...), c (4567...)", "" if all have, or nobody knows. */
-void wait_missing_words(struct tool *t, const char *run,
-                        const struct save_id *id, const char *folder,
-                        char *text, size_t capacity);
+ * `folder`: "b (0123...), c (4567...)", "" if all have, or nobody knows. How
+ * many have one. */
+uint32_t wait_missing_words(struct tool *t, const char *run,
+                            const struct save_id *id, const char *folder,
+                            char *text, size_t capacity);
+
+/* The host of a daemon of that generation, "?": nobody says. */
+void wait_host_of(struct tool *t, const char *run, uint32_t generation,
+                  const struct id128 *daemon, char *host, size_t capacity);
 
 /* --each */
 int wait_each(struct tool *t, const char *run);

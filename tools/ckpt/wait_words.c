@@ -77,12 +77,29 @@ static int list(struct tool *t, const char *run, const char *folder,
     return rc < 0 ? (int)rc : 0;
 }
 
-void wait_missing_words(struct tool *t, const char *run,
-                        const struct save_id *id, const char *folder,
-                        char *text, size_t capacity)
+void wait_host_of(struct tool *t, const char *run, uint32_t generation,
+                  const struct id128 *daemon, char *host, size_t capacity)
+{
+    struct store_names members = {0};
+    struct id128 of;
+
+    (void)snprintf(host, capacity, "?");
+    if (list(t, run, "member", &members) == 0)
+        for (size_t i = 0; i < members.count; i++)
+            if (is_member(members.name[i], generation, &of) &&
+                id_equal(&of, daemon)) {
+                host_of(t, run, members.name[i], host, capacity);
+                break;
+            }
+    store_names_free(&members);
+}
+
+uint32_t wait_missing_words(struct tool *t, const char *run,
+                            const struct save_id *id, const char *folder,
+                            char *text, size_t capacity)
 {
     struct store_names members = {0}, done = {0};
-    uint32_t missing = 0;
+    uint32_t missing = 0, there = 0;
     size_t used = 0;
     struct id128 daemon;
     char host[256], hex[ID_TEXT_BYTES];
@@ -93,8 +110,13 @@ void wait_missing_words(struct tool *t, const char *run,
         rc = list(t, run, folder, &done);
     for (size_t i = 0; rc == 0 && i < members.count; i++) {
         if (!is_member(members.name[i], id->generation, &daemon) ||
-            is_again(&members, i, id->generation, &daemon) ||
-            has_one(&done, id, &daemon) || missing++ >= NAMED_MAX)
+            is_again(&members, i, id->generation, &daemon))
+            continue;
+        if (has_one(&done, id, &daemon)) {
+            there++;
+            continue;
+        }
+        if (missing++ >= NAMED_MAX)
             continue;
         host_of(t, run, members.name[i], host, sizeof host);
         if (used < capacity)
@@ -107,4 +129,5 @@ void wait_missing_words(struct tool *t, const char *run,
                        missing - NAMED_MAX);
     store_names_free(&members);
     store_names_free(&done);
+    return there;
 }
