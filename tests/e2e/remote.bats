@@ -78,8 +78,8 @@ remote_job() {
     out_has "^run@2	generation 1	REMOTE	in $HOME_DIR, read back$"
     tool_is 0 wait --state remote --json run@2/1
     is "$(jq -r '"\(.step) \(.state)"' "$OUT")" "2 REMOTE" "json"
-    tool_is 1 wait --state remote run@1
-    out_has "only steps that are multiples of 2 are"
+    tool_is 10 wait --state remote run@1
+    out_has "only steps that are multiples of 2 are; ckpt drain run@1/1, on each"
     tool_is 10 wait run@9
     out_has "run@9 was aborted: .*rank 1"
     tool_is 10 wait --timeout 0.2 run@7

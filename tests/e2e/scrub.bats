@@ -88,6 +88,8 @@ damaged() {
     tool_is 4 scrub
     # It does not count as one of the last, and nothing goes behind it.
     tool_is 0 gc --keep-last 2 --yes
+    tool_is 4 gc --keep-last 1
+    out_has "run@4/2, the newest checkpoint, is not good, so nothing older is removed"
     tool_is 4 gc --keep-last 1 --yes
     out_has "run@4/2, the newest checkpoint, is not good, so nothing older is removed"
     is "$(saves)" "2/1 3/1 4/2" "what is left"

@@ -170,13 +170,25 @@ static int mark_verified(struct gc *g, const struct catalog *c,
               : EXIT_FINE;
 }
 
-/* Nothing goes before the newest checkpoint was read back. */
+static int not_good(const struct gc *g, const struct catalog *c,
+                    const struct save_id *id, int code)
+{
+    return complain(g->tool, code,
+                    "%s@%" PRIu64 "/%u, the newest checkpoint, is not good, so "
+                    "nothing older is removed",
+                    c->run, id->step, id->generation);
+}
+
+/* Nothing goes before the newest checkpoint was read back; without --yes it is
+ * only looked for, and what is on record of it counts. */
 static int read_newest_back(struct gc *g, const struct catalog *c)
 {
     struct save_id latest = catalog_latest(c);
     const struct catalog_save *s = catalog_find(c, &latest);
-    struct progress progress = {.what = "read back"};
-    const struct check_wish wish = {.level = CHECK_DEEP};
+    struct progress progress = {.what = "read back",
+                                .is_quiet = !g->is_for_real};
+    const struct check_wish wish = {.level = g->is_for_real ? CHECK_DEEP
+                                                            : CHECK_QUICK};
     struct check_result result;
     struct manifest m;
     void *data = NULL;
@@ -184,6 +196,8 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
 
     if (s && s->is_verified && !s->is_damaged)
         return EXIT_FINE;
+    if (s && s->is_damaged && !g->is_for_real)
+        return not_good(g, c, &latest, EXIT_CORRUPT);
     code = tool_manifest(g->tool, c->run, &latest, &data, &m);
     if (code == 0) {
         progress.total = m.info.stored_bytes;
@@ -192,11 +206,8 @@ static int read_newest_back(struct gc *g, const struct catalog *c)
     }
     free(data);
     if (code)
-        return complain(g->tool, code,
-                        "%s@%" PRIu64 "/%u, the newest checkpoint, is not "
-                        "good, so nothing older is removed",
-                        c->run, latest.step, latest.generation);
-    return mark_verified(g, c, &latest);
+        return not_good(g, c, &latest, code);
+    return g->is_for_real ? mark_verified(g, c, &latest) : EXIT_FINE;
 }
 
 static int bury(struct gc *g, struct catalog *c, const struct save_id *id)
@@ -236,7 +247,7 @@ static int apply_policy(struct gc *g, struct catalog *c)
     if (!victims)
         return complain(g->tool, EXIT_ERROR, "out of memory");
     count = retain_choose(c, o->keep_last, o->keep_every, victims);
-    if (count && g->is_for_real)
+    if (count)
         code = read_newest_back(g, c);
     for (size_t i = 0; !code && i < count; i++)
         code = bury(g, c, &victims[i]);

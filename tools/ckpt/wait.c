@@ -8,8 +8,11 @@
  * stderr stands what is waited for, whenever that changes: which daemons have
  * not voted, or not copied their share.
  *
- * 0: reached; 11: not by --timeout; 10: there is none, or at --timeout nobody
- * has begun it; 1: nothing sends it to the remote tier.
+ * A home that does not answer is looked at again, until --timeout.
+ *
+ * 0: reached; 11: not by --timeout; 10: there is none, or nothing sends it to
+ * the remote tier, or at --timeout nobody has begun it; 4: its remote copy was
+ * found damaged.
  */
 #include "tools/ckpt/wait.h"
 #include "tools/ckpt/out.h"
@@ -59,6 +62,12 @@ uint64_t wait_deadline(const struct tool *t)
 {
     return t->options.has_timeout ? now_ms() + t->options.timeout_ms
                                   : UINT64_MAX;
+}
+
+void wait_forget(struct catalog *c)
+{
+    catalog_free(c);
+    *c = (struct catalog){0};
 }
 
 int wait_print(const struct tool *t, const char *run,
@@ -165,18 +174,25 @@ static int refuse_unsent(struct waiting *w, const struct catalog_save *s)
     const struct catalog_generation *g =
         catalog_generation_at(&w->catalog, s->id.generation);
     uint32_t every = g ? g->record.remote_every : 0;
+    char why[200];
 
     if ((every && s->id.step % every == 0) || is_begun_by_hand(w, s))
         return 0;
     if (every)
-        return complain(w->tool, EXIT_ERROR,
-                        "%s@%" PRIu64 " is not sent to the remote tier: of "
-                        "generation %u only steps that are multiples of %u are",
-                        w->catalog.run, s->id.step, s->id.generation, every);
-    return complain(w->tool, EXIT_ERROR,
-                    "%s@%" PRIu64 " is not sent to the remote tier: generation "
-                    "%u was started without remote_every (CKPT_REMOTE_EVERY)",
-                    w->catalog.run, s->id.step, s->id.generation);
+        (void)snprintf(why, sizeof why,
+                       "of generation %u only steps that are multiples of %u "
+                       "are",
+                       s->id.generation, every);
+    else
+        (void)snprintf(why, sizeof why,
+                       "generation %u was started without remote_every "
+                       "(CKPT_REMOTE_EVERY)",
+                       s->id.generation);
+    return complain(w->tool, EXIT_ABSENT,
+                    "%s@%" PRIu64 " is not sent to the remote tier: %s; ckpt "
+                    "drain %s@%" PRIu64 "/%u, on each of its hosts, sends it",
+                    w->catalog.run, s->id.step, why, w->catalog.run, s->id.step,
+                    s->id.generation);
 }
 
 /* -1: not yet; else the exit code. */
@@ -217,6 +233,26 @@ static int judge(struct waiting *w, const struct catalog_save *s)
     return -1;
 }
 
+/* Of the home or the way to it, and not of what was looked for. */
+static bool is_passing(int code)
+{
+    return code == -ETIMEDOUT || code == -EIO || code == -ESTALE ||
+           code == -ENOTCONN || code == -ECONNRESET || code == -EHOSTDOWN ||
+           code == -EHOSTUNREACH || code == -ENETUNREACH || code == -EAGAIN;
+}
+
+/* It cannot be looked into: as look(). */
+static int not_seen(struct waiting *w, const struct err *err, bool is_over)
+{
+    if (!is_passing(err->code))
+        return complain(w->tool, exit_code_of(err->code), "%s", err->text);
+    wait_forget(&w->catalog);
+    if (is_over)
+        return complain(w->tool, EXIT_LOCKED, "%s", err->text);
+    say(w, "%s; waiting", err->text);
+    return -1;
+}
+
 /* -1: not yet; else the exit code. `is_over`: the last look. */
 static int look(struct waiting *w, bool is_over)
 {
@@ -226,7 +262,7 @@ static int look(struct waiting *w, bool is_over)
     int rc = tool_catalog_again(w->tool, target->run, &w->catalog, &err), code;
 
     if (rc)
-        return complain(w->tool, exit_code_of(rc), "%s", err.text);
+        return not_seen(w, &err, is_over);
     s = find(w);
     if (s) {
         code = judge(w, s);

@@ -17,6 +17,9 @@ void wait_nap(uint64_t deadline_ms);
 /* By now_ms(); UINT64_MAX without --timeout. */
 uint64_t wait_deadline(const struct tool *t);
 
+/* After a load that failed: what is known by then may be half. */
+void wait_forget(struct catalog *c);
+
 /* A line that it is reached, at once: 0 or an exit code. */
 int wait_print(const struct tool *t, const char *run,
                const struct catalog_save *s);

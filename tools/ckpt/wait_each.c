@@ -203,8 +203,7 @@ static int look(struct each_wait *w)
         w->said = err;
         w->said.code = rc;
         w->is_begun |= rc == -ENOENT; /* the run: there was nothing before */
-        catalog_free(&w->catalog);    /* what is known by then may be half */
-        w->catalog = (struct catalog){0};
+        wait_forget(&w->catalog);
         return 0;
     }
     w->said.code = 0;
