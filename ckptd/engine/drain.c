@@ -183,6 +183,15 @@ static bool is_failed_wished(const struct drain *d)
     return s && s->is_wished;
 }
 
+/* The cause is named once, whoever has named it. */
+static void failure_words(struct err *out, int result, const char *what)
+{
+    bool has_cause = strstr(what, err_text(result)) != NULL;
+
+    (void)err_set(out, result, "%s%s%s", what, has_cause ? "" : ": ",
+                  has_cause ? "" : err_text(result));
+}
+
 /* Of a wish it stays known while others, tried meanwhile, fail as well. */
 static void note_failure(struct drain *d, int result, const char *what)
 {
@@ -194,20 +203,22 @@ static void note_failure(struct drain *d, int result, const char *what)
         return;
     d->failed_run = d->run;
     d->failed = d->id;
-    (void)err_set(&d->failure, result, "%s: %s", what, err_text(result));
+    failure_words(&d->failure, result, what);
 }
 
 static void drain_end(struct drain *d, int result, const char *what)
 {
     struct catalog_save *s = drain_save(d);
+    struct err why;
 
+    failure_words(&why, result, what);
     if (result && result != -ECANCELED && s)
         env_of(d)->ops->log(env_of(d), LOG_LEVEL_ERROR,
                             "run %s step %" PRIu64
-                            " (generation %u): not in the remote tier yet: "
-                            "%s: %s; it is tried again",
-                            d->run->name, d->id.step, d->id.generation, what,
-                            err_text(result));
+                            " (generation %u): not in the remote tier yet: %s; "
+                            "it is tried again",
+                            d->run->name, d->id.step, d->id.generation,
+                            why.text);
     if (s && !s->is_marked_remote && !d->is_yielding) {
         s->drain_at_s = seconds(d->engine) + (AGAIN_S << s->drain_failures);
         if ((result || d->is_second_look) && s->drain_failures < AGAIN_DOUBLED)
@@ -558,7 +569,8 @@ void drain_progress(const struct run *run, const struct catalog_save *s,
         out->state = WIRE_DRAIN_COPYING;
         if (d->phase == DRAIN_WRITING)
             drain_write_progress(d, &out->bytes, &out->done_bytes);
-    } else if (has_failed(d, run, &s->id)) {
+    }
+    if (out->state < WIRE_DRAIN_SHARED && has_failed(d, run, &s->id)) {
         out->code = d->failure.code;
         memcpy(out->text, d->failure.text, sizeof out->text);
     }

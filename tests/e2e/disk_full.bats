@@ -55,6 +55,25 @@ STATE="--tensors 6 --rows 768 --columns 1024"
     eventually eval '[ -z "$(daemon_pid "$DISK/local")" ]'
 }
 
+@test "a home that is full: ckpt drain and the daemon say so, once" {
+    make_disk 32
+    mkdir "$DISK/home"
+    export CKPT_LOCAL=$BATS_TEST_TMPDIR/drive CKPT_HOME=$DISK/home
+    job --home "$DISK/home" --ranks 2 $STATE open fill:1 save:1 wait:committed close
+    fallocate -l 20M "$DISK/ballast"
+    HOME_DIR=$DISK/home tool_is 1 drain run@1
+    out_has "run@1: .*: No space left on device"
+    HOME_DIR=$DISK/home tool_is 11 drain --timeout 4 run@1
+    out_has "run@1: .* still to be copied .*: No space left on device.: call again"
+    log=$CKPT_LOCAL/ckptd.log
+    grep -q "not in the remote tier yet: .*: No space left on device; it is tried again" \
+        "$log" || complain "$(tail -3 "$log")"
+    ! grep -q "device: No space left" "$log" "$OUT" || complain "it is said twice"
+    rm "$DISK/ballast"
+    HOME_DIR=$DISK/home tool_is 0 drain run@1
+    eventually eval '[ -z "$(daemon_pid "$CKPT_LOCAL")" ]'
+}
+
 @test "room that is freed while the trainer runs is used by its next save" {
     make_disk 64
     start_job --ranks 2 --local "$DISK/local" $STATE open fill:1 save:1 \

@@ -72,6 +72,9 @@ follow_doctor() {
     out_has "^run@2	generation 1	corrupt	.*	remote"
     out_has "^run@2	generation 1	ok	.*	nvme"
     is "$(damaged); $(remote)" "2; 1" "damaged; REMOTE"
+    mkdir "$BATS_TEST_TMPDIR/to"
+    tool_is 0 cp --dry-run run@2 --to "$BATS_TEST_TMPDIR/to"
+    out_has "run@2/1: a scrub found bad bytes in the remote tier; ckpt verify"
     tool_is 0 ls
     out_has "^run	2	1	COMMITTED	.*	latest damaged-remote	node-local: .*; what is in the remote tier is damaged"
     tool_is 0 show run@2

@@ -188,6 +188,21 @@ static int transfer(struct cp *cp)
     return code;
 }
 
+/* --dry-run reads no chunk: what a scrub has found is all that it knows. */
+static void say_damaged(const struct cp *cp)
+{
+    const struct catalog_save *s = catalog_find(cp->catalog, &cp->id);
+
+    if (s->is_damaged || s->is_remote_damaged)
+        (void)complain(cp->from, 0,
+                       "%s@%" PRIu64 "/%u: a scrub found bad bytes %s; ckpt "
+                       "verify tells whether each chunk has a good copy",
+                       cp->run, cp->id.step, cp->id.generation,
+                       !s->is_damaged          ? "in the remote tier"
+                       : !s->is_remote_damaged ? "in a local store"
+                                               : "in both tiers");
+}
+
 static int copy_it(struct cp *cp, bool *was_whole)
 {
     int code = source_open(&cp->source, cp->from, cp->run, &cp->m);
@@ -197,7 +212,10 @@ static int copy_it(struct cp *cp, bool *was_whole)
     *was_whole = cp->is_decided && cp->is_marked;
     if (code || (*was_whole && !cp->is_thorough))
         return code;
-    return cp->is_dry ? each_share(cp, false) : transfer(cp);
+    if (!cp->is_dry)
+        return transfer(cp);
+    say_damaged(cp);
+    return each_share(cp, false);
 }
 
 static int read_decision(struct cp *cp)

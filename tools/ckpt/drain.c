@@ -181,11 +181,12 @@ static bool is_lost(int rc)
            rc == -EUSERS || rc == -ECANCELED;
 }
 
-/* `err`: of the last question; else the daemon's own words. */
+/* The daemon's own words; else `err`, of the last question, for which there may
+ * just not have been the time. */
 static int not_in_time(struct draining *d, const char *title,
                        const struct wire_drain_ok *ok, const struct err *err)
 {
-    const char *why = err->code ? err->text : ok->code ? ok->text : "";
+    const char *why = ok->code ? ok->text : err->code ? err->text : "";
     char size[32] = "all of it";
 
     if (ok->bytes)
