@@ -19,14 +19,15 @@ storm_commands() {
 }
 
 # A job of 12 saves under a policy, anew until some save came too fast: how
-# fast saves drain is not ours to say.
+# fast saves drain is not ours to say. The arena has room for several of them,
+# so that none waits for slots instead.
 overload() {
     local round
-    for round in 1 2 3 4 5 6; do
+    for round in 1 2 3 4 5 6 7 8 9 10 11 12; do
         rm -rf "$HOME_DIR"
         mkdir "$HOME_DIR"
         storm_commands 12
-        job --ranks 2 $BIG --overload "$1" open $commands "?wait:committed" close
+        job --ranks 2 $BIG --arena $((512 << 20)) --overload "$1" open $commands "?wait:committed" close
         wait_quiet
         [ -z "$(saves ABORTED)" ] || return 0
     done

@@ -157,11 +157,17 @@ static bool *told_of(const struct place *p)
     return f->failed ? &f->is_told : NULL;
 }
 
-static const char *along(const struct place *p, const char *tensors)
+/* Whose bytes it is about. */
+static void name_bytes(const struct checking *k, const struct place *p,
+                       uint64_t chunk, char *text, size_t capacity)
 {
-    if (p->why)
-        return "and all else of its daemon";
-    return told_of(p) ? "and all else of this file" : tensors;
+    char tensors[700];
+
+    manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
+    (void)snprintf(text, capacity, "%s%s", p->why ? "" : tensors,
+                   p->why       ? "and all else of its daemon"
+                   : told_of(p) ? ", and all else of this file"
+                                : "");
 }
 
 static void say(struct checking *k, uint64_t chunk, const struct place *p,
@@ -169,13 +175,13 @@ static void say(struct checking *k, uint64_t chunk, const struct place *p,
 {
     struct check_result *out = k->out;
     bool *told = told_of(p);
-    char place[400], tensors[700], words[2400];
+    char place[400], whose[800], words[2400];
 
     place_words(p, place, sizeof place);
-    manifest_chunk_words(k->m, chunk, tensors, sizeof tensors);
+    name_bytes(k, p, chunk, whose, sizeof whose);
     (void)snprintf(words, sizeof words, "%s@%" PRIu64 "/%u: %s%s%s (%s)",
                    k->run, k->m->info.id.step, k->m->info.id.generation, place,
-                   err->text, advice_for(err->code), along(p, tensors));
+                   err->text, advice_for(err->code), whose);
     count_finding(k, p, err, words);
     if (told && *told)
         return;
@@ -381,11 +387,12 @@ bool check_is_all_good(const bool *good, uint64_t chunk_count)
     return i == chunk_count;
 }
 
-int check_without_lack(int code, const bool *good, uint64_t chunk_count)
+int check_without_lack(int code, const struct check_result *result,
+                       const bool *good, uint64_t chunk_count)
 {
-    return code == EXIT_PARTIAL && check_is_all_good(good, chunk_count)
-               ? EXIT_FINE
-               : code;
+    if (code != EXIT_PARTIAL || !check_is_all_good(good, chunk_count))
+        return code;
+    return result->unread ? EXIT_ERROR : EXIT_FINE;
 }
 
 /* The local store cannot be opened: nothing of the save can be read. */

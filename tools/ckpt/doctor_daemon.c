@@ -76,13 +76,11 @@ struct answer {
 /* What it answers to HELLO: its mode, or why it has none to tell. */
 static void ask_mode(int fd, struct answer *out)
 {
-    struct timeval patience = {.tv_sec = PATIENCE_S};
     uint8_t head[WIRE_HEADER_BYTES], payload[4096];
     struct wire_hello_ok ok;
     struct wire_error error;
     struct wire_header h;
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     *out = (struct answer){.finding = FINDING_FAIL, .fix = OTHER_FIX};
     if (!say_hello(fd) || !receive(fd, head, sizeof head) ||
         wire_header_decode(head, &h) || h.length > sizeof payload ||
@@ -109,6 +107,7 @@ static void ask_mode(int fd, struct answer *out)
 void check_daemon(struct doctor *d)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
     struct ucred cred = {0};
     socklen_t bytes = sizeof cred;
     char path[1024], seen[2000];
@@ -123,8 +122,15 @@ void check_daemon(struct doctor *d)
         goto out;
     (void)snprintf(address.sun_path, sizeof address.sun_path,
                    "/proc/self/fd/%d/ckptd.sock", dir);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     rc = connect(fd, (struct sockaddr *)&address, sizeof address);
-    if (rc < 0) {
+    if (rc < 0 && errno == EAGAIN) { /* nor does it take who has come before */
+        (void)snprintf(seen, sizeof seen,
+                       "%s/ckptd.sock: it has taken no connection for %d s",
+                       path, PATIENCE_S);
+        found(d, "daemon", FINDING_FAIL, seen, SILENT_FIX);
+    } else if (rc < 0) {
         (void)snprintf(seen, sizeof seen,
                        "none answers at %s/ckptd.sock; the next trainer starts "
                        "one",

@@ -60,7 +60,7 @@ void check_remote(struct doctor *d, const struct catalog *c)
 
         if (s->status == SAVE_COMMITTED && catalog_is_remote(s))
             newest = s;
-        else if (is_meant(c, s) && count++ == 0)
+        else if (is_meant(c, s) && !s->is_remote_damaged && count++ == 0)
             behind = s;
     }
     if (newest)

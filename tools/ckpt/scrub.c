@@ -135,7 +135,7 @@ static int check_remote(struct reading *r)
             remember(r, CHECK_REMOTE, &r->remote.share[i].daemon,
                      r->found[i].bad > 0, r->found[i].first);
     print(r, CHECK_REMOTE, code, &result);
-    return check_without_lack(code, r->good, r->m.chunk_count);
+    return check_without_lack(code, &result, r->good, r->m.chunk_count);
 }
 
 /* What is REMOTE may have been let go here: that is no damage of this store.
@@ -154,7 +154,7 @@ static int check_local(struct reading *r)
     if (is_known(code) && !result.unread && !id_equal(&result.store, &none))
         remember(r, CHECK_NVME, &result.store, result.corrupt || is_lacking,
                  result.first);
-    code = check_without_lack(code, r->good, r->m.chunk_count);
+    code = check_without_lack(code, &result, r->good, r->m.chunk_count);
     if (code || result.elsewhere < r->m.chunk_count || !r->is_told)
         print(r, CHECK_NVME, code, &result);
     return code;
@@ -169,7 +169,7 @@ static int check_tiers(struct reading *r)
     if (is_remote && tier != TIER_NVME)
         code = check_remote(r);
     else
-        memset(r->good, is_remote, r->m.chunk_count); /* so it was once */
+        memset(r->good, catalog_is_remote(r->save), r->m.chunk_count);
     return tier == TIER_REMOTE ? code : each_worse(code, check_local(r));
 }
 
@@ -202,7 +202,7 @@ static int read_save(struct reading *r)
     free(r->found);
     free(r->good);
     free(data);
-    return r->failed ? r->failed : code;
+    return each_worse(code, r->failed);
 }
 
 static int scrub_one(struct each *e, const char *run,

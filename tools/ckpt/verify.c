@@ -183,10 +183,12 @@ static int check_all(struct verifying *v)
                        v->tool->options.quick ? "there" : "good");
     /* Of a checkpoint that is none of this machine's there is one line. */
     nvme->is_read = nvme->result.elsewhere < v->m.chunk_count;
-    code = v->is_marked
-               ? far->code
-               : check_without_lack(far->code, v->good, v->m.chunk_count);
-    return each_worse(check_without_lack(nvme->code, v->good, v->m.chunk_count),
+    code = far->code;
+    if (!v->is_marked)
+        code =
+            check_without_lack(code, &far->result, v->good, v->m.chunk_count);
+    return each_worse(check_without_lack(nvme->code, &nvme->result, v->good,
+                                         v->m.chunk_count),
                       code);
 }
 
