@@ -66,8 +66,8 @@ int check_save(struct tool *t, const char *run, const struct manifest *m,
                struct check_result *out);
 
 bool check_is_all_good(const bool *good, uint64_t chunk_count);
-/* The code of one tier's result: what it lacks is no failure when every chunk is
- * good in some, but what could not be read there still is. */
+/* The code of one tier's result: what it lacks is no failure when every chunk
+ * is good in some, but what could not be read there still is. */
 int check_without_lack(int code, const struct check_result *result,
                        const bool *good, uint64_t chunk_count);
 
