@@ -38,7 +38,7 @@ static const struct safeguard safeguards[] = {
     {"confirmation of a decision", 8, false},
     {"reading back", 8, false},
     {"word of all ranks", 172, false},
-    {"look for a closed generation", 123, false},
+    {"look for a closed generation", 34274, false},
     {"decisions before a new generation", 408, true},
     {"one process for a rank", 15, false},
     {"answer that others have decided", 21, false},
