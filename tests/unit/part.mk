@@ -1,5 +1,5 @@
 # Suites of the tool's code, which gets its stores from the test.
-TOOL_SUITES := test_cp test_wait test_wait_each
+TOOL_SUITES := test_cp test_wait
 $(TOOL_SUITES:%=$(B)/tests/%): $(B)/tests/%: $(B)/obj/tests/unit/%.o \
 		$(call obj,$(filter-out tools/ckpt/main.c,$(CKPT))) $(TEST_LIBS)
 	@mkdir -p $(@D)

@@ -1,8 +1,11 @@
 /*
  * test_wait.c - ckpt wait over a store in memory: a home that does not answer
- * for a while is waited for, one that says no is believed.
+ * for a while is waited for, one that says no is believed; with --each, a
+ * signal that comes when a checkpoint has been found and its command has not
+ * begun yet.
  *
- * The linker's --wrap gives the tool's code the world's home.
+ * The linker's --wrap gives the tool's code the world's home, and the lease
+ * that is taken for the command is the moment of the signal.
  */
 #include "tests/lib/rig_job.h"
 #include "tools/ckpt/out.h"
@@ -10,10 +13,13 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
+
+#define SLEEP_MS 20000
 
 /* The names that ld --wrap gives to what was and to what stands before it. */
 void wrap_close(struct store *store) __asm__("__wrap_store_close");
@@ -29,6 +35,7 @@ int wrap_home(const char *home, unsigned flags, enum store_engine engine,
               struct err *err) __asm__("__wrap_store_home_open");
 
 static struct store *the_home; /* of the world */
+static bool is_lease;          /* what is opened next is the lease's */
 
 void wrap_close(struct store *store)
 {
@@ -47,7 +54,10 @@ int wrap_home(const char *home, unsigned flags, enum store_engine engine,
     (void)home;
     (void)flags;
     (void)engine;
-    (void)err;
+    if (is_lease) {
+        assert_int_equal(raise(SIGTERM), 0);
+        return store_memory_open(0, out, err);
+    }
     *out = the_home;
     return 0;
 }
@@ -144,12 +154,35 @@ static void what_does_not_pass_is_not_waited_for(void **state)
     }
 }
 
+static void a_signal_before_the_command_ends_it_too(void **state)
+{
+    /* At the first look the run is not there: so all that comes is new. */
+    const struct store_fault none = {
+        .op = STORE_GET, .name_part = "/RUN", .nth = 1, .error = -ENOENT};
+    struct tool t = {.verb = "wait",
+                     .options = {.home = "/home", .exec = "exec sleep 20"}};
+    struct test_world *world = begin();
+    uint64_t began;
+
+    (void)state;
+    t.home = the_home;
+    assert_int_equal(store_fault_add(t.home, &none), 0);
+    wait_catch_signals();
+    is_lease = true;
+    began = now_ms();
+    assert_int_equal(wait_each(&t, RIG_RUN), EXIT_INTERRUPTED);
+    assert_int_equal(store_fault_count(t.home), 1);
+    assert_true(now_ms() - began < SLEEP_MS / 2);
+    test_world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_home_that_comes_back_is_waited_for),
         cmocka_unit_test(one_that_does_not_is_told_at_the_end),
         cmocka_unit_test(what_does_not_pass_is_not_waited_for),
+        cmocka_unit_test(a_signal_before_the_command_ends_it_too),
     };
 
     return cmocka_run_group_tests_name("wait", tests, NULL, NULL);
