@@ -71,6 +71,7 @@ void remote_end(struct remote_write *w)
 /* The first failure counts. */
 void remote_fail(struct remote_write *w, int code, const char *what)
 {
+    w->is_silent |= code == -ETIMEDOUT || code == -EIO;
     if (!w->err.code)
         (void)err_set(&w->err, code, "%s: %s: %s", w->name, what,
                       err_text(code));
@@ -159,9 +160,9 @@ static void closed(struct store_req *req, int64_t result)
         remote_fail(w, (int)result, "cannot be closed");
     if (!w->err.code) {
         remote_open_again(w, false);
-    } else if (w->err.code == -ECANCELED) { /* the next life sees to it */
-        remote_end(w);
-    } else {
+    } else if (w->err.code == -ECANCELED || w->is_silent) {
+        remote_end(w); /* the next try, or life, sees to it */
+    } else { /* room is given back */
         remote_move(w, REMOTE_REMOVING);
         remote_submit(w, STORE_SEG_REMOVE, given_up);
     }
@@ -472,7 +473,7 @@ void remote_write_begin(struct remote_write *w)
     w->end = tier_file_chunks(w->tier, w->file, &w->first);
     w->end += w->first;
     w->written_bytes = 0;
-    w->is_retried = w->is_cancelled = w->is_adopted = false;
+    w->is_retried = w->is_cancelled = w->is_adopted = w->is_silent = false;
     w->err = (struct err){0};
     remote_start(w);
 }

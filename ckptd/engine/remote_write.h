@@ -95,6 +95,10 @@ struct remote_write {
     /* remote_write.c's own: */
     enum remote_phase phase;
     bool is_retried, is_cancelled, is_adopted;
+    /* The home has failed to answer: it may carry out a removal much later,
+     * when the next try has taken up the name again. So the file stays, and
+     * that try keeps what is good of it. */
+    bool is_silent;
     uint64_t first, end;                /* chunks of the file */
     uint64_t window_first, window_end;  /* of those, in the window */
     uint64_t window_at, window_bytes;   /* where it lies in the file */

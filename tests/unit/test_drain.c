@@ -333,6 +333,42 @@ static void a_home_that_fails_for_a_while_is_waited_for(void **state)
     }
 }
 
+/* It may be carried out later, when the name is in use again. */
+static void nothing_is_removed_from_a_home_that_is_silent(void **state)
+{
+    static const int ops[] = {STORE_WRITE, STORE_SYNC, STORE_SEG_CLOSE};
+    static const int errors[] = {-EIO, -ETIMEDOUT};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ops) * ARRAY_LEN(errors); i++) {
+        const struct store_fault fault = {.op = ops[i / 2],
+                                          .name_part = "/data/",
+                                          .nth = 1,
+                                          .after = true,
+                                          .error = errors[i % 2]};
+        const struct store_fault removal = {.op = STORE_SEG_REMOVE,
+                                            .name_part = "/data/",
+                                            .nth = 1,
+                                            .persistent = true,
+                                            .delay_polls = 1};
+        struct store *home;
+        struct rig_job f;
+
+        rig_drain_begin(&f, 120 + i, true, 1, 0);
+        home = test_env_fault(f.g->daemon, RIG_HOME);
+        rig_job_commit(&f, 10, 10);
+        test_env_fail(f.g->daemon, RIG_HOME, &fault);
+        test_env_fail(f.g->daemon, RIG_HOME, &removal); /* counted */
+        (void)rig_run(f.g, 1000, NULL, NULL);
+        assert_false(rig_is_remote(f.g, 10));
+        (void)rig_run(f.g, 200000, NULL, NULL);
+        assert_int_equal(store_fault_count(home), 1);
+        assert_true(rig_is_remote(f.g, 10));
+        rig_drain_check(f.g, &f.v[0]->id, true);
+        rig_free(f.g);
+    }
+}
+
 /* A chunk of the local copy is bad: it never becomes REMOTE, and others do. */
 static void a_bad_local_copy_does_not_spoil_the_tier(void **state)
 {
@@ -556,6 +592,7 @@ int main(void)
         cmocka_unit_test(what_was_begun_is_finished_by_the_next_life),
         cmocka_unit_test(what_is_bad_is_written_anew),
         cmocka_unit_test(a_home_that_fails_for_a_while_is_waited_for),
+        cmocka_unit_test(nothing_is_removed_from_a_home_that_is_silent),
         cmocka_unit_test(a_bad_local_copy_does_not_spoil_the_tier),
         cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
