@@ -162,7 +162,7 @@ static void closed(struct store_req *req, int64_t result)
         remote_open_again(w, false);
     } else if (w->err.code == -ECANCELED || w->is_silent) {
         remote_end(w); /* the next try, or life, sees to it */
-    } else { /* room is given back */
+    } else {           /* room is given back */
         remote_move(w, REMOTE_REMOVING);
         remote_submit(w, STORE_SEG_REMOVE, given_up);
     }
