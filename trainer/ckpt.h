@@ -402,8 +402,8 @@ CKPT_API int ckpt_fence(struct ckpt_save *save, void *stream,
  * state can be reached). CKPT_REMOTE, of a committed save: -ENOTSUP, this step
  * is not sent to the remote tier (remote_every); -ENOENT, it was removed before
  * it got there; -CKPT_ECORRUPT, its copy there was found damaged (`ckpt cp` to
- * its own home mends it); a lost daemon's successor is asked. Another code: its fate is
- * unknown (the daemon was lost, the context closed); `ckpt ls` tells.
+ * its own home mends it); a lost daemon's successor is asked. Another code: its
+ * fate is unknown (the daemon was lost, the context closed); `ckpt ls` tells.
  */
 CKPT_API int ckpt_wait(struct ckpt_save *save, enum ckpt_state state,
                        int timeout_ms, struct ckpt_error *error);

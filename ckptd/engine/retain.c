@@ -4,9 +4,10 @@
  * Happy path: let go of what others have removed; if there is a policy, look at
  * pins and leases, choose, have the newest checkpoint read
  * back unless verified/SAVE says that was done, look once more, since that may
- * take long, and remove what was chosen both times, one by one. While ranks load, or an undecided save refers to a victim, or
- * other daemons read back, the pass is put off. Any failure ends the pass with
- * a line in the log and removes nothing more; the next commit starts another.
+ * take long, and remove what was chosen both times, one by one. While ranks
+ * load, or an undecided save refers to a victim, or other daemons read back,
+ * the pass is put off. Any failure ends the pass with a line in the log and
+ * removes nothing more; the next commit starts another.
  */
 #include "ckptd/engine/retain_internal.h"
 
@@ -207,8 +208,7 @@ static int choose(struct retention *t)
     assert(g); /* it has a policy */
     if (!chosen)
         return -ENOMEM;
-    count =
-        retain_choose(c, g->record.keep_last, g->record.keep_every, chosen);
+    count = retain_choose(c, g->record.keep_last, g->record.keep_every, chosen);
     if (t->is_read_back)
         count = keep_both(chosen, count, t->victim, t->victim_count);
     free(t->victim);

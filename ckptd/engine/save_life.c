@@ -212,12 +212,11 @@ static void on_deadline(struct env_timer *timer)
     char missing[512];
 
     if (!v->is_open) {
-        save_abort(v, -ETIMEDOUT,
-                   "no answer within the deadline of %" PRIu32
-                   " ms from home %.*s",
-                   v->run->decide_timeout_ms,
-                   (int)text_home_bytes(v->run->home->path),
-                   v->run->home->path);
+        save_abort(
+            v, -ETIMEDOUT,
+            "no answer within the deadline of %" PRIu32 " ms from home %.*s",
+            v->run->decide_timeout_ms, (int)text_home_bytes(v->run->home->path),
+            v->run->home->path);
         return;
     }
     save_missing_text(v, missing, sizeof missing);

@@ -2,8 +2,9 @@
  * save_overload.c - a save comes before those before it have drained.
  *
  * Drained means synced here, or aborted: what is missing then is the home's,
- * and holds no rank. The first local rank's SAVE says what is to happen; it is a decision of the whole job, so what does not go on is given
- * an attempt and decided ABORT, not just left out.
+ * and holds no rank. The first local rank's SAVE says what is to happen; it is
+ * a decision of the whole job, so what does not go on is given an attempt and
+ * decided ABORT, not just left out.
  *
  *   WAIT     the save, and the SAVE that asked for it, waits.
  *   SKIP     the new save is aborted.
