@@ -85,9 +85,12 @@ static void ask_mode(int fd, struct answer *out)
     if (!say_hello(fd) || !receive(fd, head, sizeof head) ||
         wire_header_decode(head, &h) || h.length > sizeof payload ||
         !receive(fd, payload, h.length)) {
-        (void)snprintf(out->words, sizeof out->words,
-                       "it has not answered for %d s: %s", PATIENCE_S,
-                       err_text(errno));
+        if (errno == EAGAIN)
+            (void)snprintf(out->words, sizeof out->words,
+                           "it has not answered for %d s", PATIENCE_S);
+        else
+            (void)snprintf(out->words, sizeof out->words,
+                           "it does not answer: %s", err_text(errno));
         out->fix = SILENT_FIX;
     } else if (h.type == WIRE_HELLO_OK &&
                wire_hello_ok_decode(payload, h.length, &ok) == 0) {
