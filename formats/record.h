@@ -34,7 +34,8 @@
  *   runs/RUN/remote/SAVE               every byte is in the remote tier
  *   runs/RUN/remote/SAVE.DAEMON        that daemon's share is, and where: a
  *   runs/RUN/remote/SAVE.DAEMON.N        container of kind TIER, or parts
- *   runs/RUN/data/SAVE.DAEMON.N        those bytes (blobs or segments)
+ *   runs/RUN/data/SAVE.DAEMON.N        those bytes (blobs or segments), or
+ *   runs/RUN/data/SAVE.DAEMON.N.AGAIN  where N was bad
  *
  * A local store: STORE {uuid}, seg/NNNNNN (segments, not records), and a lock.
  */
@@ -223,9 +224,10 @@ char *name_save_daemon(char *out, const char *run, const char *folder,
 char *name_part(char *out, const char *run, const char *folder,
                 const struct save_id *id, const struct id128 *daemon,
                 uint32_t n); /* vote/ manifest/ remote/ */
-/* Below runs/RUN: "data/SAVE.DAEMON.N". */
+/* Below runs/RUN: "data/SAVE.DAEMON.N", and where `again` is not 0 ".AGAIN"
+ * behind it: what is written since those before it are bad. */
 char *name_tier_file(char *out, const struct save_id *id,
-                     const struct id128 *daemon, uint32_t n);
+                     const struct id128 *daemon, uint32_t n, uint32_t again);
 char *name_load(char *out, const char *run, uint32_t generation, uint32_t k,
                 const struct id128 *daemon); /* daemon NULL: the outcome */
 

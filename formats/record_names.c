@@ -90,12 +90,15 @@ char *name_part(char *out, const char *run, const char *folder,
 }
 
 char *name_tier_file(char *out, const struct save_id *id,
-                     const struct id128 *daemon, uint32_t n)
+                     const struct id128 *daemon, uint32_t n, uint32_t again)
 {
-    char save[SAVE_ID_TEXT_BYTES], text[ID_TEXT_BYTES];
+    char save[SAVE_ID_TEXT_BYTES], text[ID_TEXT_BYTES], behind[16] = "";
 
-    return name_format(out, "data/%s.%s.%" PRIu32, save_id_format(id, save),
-                       id_format(daemon, text), n);
+    if (again)
+        (void)snprintf(behind, sizeof behind, ".%" PRIu32, again);
+    return name_format(out, "data/%s.%s.%" PRIu32 "%s",
+                       save_id_format(id, save), id_format(daemon, text), n,
+                       behind);
 }
 
 char *name_load(char *out, const char *run, uint32_t generation, uint32_t k,

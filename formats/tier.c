@@ -13,6 +13,7 @@
 struct packing {
     const struct manifest *m;
     const struct mf_location *rows; /* of m's chunks; NULL: as in m, in files */
+    const uint8_t *again;           /* by file; NULL: none is */
     struct manifest_builder *b;
     struct id128 daemon;
     uint64_t file_bytes; /* at most */
@@ -45,7 +46,8 @@ static int file_begin(struct packing *p)
     char name[RECORD_NAME_BYTES];
     int64_t index;
 
-    (void)name_tier_file(name, &p->m->info.id, &p->daemon, p->file_count);
+    (void)name_tier_file(name, &p->m->info.id, &p->daemon, p->file_count,
+                         p->again ? p->again[p->file_count] : 0);
     f.name_bytes = (uint32_t)strlen(name);
     f.segment = file_id(p, p->file_count++);
     index = mb_file(p->b, &f, name);
@@ -166,9 +168,11 @@ int tier_build(const struct manifest *m, const struct id128 *daemon,
 }
 
 int tier_rebuild(const struct manifest *tier, const struct mf_location *rows,
-                 void **data, size_t *bytes, struct err *err)
+                 const uint8_t *again, void **data, size_t *bytes,
+                 struct err *err)
 {
-    struct packing p = {.m = tier, .daemon = tier->info.daemon, .rows = rows};
+    struct packing p = {
+        .m = tier, .daemon = tier->info.daemon, .rows = rows, .again = again};
 
     return build(&p, data, bytes, err);
 }

@@ -8,8 +8,8 @@
  * same accessors; names of its files are below the run's folder.
  *
  * A file of the remote tier has the shape of a segment: a header page, then
- * extents. Its id follows from its name, since it is written once and never
- * recycled.
+ * extents. Its id follows from its number, since it is written once and never
+ * recycled: one that turns out bad stays, and another is written beside it.
  *
  * What the first tier has raw may be encoded here (tier_pack.c): that tier is
  * the slower one. Nobody can tell beforehand what whoever wrote a file found
@@ -34,9 +34,12 @@ int tier_build(const struct manifest *m, const struct id128 *daemon,
                struct err *err) MUST_USE;
 
 /* That table with other rows, one for each of its chunks: payloads, codecs and
- * digests; `file` is as it was, chunks lie end to end. -EFBIG, -ENOMEM. */
+ * digests; `file` is as it was, chunks lie end to end. `again` is by file:
+ * under which of its names it is (name_tier_file); NULL: all under their first.
+ * -EFBIG, -ENOMEM. */
 int tier_rebuild(const struct manifest *tier, const struct mf_location *rows,
-                 void **data, size_t *bytes, struct err *err) MUST_USE;
+                 const uint8_t *again, void **data, size_t *bytes,
+                 struct err *err) MUST_USE;
 
 /* Is `tier` a table of the checkpoint `m`: all chunks of a daemon's ranks, with
  * the same bytes in each extent, or the same content where what is raw in `m`

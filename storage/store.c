@@ -3,7 +3,8 @@
  *
  * It checks the contract of every request before a back end sees it, keeps
  * what is beyond max_inflight waiting in order, keeps the rule that a poisoned
- * segment answers -EIO for ever, and runs callbacks from store_poll() alone.
+ * segment answers -EIO for ever (store_spoilt.c), and runs callbacks from
+ * store_poll() alone.
  *
  * Happy path: store_submit() checks and starts the request; the back end calls
  * store_complete(), which puts it on `finished`; store_poll() refills the back
@@ -32,6 +33,7 @@ void store_init(struct store *store, const struct store_ops *ops,
         .ops = ops, .limits = *limits, .epoll_fd = -1, .ready_fd = -1};
     list_init(&store->waiting);
     list_init(&store->finished);
+    list_init(&store->spoilt);
 }
 
 /*
@@ -78,6 +80,8 @@ static int check_segment(const struct store_limits *limits,
     if (req->op == STORE_SEG_CLOSE)
         return req->seg->users == 0 ? 0 : -EBUSY;
     if (req->seg->is_poisoned)
+        return -EIO;
+    if (req->op == STORE_SYNC && req->seg->is_spoilt)
         return -EIO;
     if (req->op == STORE_SEG_TRIM)
         return check_trim(limits, req);
@@ -249,6 +253,21 @@ void store_submit(struct store *store, struct store_req *req)
     signal_update(store);
 }
 
+static void poison(struct store *store, struct store_seg *seg)
+{
+    seg->is_poisoned = !is_left_out("poison after a failed sync");
+    if (seg->is_poisoned)
+        store_spoilt_add(store, seg->name);
+}
+
+static void opened_to_write(struct store *store, const struct store_req *req)
+{
+    if (req->flags & STORE_SEG_CREATE)
+        store_spoilt_forget(store, req->name);
+    else
+        req->seg->is_spoilt |= store_spoilt_has(store, req->name);
+}
+
 void store_complete(struct store_req *req, int64_t result)
 {
     struct store_seg *seg = uses_segment(req) ? req->seg : NULL;
@@ -262,8 +281,11 @@ void store_complete(struct store_req *req, int64_t result)
             result = -EIO;
         if ((req->op == STORE_SYNC && result < 0 && result != -ECANCELED) ||
             (req->op == STORE_WRITE && result == -EIO))
-            seg->is_poisoned = !is_left_out("poison after a failed sync");
+            poison(req->store, seg);
     }
+    if (req->op == STORE_SEG_OPEN && result >= 0 &&
+        (req->flags & STORE_SEG_WRITE))
+        opened_to_write(req->store, req);
     req->result = result;
     list_append(&req->store->finished, &req->link);
 }
@@ -374,6 +396,7 @@ void store_close(struct store *store)
     }
     epoll_fd = store->epoll_fd;
     ready_fd = store->ready_fd;
+    store_spoilt_free(store);
     store->ops->close(store);
     if (epoll_fd >= 0) {
         (void)close(epoll_fd);

@@ -107,7 +107,9 @@ enum store_op {
     STORE_SYNC,       /* seg: everything completed before the submission is
                          durable. After a failed sync, or a write that failed
                          with -EIO, the handle is poisoned: everything but
-                         closing it answers -EIO for ever. */
+                         closing it answers -EIO for ever, and so does a sync
+                         through any other handle of the segment, while the
+                         store is open. */
 
     STORE_BLOB_PUT,    /* name, buf, len (1 to max_blob_bytes): as PUT */
     STORE_BLOB_GET,    /* name, buf, len (above 0), off: these bytes of it, all
@@ -189,6 +191,8 @@ struct store {
     struct store_limits limits;
     struct list waiting;  /* beyond max_inflight, in order */
     struct list finished; /* completed inside submit, delivered by poll */
+    struct list spoilt;   /* segments whose sync failed: store_spoilt.c */
+    bool is_spoilt;       /* all: there was no memory for one's name */
     uint32_t inflight;
     bool closing;
     bool
@@ -359,8 +363,9 @@ int store_home_open(const char *home, unsigned flags, enum store_engine engine,
  * nth match (1 = first) and, if persistent, on all later ones. Rules are tried
  * in order until one fires; those behind it do not count that request. It
  * answers `error` (negative) without reaching the store below, or, with
- * `after`, after it did (done, but reported as failed); with error 0 it delays
- * the request by `delay_polls` polls. A segment that was opened under an
+ * `after`, after it did (done, but reported as failed), or, with `late` (of
+ * removals), before it does, in store_fault_land(); with error 0 it delays the
+ * request by `delay_polls` polls. A segment that was opened under an
  * `after` rule is closed again. A failed SYNC poisons the segment as a real one
  * does.
  */
@@ -370,6 +375,7 @@ struct store_fault {
     uint64_t nth;
     bool persistent;
     bool after;
+    bool late;
     int error;
     uint32_t delay_polls;
 };
@@ -380,6 +386,9 @@ int store_fault_open(struct store *below, struct store **out,
 int store_fault_add(struct store *store,
                     const struct store_fault *fault) MUST_USE;
 void store_fault_clear(struct store *store);
+/* Carries out what was answered before that, whatever has become of the names
+ * since; polls until it is done. Returns how much that was. */
+size_t store_fault_land(struct store *store);
 /* How often a rule fired since open. */
 uint64_t store_fault_count(const struct store *store);
 

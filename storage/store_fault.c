@@ -2,10 +2,11 @@
  * store_fault.c - a wrapper that makes requests fail, or late.
  *
  * Each request that matches a rule on its turn (see store.h) is answered with
- * the rule's error, handed down and then answered with it, or held back for a
- * number of polls. All others go down as a copy and their answer comes back.
- * The segment of the store below is handed through, so that poisoning and its
- * name are there for both layers.
+ * the rule's error, handed down and then answered with it, answered with it
+ * and kept to be handed down much later, or held back for a number of polls.
+ * All others go down as a copy and their answer comes back. The segment of the
+ * store below is handed through, so that poisoning and its name are there for
+ * both layers.
  */
 #include "storage/store_internal.h"
 
@@ -26,6 +27,7 @@ struct store_wrap_fault {
     struct store *below;
     struct list rules;
     struct list delayed; /* struct passage */
+    struct list late;    /* struct removal */
     uint64_t fired;
 };
 
@@ -36,6 +38,13 @@ struct passage {
     struct list link; /* of the delayed */
     uint32_t polls_left;
     int error; /* to report after success below, or 0 */
+};
+
+/* One that was answered, and is still to be carried out. */
+struct removal {
+    struct list link;
+    enum store_op op;
+    char name[];
 };
 
 static struct store_wrap_fault *wrap_of(struct store *store)
@@ -132,6 +141,18 @@ static void passed(struct store_req *down, int64_t result)
     }
 }
 
+static void keep(struct store_wrap_fault *wrap, const struct store_req *req)
+{
+    size_t bytes = strlen(req->name) + 1;
+    struct removal *r = malloc(sizeof *r + bytes);
+
+    assert(r && (req->op == STORE_REMOVE || req->op == STORE_SEG_REMOVE ||
+                 req->op == STORE_BLOB_REMOVE));
+    r->op = req->op;
+    memcpy(r->name, req->name, bytes);
+    list_append(&wrap->late, &r->link);
+}
+
 static void fault_submit(struct store *store, struct store_req *req)
 {
     struct store_wrap_fault *wrap = wrap_of(store);
@@ -139,6 +160,8 @@ static void fault_submit(struct store *store, struct store_req *req)
     struct passage *passage;
 
     if (fault && fault->error != 0 && !fault->after) {
+        if (fault->late)
+            keep(wrap, req);
         store_complete(req, fault->error);
         return;
     }
@@ -205,8 +228,11 @@ static void fault_describe(struct store *store, char *text, size_t capacity)
 static void fault_close(struct store *store)
 {
     struct store_wrap_fault *wrap = wrap_of(store);
+    struct list *node;
 
     store_fault_clear(store);
+    while ((node = list_pop(&wrap->late)))
+        free(container_of(node, struct removal, link));
     store_close(wrap->below);
     free(wrap);
 }
@@ -232,6 +258,7 @@ int store_fault_open(struct store *below, struct store **out, struct err *err)
     wrap->below = below;
     list_init(&wrap->rules);
     list_init(&wrap->delayed);
+    list_init(&wrap->late);
     *out = &wrap->store;
     return 0;
 }
@@ -258,6 +285,24 @@ void store_fault_clear(struct store *store)
     assert(store->ops == &fault_ops);
     while ((node = list_pop(&wrap_of(store)->rules)))
         free(container_of(node, struct rule, link));
+}
+
+size_t store_fault_land(struct store *store)
+{
+    struct store_wrap_fault *wrap = wrap_of(store);
+    struct list *node;
+    size_t count = 0;
+
+    assert(store->ops == &fault_ops);
+    for (; (node = list_pop(&wrap->late)); count++) {
+        struct removal *r = container_of(node, struct removal, link);
+        struct store_req req = {.op = r->op, .name = r->name};
+        int64_t rc = store_run(wrap->below, &req);
+
+        assert(rc == 0 || rc == -ENOENT);
+        free(r);
+    }
+    return count;
 }
 
 uint64_t store_fault_count(const struct store *store)

@@ -18,12 +18,19 @@ struct store_seg {
     uint32_t users; /* requests on it between submit and done, of all layers */
     bool is_writable;
     bool is_poisoned; /* a sync failed: -EIO for ever (see STORE_SYNC) */
+    bool is_spoilt;   /* one through another handle did: no sync succeeds */
 };
 
 /* 0 or -ENOMEM; `name` is copied. Freed by store_seg_fini(). */
 int store_seg_init(struct store_seg *seg, const char *name,
                    uint64_t size) MUST_USE;
 void store_seg_fini(struct store_seg *seg);
+
+/* store_spoilt.c: names of segments whose sync has failed. */
+bool store_spoilt_has(const struct store *store, const char *name);
+void store_spoilt_add(struct store *store, const char *name);
+void store_spoilt_forget(struct store *store, const char *name);
+void store_spoilt_free(struct store *store);
 
 /* True for a single component that a listing shows. */
 bool store_name_is_visible(const char *component);

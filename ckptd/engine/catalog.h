@@ -39,8 +39,11 @@ struct catalog_save {
      * whether it still is. */
     bool is_marked_remote : 1;
     bool is_remote_damaged : 1; /* it is on record that bytes there are bad */
-    bool is_wished : 1;   /* to be drained before others, by `ckpt drain` */
-    bool is_drained : 1;  /* what this daemon has of it is */
+    bool is_wished : 1;  /* to be drained before others, by `ckpt drain` */
+    bool is_drained : 1; /* what this daemon has of it is */
+    /* This daemon's remote table may vanish at any time: its removal was not
+     * answered. It is not written anew in this life. */
+    bool is_table_doubted : 1;
     bool is_released : 1; /* and this daemon's local copy was let go */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that
      * has seen it knows, so that choosing what all agree on must not ask. */

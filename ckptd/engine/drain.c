@@ -78,7 +78,7 @@ static bool is_meant(const struct run *run, const struct catalog_save *s)
     const struct catalog_generation *g =
         catalog_generation_at(&run->catalog, s->id.generation);
 
-    if (s->status != SAVE_COMMITTED)
+    if (s->status != SAVE_COMMITTED || s->is_table_doubted)
         return false;
     if (s->is_drained || s->is_lost)
         return s->is_drained;
@@ -233,10 +233,12 @@ static void drain_end(struct drain *d, int result, const char *what)
     free(d->table);
     free(d->unit);
     free(d->row);
+    free(d->again);
     d->held = NULL;
     d->table = NULL;
     d->unit = NULL;
     d->row = NULL;
+    d->again = NULL;
     drain_move(d, DRAIN_IDLE);
     if (!d->is_stopping)
         look_later(d, 0);
@@ -263,7 +265,8 @@ static int plan(struct drain *d)
         return rc;
     d->unit = malloc(m->chunk_count + 1);
     d->row = calloc(d->tier.chunk_count + 1, sizeof *d->row);
-    if (!d->unit || !d->row || tier_units(m, d->unit))
+    d->again = calloc(d->tier.file_count + 1, 1);
+    if (!d->unit || !d->row || !d->again || tier_units(m, d->unit))
         return err_set(&d->err, -ENOMEM, "no memory to copy it");
     return 0;
 }
@@ -320,8 +323,8 @@ static void rebuild_run(struct env_job *job)
     void *planned = d->table;
 
     d->table = NULL;
-    d->result =
-        tier_rebuild(&d->tier, d->row, &d->table, &d->table_bytes, &d->err);
+    d->result = tier_rebuild(&d->tier, d->row, d->again, &d->table,
+                             &d->table_bytes, &d->err);
     free(planned);
     if (d->result == 0)
         d->result = manifest_open(d->table, d->table_bytes, &d->tier, &d->err);
@@ -359,7 +362,11 @@ void drain_table_put(struct drain *d, int result)
 
     if (result || !s) {
         drain_end(d, result ? result : -ECANCELED,
-                  "cannot write where it is (remote/)");
+                  s && s->is_table_doubted
+                      ? "where it is (remote/) is true no more, and to be "
+                        "removed, which the home has not answered, but may "
+                        "still do: it is tried again when ckptd was restarted"
+                      : "cannot write where it is (remote/)");
         return;
     }
     s->is_drained = true;

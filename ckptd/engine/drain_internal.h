@@ -39,6 +39,7 @@ struct drain {
     uint64_t begun_ns;
     bool is_new;      /* this daemon's share was copied now */
     bool is_replaced; /* a table that was there and is not true */
+    bool is_first;    /* there is none yet */
     struct held_manifest *held;
     uint64_t file_bytes;
     void *table; /* this daemon's, in bytes; `tier` is open on it */
@@ -46,7 +47,10 @@ struct drain {
     struct manifest tier;
     uint8_t *unit;           /* by chunk of the manifest */
     struct mf_location *row; /* by chunk of `tier`: of what was read back */
+    uint8_t *again;          /* by file of it: under which of its names */
     struct env_job job;
+    struct store_req req; /* of files: see writer */
+    char name[RECORD_NAME_BYTES];
     int result;
     struct err err;
     uint32_t next_file, writing;

@@ -97,6 +97,8 @@ static void writer_start(struct drain *d, struct remote_write *w)
     w->tier = &d->tier;
     w->unit = d->unit;
     w->row = d->row;
+    w->again = d->again;
+    w->is_only = d->is_first;
     w->file = d->next_file++;
     w->speeds = speeds;
     w->wrote = wrote;
@@ -134,10 +136,32 @@ static void write_more(struct drain *d)
         drain_written(d, d->err.code);
 }
 
+static struct recio_place table_place(const struct drain *d)
+{
+    return (struct recio_place){.run = d->run->name,
+                                .folder = "remote",
+                                .id = d->id,
+                                .daemon = d->tier.info.daemon};
+}
+
+static void table_looked_for(struct store_req *req, int64_t result)
+{
+    struct drain *d = req->owner;
+
+    d->is_first = result == -ENOENT;
+    write_more(d);
+}
+
 void drain_write(struct drain *d)
 {
     d->next_file = 0;
-    write_more(d);
+    d->req = (struct store_req){.op = STORE_STAT,
+                                .name = name_save_daemon(d->name, d->run->name,
+                                                         "remote", &d->id,
+                                                         &d->tier.info.daemon),
+                                .done = table_looked_for,
+                                .owner = d};
+    store_submit(store_of(d), &d->req);
 }
 
 void drain_write_progress(const struct drain *d, uint64_t *bytes,
@@ -175,18 +199,13 @@ void drain_write_cancel(struct drain *d)
  * The table.
  */
 
-static struct recio_place table_place(const struct drain *d)
-{
-    return (struct recio_place){.run = d->run->name,
-                                .folder = "remote",
-                                .id = d->id,
-                                .daemon = d->tier.info.daemon};
-}
-
 static void table_removed(void *arg, int result)
 {
     struct drain *d = arg;
+    struct catalog_save *s = drain_save(d);
 
+    if (s && (result == -EIO || result == -ETIMEDOUT))
+        s->is_table_doubted = true;
     if (result)
         drain_table_put(d, result);
     else

@@ -1,6 +1,6 @@
 /*
  * remote_back.c - a file of the remote tier is read back and checked; what is
- * not what it should be is removed and written anew, once. See remote_write.h.
+ * not what it should be is written anew beside it. See remote_write.h.
  */
 #include "ckptd/engine/remote_internal.h"
 
@@ -50,28 +50,14 @@ static void finish(struct remote_write *w)
 }
 
 /*
- * What was there, or came back, is not what it should be: once more, once.
+ * What was there, or came back, is not what it should be: once more, beside it.
  */
 
-static void removed(struct store_req *req, int64_t result)
+static void start_anew(struct remote_write *w)
 {
-    struct remote_write *w = req->owner;
-
-    if (result < 0 && result != -ENOENT) {
-        remote_fail(w, (int)result, "cannot be removed");
-        remote_end(w);
-        return;
-    }
     w->err = (struct err){0};
+    w->again[w->file]++;
     remote_start(w);
-}
-
-static void remove_it(struct remote_write *w)
-{
-    remote_move(w, REMOTE_REMOVING);
-    remote_submit(
-        w, remote_in_place(w->run->home) ? STORE_SEG_REMOVE : STORE_BLOB_REMOVE,
-        removed);
 }
 
 static void bad_shut(struct store_req *req, int64_t result)
@@ -80,7 +66,35 @@ static void bad_shut(struct store_req *req, int64_t result)
 
     (void)result;
     w->seg = NULL;
-    remove_it(w);
+    start_anew(w);
+}
+
+static void bad_cut(struct store_req *req, int64_t result)
+{
+    (void)result;
+    remote_submit(req->owner, STORE_SEG_CLOSE, bad_shut);
+}
+
+/* What was read and is wrong stays so, however late it is cut; what could not
+ * be read may be good. */
+static bool is_to_be_cut(const struct remote_write *w)
+{
+    return w->is_adopted && w->is_only && w->err.code == -CKPT_ECORRUPT &&
+           w->file_bytes > PAGE_BYTES;
+}
+
+static void leave(struct remote_write *w)
+{
+    if (!w->seg) {
+        start_anew(w);
+        return;
+    }
+    remote_move(w, REMOTE_SHUTTING);
+    w->req.len = PAGE_BYTES;
+    if (is_to_be_cut(w))
+        remote_submit(w, STORE_SEG_TRIM, bad_cut);
+    else
+        remote_submit(w, STORE_SEG_CLOSE, bad_shut);
 }
 
 /* err has the words. */
@@ -88,18 +102,19 @@ static void is_bad(struct remote_write *w)
 {
     struct env *env = run_env(w->run);
 
-    if (w->is_retried || w->is_cancelled) {
+    if ((w->is_own && w->is_retried) || w->is_cancelled) {
         finish(w);
         return;
     }
-    w->is_retried = true;
-    env->ops->log(env, LOG_LEVEL_WARN, "%s; it is written anew", w->err.text);
-    if (!w->seg) {
-        remove_it(w);
+    if (w->again[w->file] + 1 == REMOTE_NAMES) {
+        (void)err_prefix(&w->err, "%u files in its place are bad, the last one",
+                         REMOTE_NAMES);
+        finish(w);
         return;
     }
-    remote_move(w, REMOTE_SHUTTING);
-    remote_submit(w, STORE_SEG_CLOSE, bad_shut);
+    w->is_retried |= w->is_own;
+    env->ops->log(env, LOG_LEVEL_WARN, "%s; it is written anew", w->err.text);
+    leave(w);
 }
 
 /*

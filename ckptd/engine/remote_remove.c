@@ -15,7 +15,8 @@ struct remote_removal {
     struct save_id id;
     struct id128 *daemon;
     size_t daemon_count, next_daemon;
-    uint32_t next_file, absent; /* of that daemon; in a row */
+    uint32_t file, again; /* of that daemon: under way */
+    uint32_t absent;      /* in a row */
     struct store_req req;
     char name[RECORD_NAME_BYTES];
     recio_put_fn done;
@@ -34,18 +35,29 @@ static void end(struct remote_removal *r, int result)
     done(arg, result);
 }
 
+/* The first may be missing though there is a second: a drive can lose it. */
 static void file_removed(struct store_req *req, int64_t result)
 {
     struct remote_removal *r = req->owner;
+    bool is_absent = result == -ENOENT;
 
-    if (result < 0 && result != -ENOENT) {
+    if (result < 0 && !is_absent) {
         end(r, (int)result);
         return;
     }
-    r->absent = result == -ENOENT ? r->absent + 1 : 0;
-    if (r->absent == REMOTE_ROW_GAP) {
+    if (!is_absent)
+        r->absent = 0;
+    else if (r->again == 0)
+        r->absent++;
+    if (r->again == 0 || !is_absent) {
+        r->again++;
+    } else {
+        r->again = 0;
+        r->file++;
+    }
+    if (r->again == 0 && r->absent == REMOTE_ROW_GAP) {
         r->next_daemon++;
-        r->next_file = r->absent = 0;
+        r->file = r->absent = 0;
     }
     next_file(r);
 }
@@ -58,8 +70,8 @@ static void next_file(struct remote_removal *r)
         end(r, 0);
         return;
     }
-    (void)name_tier_file(leaf, &r->id, &r->daemon[r->next_daemon],
-                         r->next_file++);
+    (void)name_tier_file(leaf, &r->id, &r->daemon[r->next_daemon], r->file,
+                         r->again);
     r->req = (struct store_req){.op = remote_in_place(r->run->home)
                                           ? STORE_SEG_REMOVE
                                           : STORE_BLOB_REMOVE,

@@ -23,7 +23,7 @@ static const bool allowed[REMOTE_PHASES][REMOTE_PHASES] = {
                        [REMOTE_WRITING] = true,
                        [REMOTE_CLOSING] = true},
     [REMOTE_PUTTING] = {[REMOTE_READING] = true, [REMOTE_MEASURING] = true},
-    [REMOTE_MEASURING] = {[REMOTE_READING] = true, [REMOTE_REMOVING] = true},
+    [REMOTE_MEASURING] = {[REMOTE_READING] = true, [REMOTE_FILLING] = true},
     [REMOTE_WRITING] = {[REMOTE_FILLING] = true,
                         [REMOTE_TRIMMING] = true,
                         [REMOTE_CLOSING] = true},
@@ -32,16 +32,15 @@ static const bool allowed[REMOTE_PHASES][REMOTE_PHASES] = {
     [REMOTE_CLOSING] = {[REMOTE_OPENING] = true, [REMOTE_REMOVING] = true},
     [REMOTE_OPENING] = {[REMOTE_READING] = true,
                         [REMOTE_ADOPTING] = true,
-                        [REMOTE_REMOVING] = true},
+                        [REMOTE_CREATING] = true},
     [REMOTE_ADOPTING] = {[REMOTE_READING] = true, [REMOTE_SHUTTING] = true},
     [REMOTE_READING] = {[REMOTE_CHECKING] = true,
                         [REMOTE_SHUTTING] = true,
-                        [REMOTE_REMOVING] = true},
+                        [REMOTE_FILLING] = true},
     [REMOTE_CHECKING] = {[REMOTE_READING] = true,
                          [REMOTE_SHUTTING] = true,
-                         [REMOTE_REMOVING] = true},
-    [REMOTE_SHUTTING] = {[REMOTE_REMOVING] = true},
-    [REMOTE_REMOVING] = {[REMOTE_CREATING] = true, [REMOTE_FILLING] = true},
+                         [REMOTE_FILLING] = true},
+    [REMOTE_SHUTTING] = {[REMOTE_CREATING] = true},
 };
 
 void remote_move(struct remote_write *w, enum remote_phase to)
@@ -151,6 +150,13 @@ static void given_up(struct store_req *req, int64_t result)
     remote_end(req->owner);
 }
 
+/* Then nobody takes it up, and its room is given back. Not in haste. */
+static bool is_of_no_use(const struct remote_write *w)
+{
+    return !w->run->home->engine->is_halted &&
+           (w->is_spoilt || (!w->is_silent && !w->is_whole));
+}
+
 static void closed(struct store_req *req, int64_t result)
 {
     struct remote_write *w = req->owner;
@@ -160,11 +166,11 @@ static void closed(struct store_req *req, int64_t result)
         remote_fail(w, (int)result, "cannot be closed");
     if (!w->err.code) {
         remote_open_again(w, false);
-    } else if (w->err.code == -ECANCELED || w->is_silent) {
-        remote_end(w); /* the next try, or life, sees to it */
-    } else {           /* room is given back */
+    } else if (is_of_no_use(w)) {
         remote_move(w, REMOTE_REMOVING);
         remote_submit(w, STORE_SEG_REMOVE, given_up);
+    } else { /* the next try, or life, sees to it */
+        remote_end(w);
     }
 }
 
@@ -192,6 +198,7 @@ static void synced(struct store_req *req, int64_t result)
     struct remote_write *w = req->owner;
 
     sent(w);
+    w->is_spoilt = result < 0;
     if (result < 0)
         remote_fail(w, (int)result, "cannot be synced");
     else
@@ -227,6 +234,7 @@ static void window_written(struct store_req *req, int64_t result)
     struct remote_write *w = req->owner;
 
     if (result < 0) {
+        w->is_spoilt = result == -EIO;
         remote_fail(w, (int)result, "cannot be written");
         close_it(w);
         return;
@@ -237,6 +245,7 @@ static void window_written(struct store_req *req, int64_t result)
         fill(w);
         return;
     }
+    w->is_whole = true;
     remote_move(w, REMOTE_TRIMMING);
     w->req.len = w->window_at; /* as long as planned, if nothing is encoded */
     remote_submit(w, STORE_SEG_TRIM, trimmed);
@@ -257,6 +266,7 @@ static void blob_put(struct store_req *req, int64_t result)
     }
     window_sent(w);
     w->wrote(w, w->window_at, w->busy_ns);
+    w->is_own = true;
     w->file_bytes = w->window_at;
     remote_read_back(w);
 }
@@ -443,11 +453,23 @@ static void created(struct store_req *req, int64_t result)
         return;
     }
     w->seg = req->seg;
+    w->is_own = true;
     fill(w);
+}
+
+static void name_it(struct remote_write *w)
+{
+    char leaf[RECORD_NAME_BYTES];
+
+    (void)name_tier_file(leaf, &w->tier->info.id, &w->tier->info.daemon,
+                         w->file, w->again[w->file]);
+    (void)name_run(w->name, w->run->name, leaf);
 }
 
 void remote_start(struct remote_write *w)
 {
+    name_it(w);
+    w->is_own = w->is_whole = w->is_spoilt = w->is_adopted = false;
     w->window_at = w->busy_ns = 0;
     window_set(w, w->first);
     if (!remote_in_place(w->run->home)) {
@@ -462,18 +484,12 @@ void remote_start(struct remote_write *w)
 
 void remote_write_begin(struct remote_write *w)
 {
-    const struct mf_file *f = &w->tier->file[w->file];
-    char leaf[256];
-
-    assert(f->name_bytes < sizeof leaf);
-    memcpy(leaf, w->tier->blob + f->name, f->name_bytes);
-    leaf[f->name_bytes] = '\0';
-    (void)name_run(w->name, w->run->name, leaf);
+    w->again[w->file] = 0;
     w->first = 0;
     w->end = tier_file_chunks(w->tier, w->file, &w->first);
     w->end += w->first;
     w->written_bytes = 0;
-    w->is_retried = w->is_cancelled = w->is_adopted = w->is_silent = false;
+    w->is_retried = w->is_cancelled = w->is_silent = false;
     w->err = (struct err){0};
     remote_start(w);
 }

@@ -3,19 +3,30 @@
  *
  *   blobs:    FILLING -> PACKING -> PACING -> PUTTING -> READING -> CHECKING
  *             one that is there: PUTTING -> MEASURING -> READING
+ *             one that is bad:   ... -> FILLING
  *   segments: CREATING -> (FILLING -> PACKING -> PACING -> WRITING)... ->
  *             TRIMMING -> SYNCING -> CLOSING -> OPENING ->
  *             (READING -> CHECKING)... -> SHUTTING
  *             one that is there: CREATING -> OPENING -> ADOPTING (sync) ->
  *             READING
+ *             one that is bad:   ... -> SHUTTING -> CREATING
  *
  * A store that can write in place takes a file as one large segment, any other
  * as a blob. Either way it is filled window by window: extents are read from
  * the local store, checked, encoded where that pays, laid end to end, and
  * handed over. Then all of it is read again and checked, also where a file of
  * that name was there already (an earlier life's): only what is there and good
- * counts, and the table is made of what came back. One that is bad is removed
- * and written anew, once, and nothing is encoded then.
+ * counts, and the table is made of what came back.
+ *
+ * One that is bad is written anew under the next of its names, and encodes
+ * nothing if it was this writer's own (once). It stays where it is: a removal
+ * that a home does not answer may be carried out at any time, and must not meet
+ * a name that is in use again. So a name is written by one try of one life, and
+ * removed together with the checkpoint. Only a segment that was just created
+ * and can never be of use is removed at once, for its room: one that the home,
+ * which has answered all that was asked, would not let become whole, and one
+ * that cannot be synced again (STORE_SYNC). Nobody takes such a one up, and
+ * once there is nothing under its name that removal has been carried out.
  */
 #ifndef CKPTD_REMOTE_WRITE_H
 #define CKPTD_REMOTE_WRITE_H
@@ -39,6 +50,9 @@ bool remote_in_place(const struct home *home);
  * one that is so much lower is not there. So whoever removes them needs no
  * list of all that there is: after so many that are not there come no more. */
 #define REMOTE_ROW_GAP 8
+
+/* Names that a file has; more bad ones are no accident. */
+#define REMOTE_NAMES 64
 
 enum remote_phase {
     REMOTE_IDLE,
@@ -65,13 +79,15 @@ enum remote_phase {
  * The caller allocates (zeroed) and fills the upper part, which may be used
  * again once done() was called. `tier` is this daemon's table of `manifest` as
  * it was planned, `row` one per chunk of it, of which those of this file are
- * filled in; `unit` is by chunk of the manifest (tier_units). `window` is
- * page-aligned, `spare` of TIER_SPARE_BYTES. pace() says for how many ns so
- * many bytes have to wait before they may go; wrote() hears how long the store
- * took for all of a file, its sync included (a page cache takes it sooner);
- * speeds() says what that and encoding are worth now, for
- * codec_pays() (encode_bytes_s 0: nothing is encoded). done() is never called
- * from inside.
+ * filled in; `again` is one per file of it, of which this file's is set: under
+ * which of its names it is. `unit` is by chunk of the manifest (tier_units).
+ * `is_only` says that no table speaks of what is there: bad segments are cut to
+ * a page, for their room. `window` is page-aligned, `spare` of
+ * TIER_SPARE_BYTES. pace() says for how many ns so many bytes have to wait
+ * before they may go; wrote() hears how long the store took for all of a file,
+ * its sync included (a page cache takes it sooner); speeds() says what that and
+ * encoding are worth now, for codec_pays() (encode_bytes_s 0: nothing is
+ * encoded). done() is never called from inside.
  *
  * Failures, with words: -CKPT_ECORRUPT or -EIO (the local copy is bad, or the
  * remote one twice), and what the home's store answers.
@@ -81,7 +97,9 @@ struct remote_write {
     const struct manifest *manifest, *tier;
     const uint8_t *unit;
     struct mf_location *row;
+    uint8_t *again;
     uint32_t file;
+    bool is_only;
     uint8_t *window, *spare;
     void (*speeds)(struct remote_write *w, double *encode_bytes_s,
                    double *tier_bytes_s);
@@ -94,12 +112,14 @@ struct remote_write {
     struct err err;
     /* remote_write.c's own: */
     enum remote_phase phase;
-    bool is_retried, is_cancelled, is_adopted;
-    /* The home has failed to answer: it may carry out a removal much later,
-     * when the next try has taken up the name again. So the file stays, and
-     * that try keeps what is good of it. */
-    bool is_silent;
-    uint64_t first, end;                /* chunks of the file */
+    bool is_cancelled;
+    bool is_own;         /* created by this writer, under the name it has now */
+    bool is_whole;       /* all of it was written */
+    bool is_spoilt;      /* no sync of it will ever succeed */
+    bool is_retried;     /* for one of its own that came back bad */
+    bool is_adopted;     /* open for writing, though it is another life's */
+    bool is_silent;      /* the home has failed to answer */
+    uint64_t first, end; /* chunks of the file */
     uint64_t window_first, window_end;  /* of those, in the window */
     uint64_t window_at, window_bytes;   /* where it lies in the file */
     uint64_t planned_at, planned_bytes; /* where it would, as planned */

@@ -116,13 +116,16 @@ static void write_done(struct store_req *req, int64_t result)
     struct save_op *op = req->owner;
     struct save_part *p = op->part;
     struct part_chunk *c = &p->chunk[op->chunk];
+    bool has_failed = result < 0 && !is_left_out("failure of a write");
 
+    if (has_failed)
+        seg_writer_doom(p->writer, op->place.index);
     if (!part_is_taking(p)) {
         pipeline_op_ended(op);
         return;
     }
     c->where = op->place.index;
-    if (result < 0 && !is_left_out("failure of a write"))
+    if (has_failed)
         segment_failed(p, op->place.index, (int)result);
     if (!part_is_taking(p)) {
         pipeline_op_ended(op);

@@ -233,13 +233,16 @@ void seg_writer_reserved(struct seg_writer *w)
         seg_writer_answer(w);
 }
 
+void seg_writer_doom(struct seg_writer *w, uint32_t index)
+{
+    w->part[index]->segment->is_doomed = true;
+}
+
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg)
 {
-    struct part *bad = w->part[index];
-
-    bad->is_bad = true;
-    bad->segment->is_doomed = true;
+    w->part[index]->is_bad = true;
+    seg_writer_doom(w, index);
     if (add_waiter(w, done, arg) && w->phase == WRITER_READY)
         seg_writer_reserved(w);
 }

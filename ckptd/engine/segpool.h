@@ -78,11 +78,13 @@ struct seg_place {
 /* Room for one extent; never fails within what was reserved (-ENOSPC). */
 int seg_writer_place(struct seg_writer *w, uint64_t extent_bytes,
                      struct seg_place *out) MUST_USE;
-/* A write to it failed, which poisons it: nothing more is placed there, it is
- * neither synced nor kept, and is unlinked, never used again. The caller places
- * again what failed and all that was written to it before. done() says whether
- * room in the stead of all that failed could be had. May be called again while
- * another answer is still to come. */
+/* A write to it failed, which poisons it: it is unlinked in the end, never used
+ * again. To be told whatever else becomes of the save. */
+void seg_writer_doom(struct seg_writer *w, uint32_t index);
+/* That, and nothing more is placed there; it is neither synced nor kept. The
+ * caller places again what failed and all that was written to it before. done()
+ * says whether room in the stead of all that failed could be had. May be called
+ * again while another answer is still to come. */
 void seg_writer_failed(struct seg_writer *w, uint32_t index, segpool_fn done,
                        void *arg);
 /* Give back what is not used, sync every segment that was written to. No write

@@ -14,6 +14,7 @@ bool contract_adopted(uint64_t seed, char why[WHY_BYTES]);
 bool contract_removed(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_folder(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES]);
+bool contract_failed_sync_reopened(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_name(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_for_all(uint64_t seed, char why[WHY_BYTES]);
 bool contract_failed_removal(uint64_t seed, char why[WHY_BYTES]);

@@ -218,6 +218,41 @@ bool contract_failed_sync(uint64_t seed, char why[WHY_BYTES])
     return first == -EIO && second == -EIO;
 }
 
+/* Nor through another handle, until the name is that of another segment. */
+bool contract_failed_sync_reopened(uint64_t seed, char why[WHY_BYTES])
+{
+    const struct store_req create = {.op = STORE_SEG_OPEN,
+                                     .flags =
+                                         STORE_SEG_WRITE | STORE_SEG_CREATE,
+                                     .len = SEG_BYTES};
+    struct asked a = {.name = "seg/000001"}, io = {.name = ""};
+    struct asked gone = {.name = "seg/000001"};
+    struct bench b;
+    int64_t sync[3];
+
+    bench_begin(&b, seed, false, false);
+    for (uint32_t i = 0; i < ARRAY_LEN(sync); i++) {
+        if (i == 2)
+            seg_ask(&b, &gone, (struct store_req){.op = STORE_SEG_REMOVE});
+        a.req = create;
+        if (i == 1)
+            a.req.flags = STORE_SEG_WRITE;
+        seg_ask(&b, &a, a.req);
+        b.disk->fail_syncs = i == 0;
+        io.req = (struct store_req){.op = STORE_SYNC, .seg = a.req.seg};
+        sync[i] = bench_asked(&b, &io);
+        seg_ask(&b, &io,
+                (struct store_req){.op = STORE_SEG_CLOSE, .seg = a.req.seg});
+    }
+    bench_close(&b);
+    bench_end(&b);
+    (void)snprintf(why, WHY_BYTES,
+                   "syncs: one that fails %" PRIi64 ", of the segment opened "
+                   "again %" PRIi64 ", of one created anew %" PRIi64,
+                   sync[0], sync[1], sync[2]);
+    return sync[0] == -EIO && sync[1] == -EIO && sync[2] == 0;
+}
+
 /* Two new segments share a folder, and one sync of it fails, of those at once
  * perhaps: whoever is told that its name is durable must find it. */
 bool contract_failed_folder(uint64_t seed, char why[WHY_BYTES])

@@ -17,6 +17,7 @@ const struct scene scenes[] = {
     {"adopted", contract_adopted},
     {"removed", contract_removed},
     {"failed-sync", contract_failed_sync},
+    {"failed-sync-reopened", contract_failed_sync_reopened},
     {"failed-folder", contract_failed_folder},
     {"failed-name", contract_failed_name},
     {"failed-for-all", contract_failed_for_all},

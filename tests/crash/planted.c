@@ -55,6 +55,7 @@ static const struct safeguard safeguards[] = {
     {"lock", "killed", NULL, 17},
     {"look for a name under the lock", "removed", NULL, 1},
     {"poison after a failed sync", "failed-sync", NULL, 1},
+    {"memory of a failed sync", "failed-sync-reopened", NULL, 1},
     {"one sync at a time", "syncs-at-once", NULL, 1},
     {"rest of a short write", "save-short", NULL, 1},
     /* The segments of a save. */

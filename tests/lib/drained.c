@@ -168,7 +168,7 @@ static void pack(struct drained *d)
         rc = tier_row(&d->m, chunk, extent, &row[i], &err);
         assert(rc == 0);
     }
-    rc = tier_rebuild(&d->tier, row, &d->tier_data, &d->tier_bytes, &err);
+    rc = tier_rebuild(&d->tier, row, NULL, &d->tier_data, &d->tier_bytes, &err);
     assert(rc == 0);
     free(planned);
     free(row);

@@ -144,6 +144,8 @@ int pool_write(struct pool_rig *r, struct seg_writer *writer, uint32_t count,
         req.off = last->offset;
         store_submit(r->t->env.local, &req);
         rc = wait(r, &w);
+        if (rc)
+            seg_writer_doom(writer, last->index);
     }
     free(page);
     return rc;

@@ -252,45 +252,6 @@ static void what_was_begun_is_finished_by_the_next_life(void **state)
     }
 }
 
-/* Bytes that are not what they should be, under a name that is ours. */
-static void plant_bad(struct rig *g, const struct save_id *id, bool in_place)
-{
-    static _Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];
-    char leaf[RECORD_NAME_BYTES], name[RECORD_NAME_BYTES];
-    struct store *home = rig_home(g);
-    uint64_t bytes = RIG_REMOTE_FILE_BYTES;
-    struct store_req req = {
-        .op = STORE_BLOB_PUT, .name = name, .buf = page, .len = sizeof page};
-
-    (void)name_tier_file(leaf, id, &g->engine->env->local_uuid, 1);
-    (void)name_run(name, RIG_RUN, leaf);
-    if (in_place)
-        media_close(
-            home,
-            media_open(home, name, STORE_SEG_WRITE | STORE_SEG_CREATE, &bytes));
-    else
-        assert_int_equal(store_run(home, &req), 0);
-}
-
-static void what_is_bad_is_written_anew(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        struct rig_job f;
-        struct save_id id;
-
-        rig_drain_begin(&f, 60 + i, forms[i], 1, 0);
-        rig_job_commit(&f, 10, 10);
-        id = f.v[0]->id;
-        plant_bad(f.g, &id, forms[i]);
-        rig_drain_settle(f.g);
-        assert_true(test_env_logged(f.g->daemon, "it is written anew"));
-        assert_true(rig_is_remote(f.g, 10));
-        rig_drain_check(f.g, &id, forms[i]);
-        rig_free(f.g);
-    }
-}
-
 static const struct {
     enum store_op op;
     bool in_place;
@@ -329,42 +290,6 @@ static void a_home_that_fails_for_a_while_is_waited_for(void **state)
         (void)rig_run(f.g, 200000, NULL, NULL);
         assert_true(rig_is_remote(f.g, 10));
         rig_drain_check(f.g, &f.v[0]->id, in_place);
-        rig_free(f.g);
-    }
-}
-
-/* It may be carried out later, when the name is in use again. */
-static void nothing_is_removed_from_a_home_that_is_silent(void **state)
-{
-    static const int ops[] = {STORE_WRITE, STORE_SYNC, STORE_SEG_CLOSE};
-    static const int errors[] = {-EIO, -ETIMEDOUT};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(ops) * ARRAY_LEN(errors); i++) {
-        const struct store_fault fault = {.op = ops[i / 2],
-                                          .name_part = "/data/",
-                                          .nth = 1,
-                                          .after = true,
-                                          .error = errors[i % 2]};
-        const struct store_fault removal = {.op = STORE_SEG_REMOVE,
-                                            .name_part = "/data/",
-                                            .nth = 1,
-                                            .persistent = true,
-                                            .delay_polls = 1};
-        struct store *home;
-        struct rig_job f;
-
-        rig_drain_begin(&f, 120 + i, true, 1, 0);
-        home = test_env_fault(f.g->daemon, RIG_HOME);
-        rig_job_commit(&f, 10, 10);
-        test_env_fail(f.g->daemon, RIG_HOME, &fault);
-        test_env_fail(f.g->daemon, RIG_HOME, &removal); /* counted */
-        (void)rig_run(f.g, 1000, NULL, NULL);
-        assert_false(rig_is_remote(f.g, 10));
-        (void)rig_run(f.g, 200000, NULL, NULL);
-        assert_int_equal(store_fault_count(home), 1);
-        assert_true(rig_is_remote(f.g, 10));
-        rig_drain_check(f.g, &f.v[0]->id, true);
         rig_free(f.g);
     }
 }
@@ -478,50 +403,6 @@ static void a_mark_that_is_missing_is_written(void **state)
     rig_free(f.g);
 }
 
-/* The first life copied all of it, and died before the mark. Then a file went,
- * and what is written in its place is encoded: the old table is true no more.
- */
-static void a_table_that_is_true_no_more_is_replaced(void **state)
-{
-    const struct store_fault no_mark = {.op = STORE_PUT,
-                                        .name_part = "/remote/",
-                                        .nth = 2,
-                                        .persistent = true,
-                                        .error = -EIO};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        struct rig_shape shape = rig_drain_shape(1, 0);
-        struct test_world *world;
-        struct drained d;
-        struct save_id id;
-        struct rig_job f;
-
-        rig_drain_begin(&f, 181 + 2 * i, forms[i], 1, 0);
-        f.g->engine->env->drain_codec = DRAIN_RAW;
-        test_env_fail(f.g->daemon, RIG_HOME, &no_mark);
-        rig_job_commit(&f, 10, 10);
-        id = f.v[0]->id;
-        (void)rig_run(f.g, 5000, NULL, NULL);
-        assert_true(rig_save_at(f.g, 10)->is_drained);
-        assert_false(rig_is_remote(f.g, 10));
-        world = f.g->world;
-        f.g->has_shared_world = true;
-        rig_kill(f.g);
-        rig_free(f.g);
-        drained_begin(&d, world, "a", &id);
-        drained_remove(&d, 1);
-        drained_end(&d);
-        f = (struct rig_job){.g = rig_new_in(world, "a")};
-        f.g->engine->env->drain_codec = DRAIN_PLANES;
-        rig_job_enter(&f, "two", &shape);
-        rig_drain_settle(f.g);
-        assert_true(rig_is_remote(f.g, 10));
-        rig_drain_check(f.g, &id, forms[i]);
-        rig_free(f.g);
-    }
-}
-
 /* A wish for what is copied, and waits for its mark, takes nothing from others,
  * however often it is said. */
 static void nothing_yields_to_what_is_copied(void **state)
@@ -590,15 +471,12 @@ int main(void)
         cmocka_unit_test(it_keeps_to_its_rate),
         cmocka_unit_test(it_is_remote_when_all_have_copied),
         cmocka_unit_test(what_was_begun_is_finished_by_the_next_life),
-        cmocka_unit_test(what_is_bad_is_written_anew),
         cmocka_unit_test(a_home_that_fails_for_a_while_is_waited_for),
-        cmocka_unit_test(nothing_is_removed_from_a_home_that_is_silent),
         cmocka_unit_test(a_bad_local_copy_does_not_spoil_the_tier),
         cmocka_unit_test(it_is_not_idle_before_it_has_looked_and_marked),
         cmocka_unit_test(it_ends_in_the_midst_of_it),
         cmocka_unit_test(it_ends_at_once_though_its_rate_is_low),
         cmocka_unit_test(a_mark_that_is_missing_is_written),
-        cmocka_unit_test(a_table_that_is_true_no_more_is_replaced),
         cmocka_unit_test(nothing_yields_to_what_is_copied),
         cmocka_unit_test(who_has_no_share_is_not_kept),
     };

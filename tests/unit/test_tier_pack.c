@@ -118,7 +118,8 @@ static void *table(struct world *w, const struct mf_location *row,
          i < planned.chunk_count && rows[i].file == rows[0].file; i++)
         rows[i].offset =
             rows[i - 1].offset + chunk_extent_bytes(rows[i - 1].payload_bytes);
-    assert_int_equal(tier_rebuild(&planned, rows, &again, &bytes, &err), 0);
+    assert_int_equal(tier_rebuild(&planned, rows, NULL, &again, &bytes, &err),
+                     0);
     assert_int_equal(manifest_open(again, bytes, out, &err), 0);
     assert_int_equal(out->chunk_count, planned.chunk_count);
     assert_int_equal(out->file_count, planned.file_count);

@@ -87,7 +87,7 @@ int dest_adopt(struct cp *cp, void **data, struct manifest *table)
     memcpy(row, table->location, table->chunk_count * sizeof *row);
     for (uint32_t i = 0; i < table->file_count; i++)
         file_peek(cp, table, i, row);
-    rc = tier_rebuild(table, row, data, &bytes, &err);
+    rc = tier_rebuild(table, row, NULL, data, &bytes, &err);
     free(row);
     if (rc)
         return complain(&cp->to, exit_code_of(rc), "%s", err.text);

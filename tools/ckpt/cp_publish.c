@@ -94,20 +94,27 @@ static int table_there(struct cp *cp, const struct id128 *daemon, void **data,
     return rc;
 }
 
+static int container_settled(struct cp *cp, const struct recio_place *place,
+                             const struct container *c)
+{
+    char name[RECORD_NAME_BYTES];
+    int rc = tool_wait(cp->to.home, &c->is_done);
+
+    if (rc == 0)
+        rc = (int)c->result;
+    (void)name_save_daemon(name, place->run, place->folder, &place->id,
+                           &place->daemon);
+    return rc ? dest_said(cp, rc, name) : EXIT_FINE;
+}
+
 /* One that is damaged, with its parts. */
 static int table_remove(struct cp *cp, const struct id128 *daemon)
 {
-    char name[RECORD_NAME_BYTES];
-    struct store_req remove = {
-        .op = STORE_REMOVE,
-        .name = name_save_daemon(name, cp->run, "remote", &cp->id, daemon)};
-    int64_t rc = store_run(cp->to.home, &remove);
+    struct recio_place place = place_of(cp, "remote", daemon);
+    struct container c = {0};
 
-    for (uint32_t i = 0; rc == 0; i++) {
-        (void)name_part(name, cp->run, "remote", &cp->id, daemon, i);
-        rc = store_run(cp->to.home, &remove);
-    }
-    return rc == -ENOENT ? EXIT_FINE : dest_said(cp, (int)rc, name);
+    recio_remove_container(cp->to.home, &place, was_put, &c);
+    return container_settled(cp, &place, &c);
 }
 
 static int table_build(struct cp *cp, const struct id128 *daemon, void **data,
@@ -156,19 +163,12 @@ static int put_container(struct cp *cp, const struct recio_place *place,
                          bool is_parts, const struct manifest *m)
 {
     struct container c = {0};
-    char name[RECORD_NAME_BYTES];
-    int rc;
 
     if (is_parts)
         recio_put_parts(cp->to.home, place, m->data, m->bytes, was_put, &c);
     else
         recio_put_container(cp->to.home, place, m->data, m->bytes, was_put, &c);
-    rc = tool_wait(cp->to.home, &c.is_done);
-    if (rc == 0)
-        rc = (int)c.result;
-    (void)name_save_daemon(name, place->run, place->folder, &place->id,
-                           &place->daemon);
-    return rc ? dest_said(cp, rc, name) : EXIT_FINE;
+    return container_settled(cp, place, &c);
 }
 
 int dest_put_table(struct cp *cp, const struct manifest *table)
