@@ -303,7 +303,9 @@ static void *fake_main(void *arg)
         f->is_over = f->is_stalled = f->is_aborting = f->is_more = false;
         f->has_arena = false;
         serve(f);
+        (void)pthread_mutex_lock(&f->lock); /* fake_hang_up() */
         conn_fini(&f->conn);
+        (void)pthread_mutex_unlock(&f->lock);
         fake_store_hang_up(f);
     }
     (void)close(f->listener);

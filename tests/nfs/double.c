@@ -536,8 +536,12 @@ static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 /* What it read from the start stays until it starts again: others who list
  * the folder meanwhile must not move its place. */
 struct reading {
+    struct list link; /* readings */
     struct listing *listing;
 };
+
+/* The kernel need not close all of them before it lets go of the mount. */
+static struct list readings = {&readings, &readings};
 
 static struct reading *reading_of(const struct fuse_file_info *fi)
 {
@@ -546,8 +550,15 @@ static struct reading *reading_of(const struct fuse_file_info *fi)
 
 static void reading_free(struct reading *r)
 {
+    list_remove(&r->link);
     listing_drop(r->listing);
     free(r);
+}
+
+static void readings_free(void)
+{
+    LIST_FOR_EACH_SAFE (node, after, &readings)
+        reading_free(container_of(node, struct reading, link));
 }
 
 static void do_opendir(fuse_req_t req, fuse_ino_t ino,
@@ -562,6 +573,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino,
     }
     r = calloc(1, sizeof *r);
     assert(r);
+    list_append(&readings, &r->link);
     fi->fh = (uintptr_t)r;
     if (fuse_reply_open(req, fi) < 0)
         reading_free(r);
@@ -699,6 +711,7 @@ int main(int argc, char **argv)
         return 1;
     }
     rc = serve(argv[2]);
+    readings_free();
     control_print();
     return rc;
 }

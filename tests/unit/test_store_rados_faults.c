@@ -94,7 +94,7 @@ static void what_is_under_way_is_bounded(void **state)
     struct batch batch = batch_new(64);
     char *data = calloc(1, 8 * MIB), name[64][32];
     const struct rados_weather slow = {.delay_us = 500};
-    const struct rados_weather slower = {.delay_us = 5000};
+    const struct rados_weather slower = {.delay_us = 100000};
     struct rados_double_counts counts;
 
     assert_non_null(data);
@@ -105,6 +105,11 @@ static void what_is_under_way_is_bounded(void **state)
     }
     rados_double_weather(&slower);
     batch_submit(store, &batch);
+    while (batch.ended < batch.count &&
+           (rados_double_counts().most_bytes < 32 * MIB ||
+            rados_double_counts().most_copied < 32 * MIB))
+        assert_int_equal(store_poll(store, -1), 0);
+    rados_double_weather(&fair);
     batch_wait(store, &batch);
     for (size_t i = 0; i < batch.count; i++)
         batch.req[i] = (struct store_req){.op = STORE_LIST, .name = "f"};
