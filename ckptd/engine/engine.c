@@ -283,10 +283,12 @@ static void log_space(struct engine *e)
     segpool_stats(e->pool, &s);
     e->env->ops->log(e->env, LOG_LEVEL_INFO,
                      "%s: %" PRIu64 " bytes of segments: %" PRIu64
-                     " referenced, %" PRIu64 " free, %" PRIu64
+                     " referenced, %" PRIu64
+                     " of runs that were not opened, %" PRIu64 " free, %" PRIu64
                      " of failed writes; %u not known",
                      e->env->local_path, s.allocated_bytes, s.referenced_bytes,
-                     s.free_bytes, s.poisoned_bytes, s.count[SEGMENT_UNKNOWN]);
+                     s.unopened_bytes, s.free_bytes, s.poisoned_bytes,
+                     s.count[SEGMENT_UNKNOWN]);
 }
 
 static void stop_look(struct env_timer *timer)

@@ -451,6 +451,8 @@ void segpool_stats(const struct segpool *pool, struct segpool_stats *out)
             out->poisoned_bytes += s->size_bytes;
         if (s->ref_count)
             out->referenced_bytes += s->used_bytes;
+        else if (s->state == SEGMENT_HELD && !segpool_knows_run(pool, &s->run))
+            out->unopened_bytes += s->size_bytes;
     }
 }
 

@@ -141,6 +141,7 @@ struct store_seg *segpool_handle(const struct segment *s);
 
 struct segpool_stats {
     uint64_t allocated_bytes, free_bytes, referenced_bytes, poisoned_bytes;
+    uint64_t unopened_bytes; /* HELD, of runs that nobody has opened here */
     uint32_t count[SEGMENT_STATES];
 };
 void segpool_stats(const struct segpool *pool, struct segpool_stats *out);

@@ -64,8 +64,10 @@ rot() {
     done
     [ "$(cluster primary meta ckpt-rot r:rot)" = "$bad" ]
     # Ceph mends what it reads; until it has, there may be no answer.
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for _ in $(seq 40); do
+        began=$SECONDS
         one get rot
+        [ $((SECONDS - began)) -lt 30 ]
         case $output in
         *"result -110"*) ;;
         *) break ;;

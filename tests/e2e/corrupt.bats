@@ -26,6 +26,7 @@ falls_back_to_1() {
     read -r file offset stored <<<"$(place run@2 file offset stored_bytes)"
     flip "$LOCAL/$file" $((offset + 4096 + 100))
     tool_is 4 verify
+    out_has "to mend it in the local store: ckpt verify --repair run@2/"
     out_has "run@2/1: $file at $offset: .*tensor t00 bytes 0-"
     tool_is 4 verify --json run@2
     is "$(jq -r '"\(.result) \(.corrupt)"' "$OUT" 2>/dev/null | head -1)" \

@@ -72,6 +72,8 @@ follow_doctor() {
     out_has "^run@2	generation 1	corrupt	.*	remote"
     out_has "^run@2	generation 1	ok	.*	nvme"
     is "$(damaged); $(remote)" "2; 1" "damaged; REMOTE"
+    out_has "scrub: to mend it in the remote tier: ckpt cp run@2/1 --to "
+    out_lacks "in the local store"
     mkdir "$BATS_TEST_TMPDIR/to"
     tool_is 0 cp --dry-run run@2 --to "$BATS_TEST_TMPDIR/to"
     out_has "run@2/1: a scrub found bad bytes in the remote tier; ckpt verify"
@@ -96,6 +98,10 @@ follow_doctor() {
     tool_is 4 scrub run@2
     tool_is 0 cp --all run --to "$HOME_DIR"
     is "$(damaged); $(remote)" "; 1 2" "damaged; REMOTE"
+    truncate -s 100 "$HOME_DIR/$file"
+    tool_is 4 verify run@2
+    out_has "is cut off: not even a page is left"
+    out_has "verify: to mend it in the remote tier: ckpt cp run@2/1 --to "
 }
 
 @test "it stays on record until it was read and good" {

@@ -16,6 +16,7 @@
 #include "tools/ckpt/lease.h"
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/remote.h"
+#include "tools/ckpt/state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -135,6 +136,8 @@ static int check_remote(struct reading *r)
             remember(r, CHECK_REMOTE, &r->remote.share[i].daemon,
                      r->found[i].bad > 0, r->found[i].first);
     print(r, CHECK_REMOTE, code, &result);
+    if (code == EXIT_CORRUPT || code == EXIT_PARTIAL)
+        mend_say(r->tool, r->run, &r->save->id, true);
     return check_without_lack(code, &result, r->good, r->m.chunk_count);
 }
 
@@ -157,6 +160,8 @@ static int check_local(struct reading *r)
     code = check_without_lack(code, &result, r->good, r->m.chunk_count);
     if (code || result.elsewhere < r->m.chunk_count || !r->is_told)
         print(r, CHECK_NVME, code, &result);
+    if (code == EXIT_CORRUPT)
+        mend_say(r->tool, r->run, &r->save->id, false);
     return code;
 }
 

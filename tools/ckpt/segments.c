@@ -110,8 +110,11 @@ static int check_header(struct segments *s, uint32_t file, struct err *err)
 {
     struct store_req read = {.buf = s->page, .len = PAGE_BYTES};
     struct segment_header header;
-    int64_t rc = segments_run(s, file, &read);
+    int64_t rc;
 
+    if (s->file[file].bytes < PAGE_BYTES)
+        return err_set(err, -EIO, "is cut off: not even a page is left");
+    rc = segments_run(s, file, &read);
     if (rc < 0)
         return err_set(err, (int)rc, "its header cannot be read: %s",
                        err_text((int)rc));

@@ -27,9 +27,27 @@ const char *mend_text(const struct tool *t, const char *run,
 {
     (void)snprintf(text, capacity,
                    "ckpt cp %s@%" PRIu64 "/%u --to '%s', where its local store "
-                   "is, writes anew what is bad there",
+                   "is, or from another home (--home), writes anew what is bad "
+                   "there",
                    run, id->step, id->generation, t->options.home);
     return text;
+}
+
+void mend_say(const struct tool *t, const char *run, const struct save_id *id,
+              bool is_remote)
+{
+    char text[1024];
+
+    if (is_remote)
+        (void)complain(t, 0, "to mend it in the remote tier: %s",
+                       mend_text(t, run, id, text, sizeof text));
+    else
+        (void)complain(t, 0,
+                       "to mend it in the local store: ckpt verify --repair "
+                       "%s@%" PRIu64
+                       "/%u, while no daemon serves that, takes what is good "
+                       "elsewhere",
+                       run, id->step, id->generation);
 }
 
 const char *domain_text(const struct tool *t, const struct catalog_save *s,

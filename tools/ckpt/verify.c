@@ -19,6 +19,7 @@
 #include "tools/ckpt/marks.h"
 #include "tools/ckpt/remote.h"
 #include "tools/ckpt/repair.h"
+#include "tools/ckpt/state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -225,6 +226,16 @@ static void drop_damaged(struct tool *t, const char *run,
     store_close(marks);
 }
 
+static void say_what_to_do(const struct verifying *v)
+{
+    int nvme = v->turn[CHECK_NVME].code, far = v->turn[CHECK_REMOTE].code;
+
+    if (far == EXIT_CORRUPT || (far == EXIT_PARTIAL && v->is_marked))
+        mend_say(v->tool, v->run, v->id, true);
+    if (nvme == EXIT_CORRUPT && !v->tool->options.repair)
+        mend_say(v->tool, v->run, v->id, false);
+}
+
 static int verify_one(struct each *e, const char *run,
                       const struct catalog_save *save)
 {
@@ -246,6 +257,8 @@ static int verify_one(struct each *e, const char *run,
         !t->options.dry_run)
         drop_damaged(t, run, v.id, &v.turn[CHECK_NVME].result);
     code = print(&v, code);
+    if (code != EXIT_ABSENT)
+        say_what_to_do(&v);
     remote_shares_free(&v.remote);
     free(v.good);
     free(data);
