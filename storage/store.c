@@ -286,6 +286,8 @@ void store_complete(struct store_req *req, int64_t result)
     if (req->op == STORE_SEG_OPEN && result >= 0 &&
         (req->flags & STORE_SEG_WRITE))
         opened_to_write(req->store, req);
+    if (req->op == STORE_SEG_REMOVE && (result == 0 || result == -ENOENT))
+        store_spoilt_forget(req->store, req->name);
     req->result = result;
     list_append(&req->store->finished, &req->link);
 }

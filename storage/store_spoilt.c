@@ -4,7 +4,7 @@
  * A sync tells of a failure once, and the next one may succeed though what was
  * written is lost. So it must not be believed through another handle either,
  * for as long as the store is open: the names are kept here. A segment that is
- * created under such a name is another one.
+ * created under such a name is another one, and one that is gone is none.
  */
 #include "storage/store_internal.h"
 

@@ -42,7 +42,7 @@ struct catalog_save {
     bool is_wished : 1;  /* to be drained before others, by `ckpt drain` */
     bool is_drained : 1; /* what this daemon has of it is */
     /* This daemon's remote table may vanish at any time: its removal was not
-     * answered. It is not written anew in this life. */
+     * answered. It is not written anew, nor removed, before it is gone. */
     bool is_table_doubted : 1;
     bool is_released : 1; /* and this daemon's local copy was let go */
     /* COMMITTED, but this daemon's store lacks data of it. Only the daemon that

@@ -78,7 +78,7 @@ static bool is_meant(const struct run *run, const struct catalog_save *s)
     const struct catalog_generation *g =
         catalog_generation_at(&run->catalog, s->id.generation);
 
-    if (s->status != SAVE_COMMITTED || s->is_table_doubted)
+    if (s->status != SAVE_COMMITTED)
         return false;
     if (s->is_drained || s->is_lost)
         return s->is_drained;
@@ -362,11 +362,7 @@ void drain_table_put(struct drain *d, int result)
 
     if (result || !s) {
         drain_end(d, result ? result : -ECANCELED,
-                  s && s->is_table_doubted
-                      ? "where it is (remote/) is true no more, and to be "
-                        "removed, which the home has not answered, but may "
-                        "still do: it is tried again when ckptd was restarted"
-                      : "cannot write where it is (remote/)");
+                  "cannot write where it is (remote/)");
         return;
     }
     s->is_drained = true;

@@ -147,8 +147,19 @@ static struct recio_place table_place(const struct drain *d)
 static void table_looked_for(struct store_req *req, int64_t result)
 {
     struct drain *d = req->owner;
+    struct catalog_save *s = drain_save(d);
 
     d->is_first = result == -ENOENT;
+    if (s && s->is_table_doubted && !d->is_first) {
+        drain_written(d, err_set(&d->err, -ETIMEDOUT,
+                                 "where it is (remote/) is true no more, and "
+                                 "the home has not answered its removal: it "
+                                 "must be gone before it is written anew, or "
+                                 "ckptd restarted"));
+        return;
+    }
+    if (s)
+        s->is_table_doubted = false;
     write_more(d);
 }
 

@@ -470,6 +470,7 @@ void remote_start(struct remote_write *w)
 {
     name_it(w);
     w->is_own = w->is_whole = w->is_spoilt = w->is_adopted = false;
+    w->is_silent = false;
     w->window_at = w->busy_ns = 0;
     window_set(w, w->first);
     if (!remote_in_place(w->run->home)) {
@@ -489,7 +490,7 @@ void remote_write_begin(struct remote_write *w)
     w->end = tier_file_chunks(w->tier, w->file, &w->first);
     w->end += w->first;
     w->written_bytes = 0;
-    w->is_retried = w->is_cancelled = w->is_silent = false;
+    w->is_retried = w->is_cancelled = false;
     w->err = (struct err){0};
     remote_start(w);
 }

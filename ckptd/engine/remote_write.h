@@ -51,8 +51,8 @@ bool remote_in_place(const struct home *home);
  * list of all that there is: after so many that are not there come no more. */
 #define REMOTE_ROW_GAP 8
 
-/* Names that a file has; more bad ones are no accident. */
-#define REMOTE_NAMES 64
+/* Names that a file has: a home that fails again and again for hours. */
+#define REMOTE_NAMES 255
 
 enum remote_phase {
     REMOTE_IDLE,
