@@ -260,7 +260,7 @@ static void poison(struct store *store, struct store_seg *seg)
         store_spoilt_add(store, seg->name);
 }
 
-static void opened_to_write(struct store *store, const struct store_req *req)
+static void opened(struct store *store, const struct store_req *req)
 {
     if (req->flags & STORE_SEG_CREATE)
         store_spoilt_forget(store, req->name);
@@ -283,9 +283,8 @@ void store_complete(struct store_req *req, int64_t result)
             (req->op == STORE_WRITE && result == -EIO))
             poison(req->store, seg);
     }
-    if (req->op == STORE_SEG_OPEN && result >= 0 &&
-        (req->flags & STORE_SEG_WRITE))
-        opened_to_write(req->store, req);
+    if (req->op == STORE_SEG_OPEN && result >= 0)
+        opened(req->store, req);
     if (req->op == STORE_SEG_REMOVE && (result == 0 || result == -ENOENT))
         store_spoilt_forget(req->store, req->name);
     req->result = result;

@@ -49,7 +49,7 @@ struct drain {
     struct mf_location *row; /* by chunk of `tier`: of what was read back */
     uint8_t *again;          /* by file of it: under which of its names */
     struct env_job job;
-    struct store_req req; /* of files: see writer */
+    struct store_req req; /* of the table; files: see writer */
     char name[RECORD_NAME_BYTES];
     int result;
     struct err err;

@@ -21,12 +21,13 @@
  * One that is bad is written anew under the next of its names, and encodes
  * nothing if it was this writer's own (once). It stays where it is: a removal
  * that a home does not answer may be carried out at any time, and must not meet
- * a name that is in use again. So a name is written by one try of one life, and
+ * a name that is in use again. So no file is written twice, and all of them are
  * removed together with the checkpoint. Only a segment that was just created
  * and can never be of use is removed at once, for its room: one that the home,
  * which has answered all that was asked, would not let become whole, and one
- * that cannot be synced again (STORE_SYNC). Nobody takes such a one up, and
- * once there is nothing under its name that removal has been carried out.
+ * that cannot be synced again (STORE_SYNC). In this life nobody takes such a
+ * one up, and once there is nothing under its name that removal has been
+ * carried out. A next life knows nothing of a failed sync.
  */
 #ifndef CKPTD_REMOTE_WRITE_H
 #define CKPTD_REMOTE_WRITE_H

@@ -64,7 +64,7 @@ rot() {
     done
     [ "$(cluster primary meta ckpt-rot r:rot)" = "$bad" ]
     # Ceph mends what it reads; until it has, there may be no answer.
-    for _ in $(seq 40); do
+    for _ in $(seq 10); do
         began=$SECONDS
         one get rot
         [ $((SECONDS - began)) -lt 30 ]

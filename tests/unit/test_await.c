@@ -295,8 +295,8 @@ static void who_asks_while_the_home_is_slow_is_told(void **state)
     rig_job_begin(&f, 8, &plain);
     test_env_fail(f.g->daemon, RIG_HOME, &no_data);
     id = saved(&f, 10);
-    (void)rig_run(f.g, 500, NULL,
-                  NULL); /* the drain has looked for its table */
+    /* The drain has looked for its table. */
+    (void)rig_run(f.g, 500, NULL, NULL);
     test_env_fail(f.g->daemon, RIG_HOME, &slow);
     f.r[1]->on_frame = take;
     ask(f.r[0], &id, REQUEST);

@@ -1,8 +1,8 @@
 /*
  * test_drain.c - committed checkpoints go to the remote tier: every byte, read
  * back, in both forms of files; of several daemons each its share, and REMOTE
- * only when all have; what was interrupted, was there already, or is bad; the
- * policy; homes that fail for a while.
+ * only when all have; what was interrupted; the policy; homes that fail for a
+ * while.
  */
 #include "ckptd/engine/drain_internal.h"
 #include "ckptd/engine/remote_write.h"
